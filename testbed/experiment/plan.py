@@ -1,0 +1,153 @@
+"""The plan: an experiment with every default filled in and every name resolved.
+
+Rooms that make things real (`emulation`, `run`) read the plan and nothing of the user's file. All
+quantities are in base units: seconds, bytes, bits per second, fractions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from testbed.emulation.links.shape import Shape
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """One container.
+
+    Attributes:
+        name: Unique, a DNS label. kind: ``device``, ``edge``, ``cloud`` or ``host``.
+        profile: Name of the hardware class.
+        speed: Training speed as a fraction of one unthrottled core of this machine; steps are
+            paced to it.
+        cpus: CPU quota in cores, the guard (1.5 x speed unless the file says otherwise).
+        period: CFS period, s. memory: limit of memory + swap, bytes. threads: torch threads.
+        site: Site that an edge belongs to or a device starts at; None for the cloud.
+        bridge: Bridge that the node's link hangs on at the start (``ap-<site>`` or ``sw-<name>``).
+        image: Image to run, None for the node image. command: None for the worker.
+    """
+
+    name: str
+    kind: str
+    profile: str
+    speed: float
+    cpus: float
+    period: float
+    memory: int
+    threads: int = 1
+    site: str | None = None
+    bridge: str = ""
+    image: str | None = None
+    command: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class SitePlan:
+    """A place with an access point (a bridge) and at most one edge server behind it."""
+
+    name: str
+    at: tuple[float, float]  # metres
+    bridge: str              # "ap-<name>"
+    edge: str | None         # node name
+    access_up: Shape         # what a device's link is while it is here, device to access point
+    access_down: Shape
+
+
+@dataclass(frozen=True)
+class LinkPlan:
+    """A point-to-point link between a node and a bridge or between two bridges.
+
+    ``kind`` is ``access`` (a: device, b: its access point's bridge), ``edge`` (a: edge server, b: bridge),
+    ``wire`` (a: cloud or host, b: its bridge; unshaped) or ``backhaul`` (bridge to bridge).
+    """
+
+    name: str
+    kind: str
+    a: str
+    b: str
+    ab: Shape
+    ba: Shape
+
+
+@dataclass(frozen=True)
+class Move:
+    """One change of association, due at a time or at a point of the training.
+
+    Exactly one of ``at`` (seconds after training starts) and ``(round, progress)`` is set. ``round``
+    counts from 1; ``progress`` is the share of the device's batches of that round that are done, 0 to 1.
+    """
+
+    device: str
+    to: str  # site
+    at: float | None = None
+    round: int | None = None
+    progress: float | None = None
+
+
+@dataclass(frozen=True)
+class DataPlan:
+    """Data set and its split among the devices."""
+
+    set: str
+    dir: str | None
+    dirichlet: float | None               # None: equal or by fractions
+    fractions: dict[str, float] | None    # device -> share
+    train_samples: int | None = None      # take only so many
+    test_samples: int | None = None
+
+
+@dataclass(frozen=True)
+class WorkloadPlan:
+    """One task (``schemes`` names the variants to run on it, in order)."""
+
+    schemes: tuple[str, ...]
+    model: str
+    cut: int
+    data: DataPlan
+    rounds: int
+    batch: int
+    local_epochs: int
+    lr: float
+    momentum: float
+    weight_decay: float
+    threads: int
+    strategy: str | None                  # overrides what the scheme does on a move
+    options: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """Thresholds of the verdict; see docs/experiment.md."""
+
+    rate: float = 0.02                 # fraction
+    rtt: float = 0.0005                # s
+    late_steps: float = 0.05           # share of paced steps that ended late
+    node_silence: float = 15.0         # s without a heartbeat before a node counts as hung
+    round_deadline: float | None = None  # s; None: from the reference and the links, generously
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a run needs to know."""
+
+    name: str
+    seed: int
+    nodes: tuple[NodePlan, ...]
+    sites: tuple[SitePlan, ...]
+    bridges: tuple[str, ...]
+    links: tuple[LinkPlan, ...]
+    moves: tuple[Move, ...]
+    workload: WorkloadPlan
+    link_backend: str                  # "auto", "netem" or "relay"
+    lead: float                        # s between a device's notice of a handover and the handover
+    tolerances: Tolerances
+    source: str                        # path of the file
+    rendered: str                      # the YAML as it was understood, with every --set applied
+
+    def node(self, name: str) -> NodePlan:
+        """The node of that name (KeyError if there is none)."""
+        return next(n for n in self.nodes if n.name == name)
+
+    def site(self, name: str) -> SitePlan:
+        """The site of that name (StopIteration is a programming error: names are checked on loading)."""
+        return next(s for s in self.sites if s.name == name)
