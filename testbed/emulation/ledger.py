@@ -1,0 +1,294 @@
+"""The ledger: what a run makes on this machine, written down before it is made.
+
+Each run has a directory ``/run/roambed/<run-id>/`` with
+
+    lock          held with flock by the run's controller for its whole life, so that kill -9 frees it
+    ledger.jsonl  one entry a line, appended before (processes: right after) the thing exists
+    bed.json      who is who while the bed stands (see ``record``)
+
+This module covers writing and reading it. What is done with the entries of a dead run is in ``clean``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+from testbed.emulation.process import Process
+from testbed.errors import EmulationError, EnvironmentProblem, InputError
+
+Kind = Literal["container", "netns", "process", "directory", "file"]
+
+ROOT = "/run/roambed"
+ROOT_VARIABLE = "ROAMBED_RUN_DIR"
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+SOCKET_PATH_MAX = 106  # sun_path holds 107 bytes and a terminating zero
+_STAGING = ".new-"
+_STAGING_GRACE = 60.0  # s; a directory being set up by a live process is never older than this
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that a run makes.
+
+    Attributes:
+        kind: What it is. name: Container name, namespace name or path; for a process what it is for.
+        pid: Process id. start: Its start time in clock ticks, which with the pid names it for good.
+        exe: The program it runs.
+    """
+
+    kind: Kind
+    name: str
+    pid: int = 0
+    start: int = 0
+    exe: str = ""
+
+    def process(self) -> Process:
+        """The process that this entry stands for."""
+        return Process(self.pid, self.start, self.exe)
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """A run that has a directory. ``alive`` means that its controller holds the lock."""
+
+    run_id: str
+    directory: Path
+    alive: bool
+    created: float  # seconds since the epoch
+
+
+def root() -> Path:
+    """Where runs keep their ledgers: ``ROAMBED_RUN_DIR`` or ``/run/roambed``."""
+    return Path(os.environ.get(ROOT_VARIABLE) or ROOT)
+
+
+def check_run_id(run_id: str) -> str:
+    """Return ``run_id`` if it can name directories, containers and namespaces.
+
+    Raises:
+        InputError: It cannot.
+    """
+    if not RUN_ID.fullmatch(run_id):
+        raise InputError(
+            "not a run id",
+            wanted="1 to 40 letters, digits, '-' or '_', starting with a letter or digit",
+            found=repr(run_id),
+            remedy="testbed ls shows the runs that stand",
+        )
+    return run_id
+
+
+def runs() -> list[RunInfo]:
+    """Every run that has a directory, oldest first."""
+    found = []
+    for directory in _children(root()):
+        if RUN_ID.fullmatch(directory.name) and (directory / "lock").exists():
+            ledger = Ledger(directory.name, directory)
+            found.append(RunInfo(directory.name, directory, ledger.alive(), _created(directory)))
+    return sorted(found, key=lambda run: (run.created, run.run_id))
+
+
+def remove_abandoned_staging() -> None:
+    """Remove directories of runs whose creation was killed half-way."""
+    for directory in _children(root()):
+        if directory.name.startswith(_STAGING) and time.time() - _created(directory) > _STAGING_GRACE:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+class Ledger:
+    """One run's ledger. ``create`` and ``take_over`` hold the lock; ``open`` only reads."""
+
+    def __init__(self, run_id: str, directory: Path, lock: int | None = None) -> None:
+        self.run_id = run_id
+        self.directory = directory
+        self._lock = lock
+
+    @classmethod
+    def create(cls, run_id: str) -> Ledger:
+        """Make the run's directory and hold its lock.
+
+        Raises:
+            InputError: The id is not one, or a run of that id exists.
+            EnvironmentProblem: The directory cannot be made (no root?).
+        """
+        directory = root() / check_run_id(run_id)
+        staging = root() / f"{_STAGING}{run_id}-{os.getpid()}"
+        try:
+            root().mkdir(mode=0o755, parents=True, exist_ok=True)
+            staging.mkdir(mode=0o755)
+        except OSError as error:
+            raise EnvironmentProblem(
+                "cannot make the directory of a run",
+                found=f"{error.strerror}: {error.filename}",
+                remedy="run as root (sudo), or point ROAMBED_RUN_DIR at a writable directory",
+            ) from error
+        # The directory appears under its name only once it is locked: `clean` never sees it unlocked.
+        lock = os.open(staging / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            os.rename(staging, directory)
+        except OSError as error:
+            os.close(lock)
+            shutil.rmtree(staging)
+            raise InputError(
+                f"a run of the name {run_id} exists",
+                found=str(directory),
+                remedy=f"choose another name, or: testbed down {run_id}, testbed clean {run_id}",
+            ) from error
+        ledger = cls(run_id, directory, lock)
+        ledger.add_process("controller", os.getpid())
+        return ledger
+
+    @classmethod
+    def open(cls, run_id: str) -> Ledger:
+        """Read the ledger of a run that exists.
+
+        Raises:
+            InputError: There is no such run.
+        """
+        directory = root() / check_run_id(run_id)
+        if not (directory / "lock").exists():
+            known = ", ".join(run.run_id for run in runs()) or "none"
+            raise InputError(f"no run {run_id} stands", found=f"runs that stand: {known}", remedy="testbed ls")
+        return cls(run_id, directory)
+
+    @property
+    def holding(self) -> bool:
+        """Whether this object holds the run's lock."""
+        return self._lock is not None
+
+    def alive(self) -> bool:
+        """Whether a controller holds the lock."""
+        if self._lock is not None:
+            return True
+        try:
+            lock = os.open(self.directory / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            return not _try_lock(lock, fcntl.LOCK_SH)
+        finally:
+            os.close(lock)
+
+    @contextmanager
+    def take_over(self) -> Iterator[bool]:
+        """Hold the lock of a dead run while it is cleaned; gives False if someone alive holds it."""
+        if self._lock is not None:
+            yield True
+            return
+        try:
+            lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            yield False
+            return
+        try:
+            yield _try_lock(lock, fcntl.LOCK_EX)
+        finally:
+            os.close(lock)
+
+    def add(self, kind: Kind, name: str) -> None:
+        """Write down a thing that is about to be made."""
+        self._append(Entry(kind, name))
+
+    def add_process(self, name: str, pid: int) -> None:
+        """Write down a process that was just started (nothing is written if it has ended already)."""
+        process = Process.of(pid)
+        if process is not None:
+            self._append(Entry("process", name, process.pid, process.start, process.exe))
+
+    def entries(self) -> list[Entry]:
+        """What was written so far; a last line torn by a crash is left out."""
+        found = []
+        try:
+            text = (self.directory / "ledger.jsonl").read_text()
+        except FileNotFoundError:
+            return []
+        for line in text.splitlines():
+            try:
+                found.append(Entry(**json.loads(line)))
+            except (ValueError, TypeError):
+                continue
+        return found
+
+    def socket_path(self, name: str) -> Path:
+        """Path for a Unix socket in the run's directory.
+
+        Raises:
+            EmulationError: It would be longer than a socket's path may be.
+        """
+        path = self.directory / name
+        if len(os.fsencode(path)) > SOCKET_PATH_MAX:
+            raise EmulationError(
+                "the path of a socket is too long",
+                wanted=f"at most {SOCKET_PATH_MAX} bytes",
+                found=str(path),
+                remedy="choose a shorter run or node name, or a shorter ROAMBED_RUN_DIR",
+            )
+        return path
+
+    def release(self) -> None:
+        """Let go of the lock and keep the directory: from now on the run counts as dead."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def finish(self) -> None:
+        """Remove the run's directory and let go of the lock: all that was made is gone."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self.release()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.finish()
+
+    def _append(self, entry: Entry) -> None:
+        line = json.dumps({key: value for key, value in asdict(entry).items() if value}) + "\n"
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        out = os.open(self.directory / "ledger.jsonl", flags, 0o644)
+        try:
+            os.write(out, line.encode())
+        finally:
+            os.close(out)
+
+
+def _try_lock(lock: int, operation: int) -> bool:
+    # Readers hold the lock for an instant while they look: a few tries tell them from a controller.
+    for _ in range(3):
+        try:
+            fcntl.flock(lock, operation | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.005)
+        else:
+            return True
+    return False
+
+
+def _children(directory: Path) -> list[Path]:
+    try:
+        return [child for child in directory.iterdir() if child.is_dir()]
+    except FileNotFoundError:
+        return []
+
+
+def _created(directory: Path) -> float:
+    for name in ("lock", "."):
+        try:
+            return (directory / name).stat().st_mtime
+        except FileNotFoundError:
+            continue
+    return time.time()
