@@ -1,0 +1,168 @@
+"""Reference times: what each step of training takes on one unthrottled core of this machine.
+
+Pacing divides them by a node's speed. They are stored numbers, not taken anew in each run: machines drift,
+and runs paced by different numbers could not be compared.
+
+They hold for one model, cut, batch and number of threads, as the same layers cost more in one piece than in
+two. Operations are those that nodes pace:
+
+    head.forward   device: the layers before the cut, forward
+    head.backward  device: the same backward, and the update
+    tail.step      edge: the layers behind the cut, forward, loss, backward, and the update
+    whole.step     device, where the model is not split
+    evaluate       one sample of a test set, forward
+"""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nodes.errors import InputError
+from nodes.learn import keyed, models
+from nodes.learn.evaluate import evaluate
+from nodes.learn.shards import Shard
+from nodes.learn.stage import Sgd, Stage, use_threads
+
+OPS = ("head.forward", "head.backward", "tail.step", "whole.step", "evaluate")
+_WARM_UP = 3
+_LEAST = 5  # repeats, however little time there is
+_EVALUATED = 128  # samples
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Reference times of one layout on one machine.
+
+    Attributes:
+        key: What they hold for; see `key`.
+        ops: Seconds by operation (``evaluate``: a sample), the median of the repeats.
+        spread: Half the distance between the quartiles, as a share of the median, by operation.
+        repeats: How often each step was measured.
+    """
+
+    key: str
+    ops: dict[str, float]
+    spread: dict[str, float]
+    repeats: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, to be stored."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Reference:
+        """Inverse of `as_dict` (InputError if it is something else)."""
+        try:
+            ops = {name: float(data["ops"][name]) for name in OPS}
+            spread = {name: float(data["spread"][name]) for name in OPS}
+            reference = cls(str(data["key"]), ops, spread, int(data["repeats"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError("not a reference of step times", found=repr(error)) from None
+        if not all(0 < seconds < float("inf") for seconds in ops.values()):
+            raise InputError("a reference holds a time that is none", found=str(ops))
+        return reference
+
+
+def key(model: str, cut: int, batch: int, threads: int, in_shape: tuple[int, ...] = models.IN_SHAPE) -> str:
+    """What a reference holds for: this machine and torch, and the layout of the training."""
+    shape = "x".join(map(str, in_shape))
+    layout = f"{model} {shape} cut {cut} batch {batch} threads {threads}"
+    return f"{cpu_model()}; torch {torch.__version__}; {layout}"
+
+
+def measure(
+    model: str,
+    cut: int,
+    batch: int,
+    threads: int,
+    in_shape: tuple[int, ...] = models.IN_SHAPE,
+    classes: int = 10,
+    seconds: float = 3.0,
+) -> Reference:
+    """Measure the reference times of a layout; takes about ``seconds``, and at least a few repeats.
+
+    The operations are measured in turn, so that a drift of the machine meets all of them alike. With one
+    thread, CPU time is taken: it leaves out what other programs took meanwhile.
+    """
+    before = torch.get_num_threads()
+    use_threads(threads)
+    try:
+        return _measure(model, cut, batch, threads, in_shape, classes, seconds)
+    finally:
+        use_threads(before)
+
+
+def _measure(
+    model: str, cut: int, batch: int, threads: int, in_shape: tuple[int, ...], classes: int, seconds: float
+) -> Reference:
+    sgd = Sgd()
+    front, back = models.cut(models.build(model, 0, in_shape, classes), cut)
+    head, tail = Stage(front, sgd, first=True), Stage(back, sgd, first=cut == 0)
+    whole = Stage(models.build(model, 0, in_shape, classes), sgd, first=True)
+    x, labels, tests = _samples(batch, in_shape, classes)
+    clock: Callable[[], float] = time.thread_time if threads == 1 else time.perf_counter
+    taken: dict[str, list[float]] = {name: [] for name in OPS}
+
+    @contextmanager
+    def timed(name: str) -> Iterator[None]:
+        begin = clock()
+        yield
+        taken[name].append(clock() - begin)
+
+    end = time.monotonic() + seconds
+    while len(taken["whole.step"]) < _WARM_UP + _LEAST or time.monotonic() < end:
+        with timed("head.forward"):
+            crossing = head.forward(x)
+        with timed("tail.step"):
+            gradient, _ = tail.train_step_tail(crossing, labels)
+        with timed("head.backward"):
+            head.backward(crossing if gradient is None else gradient)
+            head.step()
+        with timed("whole.step"):
+            whole.train_step_tail(x, labels)
+        if len(taken["evaluate"]) < _WARM_UP + _LEAST:  # it takes long and few depend on it
+            with timed("evaluate"):
+                evaluate(whole.layers, tests)
+    kept = {name: times[_WARM_UP:] for name, times in taken.items()}
+    middle = {name: statistics.median(times) for name, times in kept.items()}
+    spread = {}
+    for name, times in kept.items():
+        low, _, high = statistics.quantiles(times, n=4)
+        spread[name] = (high - low) / 2 / middle[name]
+    middle["evaluate"] /= _EVALUATED
+    return Reference(key(model, cut, batch, threads, in_shape), middle, spread, len(kept["whole.step"]))
+
+
+def _samples(batch: int, in_shape: tuple[int, ...], classes: int) -> tuple[Tensor, Tensor, Shard]:
+    """A batch and a test set of noise; what is in them does not change what they cost."""
+    draw = keyed.torch_generator(0, "", "reference")
+    x = torch.randn(batch, *in_shape, generator=draw)
+    labels = torch.randint(classes, (batch,), generator=draw)
+    pixels = torch.randint(256, (_EVALUATED, *in_shape), generator=draw, dtype=torch.uint8)
+    shown = torch.randint(classes, (_EVALUATED,), generator=draw)
+    channels = in_shape[0]
+    return x, labels, Shard(pixels, shown, classes, (0.5,) * channels, (0.25,) * channels)
+
+
+def cpu_model() -> str:
+    """Name of this machine's processor, with the numbers that tell models of one name apart."""
+    fields: dict[str, str] = {}
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            name, _, value = line.partition(":")
+            fields.setdefault(name.strip(), value.strip())
+    except OSError:
+        pass  # no such file outside Linux; the name below will do
+    known = ("model name", "cpu family", "model", "stepping", "CPU implementer", "CPU part")
+    name = "/".join(fields[field] for field in known if fields.get(field))
+    return name or platform.processor() or platform.machine()

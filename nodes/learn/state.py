@@ -1,0 +1,196 @@
+"""Training state: all that a part needs to go on elsewhere as if it had never moved.
+
+Captured, transferred, restored and verified by this one object. There is no random generator in it because
+there is none in training: all randomness is drawn by key (`nodes.learn.keyed`), and the position holds the
+key.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nodes.errors import InputError, RunError, WireError
+from nodes.learn import tensorfile
+from nodes.learn.digest import Digest
+from nodes.learn.stage import Sgd, Stage, copy_into
+
+VERSION = 1
+_PLAIN = ("round", "next_batch", "last_applied", "loss_sum", "loss_count", "threads", "sgd", "extra")
+
+
+@dataclass
+class TrainingState:
+    """State of one stage between two batches.
+
+    Attributes:
+        weights: Parameters and buffers (BatchNorm's statistics) by name.
+        momentum: Momentum by parameter name; empty where the task has none.
+        round: Round of training. next_batch: First batch of it that is not applied yet.
+        pending: Gradient that the device has not been given yet, or None.
+        last_applied: Identity of the last work applied, as plain data, or None.
+        loss_sum: Sum of the round's batch losses. loss_count: Their number.
+        threads: Compute threads of the task; another number gives other bits.
+        sgd: Settings of the update.
+        extra: Whatever else the part wants to travel; plain data.
+    """
+
+    weights: dict[str, Tensor]
+    momentum: dict[str, Tensor]
+    round: int = 0
+    next_batch: int = 0
+    pending: Tensor | None = None
+    last_applied: tuple[int | str, ...] | None = None
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    threads: int = 1
+    sgd: Sgd = field(default_factory=Sgd)
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def restore(self, stage: Stage) -> None:
+        """Make this the state of ``stage`` (a copy of it); a batch in the middle there is dropped.
+
+        Raises:
+            RunError: The stage has other layers, another momentum or other threads; nothing was changed.
+        """
+        if self.threads != torch.get_num_threads():
+            raise RunError(
+                "the state belongs to a task with another number of threads",
+                wanted=str(self.threads),
+                found=str(torch.get_num_threads()),
+            )
+        if stage.momentum.keys() != self.momentum.keys():
+            raise RunError("momentum of another model, cut or optimizer")
+        # One call checks all before it copies any.
+        copy_into(
+            _named(stage.layers.state_dict(), stage.momentum, None),
+            _named(self.weights, self.momentum, None),
+            "state",
+        )
+        stage.drop()
+        stage.sgd = self.sgd
+
+    def to_frames(self) -> tuple[dict[str, Any], list[tuple[str, Tensor]]]:
+        """Plain data for a header, and the tensors in the order of their names, not copied.
+
+        The tensors share the state's memory: it must not change until they are sent.
+        """
+        tensors = _named(self.weights, self.momentum, self.pending)
+        return self._meta(), sorted(tensors.items())
+
+    @classmethod
+    def from_frames(
+        cls, meta: Mapping[str, Any], tensors: Mapping[str, Any] | Iterable[tuple[str, Any]]
+    ) -> TrainingState:
+        """Inverse of `to_frames`, for tensors or numpy arrays; shares their memory.
+
+        Raises:
+            WireError: This is not a training state.
+        """
+        groups: dict[str, dict[str, Tensor]] = {"weights": {}, "momentum": {}, "pending": {}}
+        pairs = tensors.items() if isinstance(tensors, Mapping) else tensors
+        for name, tensor in pairs:
+            group, _, rest = name.partition("/")
+            if group not in groups:
+                raise WireError(f"tensor {name} has no place in a training state")
+            groups[group][rest] = torch.from_numpy(tensor) if isinstance(tensor, np.ndarray) else tensor
+        if meta.get("v") != VERSION or meta.keys() != {"v", *_PLAIN}:
+            raise WireError(
+                "not the header of a training state",
+                wanted=f"version {VERSION} with {', '.join(_PLAIN)}",
+                found=f"version {meta.get('v')} with {', '.join(map(str, meta))}",
+            )
+        plain = {name: meta[name] for name in _PLAIN}
+        try:
+            plain["sgd"] = Sgd(**plain["sgd"])
+        except TypeError as error:
+            raise WireError(f"settings of the update in a training state: {error}") from None
+        if plain["last_applied"] is not None:
+            plain["last_applied"] = tuple(plain["last_applied"])
+        pending = groups["pending"].get("gradient")
+        return cls(weights=groups["weights"], momentum=groups["momentum"], pending=pending, **plain)
+
+    def digest(self) -> str:
+        """SHA-256 of all of it: plain data, then names, types, shapes and bytes in the order of names."""
+        meta, tensors = self.to_frames()
+        digest = Digest()
+        digest.text(meta)
+        for name, tensor in tensors:
+            digest.tensor(name, tensor)
+        return digest.hexdigest()
+
+    def nbytes(self) -> int:
+        """Bytes of all tensors: what has to cross the network."""
+        return sum(t.nbytes for t in _named(self.weights, self.momentum, self.pending).values())
+
+    def save(self, path: Path) -> None:
+        """Write it to a file."""
+        meta, tensors = self.to_frames()
+        tensorfile.write(path, {name: t.numpy() for name, t in tensors}, {"state": json.dumps(meta)})
+
+    @classmethod
+    def load(cls, path: Path) -> TrainingState:
+        """Read what `save` wrote (InputError if it cannot be)."""
+        arrays, metadata = tensorfile.read(path)
+        try:
+            return cls.from_frames(json.loads(metadata["state"]), arrays)
+        except (KeyError, ValueError, WireError) as error:
+            raise InputError(
+                "the file holds no training state",
+                where=str(path),
+                found=str(error),
+                remedy="name a file that a run saved its state in",
+            ) from None
+
+    def _meta(self) -> dict[str, Any]:
+        plain = {name: getattr(self, name) for name in _PLAIN}
+        if self.last_applied is not None:
+            plain["last_applied"] = list(self.last_applied)
+        return {"v": VERSION, **plain, "sgd": asdict(self.sgd)}
+
+
+def capture(
+    stage: Stage, *, copy: bool = True, pending: Tensor | None = None, **position: Any
+) -> TrainingState:
+    """State of ``stage`` between two batches.
+
+    Args:
+        stage: The stage; not in the middle of a batch.
+        copy: Whether the state gets memory of its own. Without, it is valid until the stage trains on.
+        pending: Gradient not delivered yet.
+        **position: ``round``, ``next_batch`` and the other plain fields of `TrainingState`.
+
+    Raises:
+        RunError: The stage is in the middle of a batch, which would be lost or applied twice.
+    """
+    if stage.busy:
+        raise RunError("training state asked for in the middle of a batch")
+
+    def own(tensor: Tensor) -> Tensor:
+        return tensor.detach().clone() if copy else tensor.detach()
+
+    return TrainingState(
+        weights={name: own(t) for name, t in stage.layers.state_dict().items()},
+        momentum={name: own(t) for name, t in stage.momentum.items()},
+        pending=None if pending is None else own(pending),
+        threads=torch.get_num_threads(),
+        sgd=stage.sgd,
+        **position,
+    )
+
+
+def _named(
+    weights: Mapping[str, Tensor], momentum: Mapping[str, Tensor], pending: Tensor | None
+) -> dict[str, Tensor]:
+    named = {f"weights/{name}": t for name, t in weights.items()}
+    named |= {f"momentum/{name}": t for name, t in momentum.items()}
+    if pending is not None:
+        named["pending/gradient"] = pending
+    return named
