@@ -1,1 +1,1 @@
-
+"""Node side: everything that runs inside containers, and nothing that knows about Docker."""

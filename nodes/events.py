@@ -4,12 +4,15 @@ One object a line in ``events.jsonl``. Times are seconds of CLOCK_MONOTONIC, whi
 the host. Kinds and what they mean:
 
     forward backward    paced compute of one batch on one stage (``cpu_s`` is the CPU time it took)
-    wait                a device waiting for gradients (activations sent .. gradients here); ``bytes`` received
-    send                a message handed to the network; ``bytes`` is its size, ``peer`` where it went
+    tail-step           the same on the edge half: forward, loss, backward and update in one
+    wait                a device waiting for gradients (activations sent .. gradients here)
+    send                a message on its way: handed to the network .. received; ``peer`` is where it went
     round               one device's round: first batch begun .. last batch done; attrs.batches
     aggregate evaluate  on the aggregator; evaluate has attrs.accuracy, attrs.loss
     capture transfer restore   parts of a migration; ``bytes`` is the state's size; attrs.device
-    move                one whole move of training state, written by the controller; attrs as in summary "moves"
+    restart             a device gave its round up; attrs.from, attrs.to
+    disconnect          a data connection was lost
+    move                a whole move of training state, from the controller; attrs as in summary "moves"
     handover            the port changed bridges; attrs.device, attrs.from, attrs.to
     limit               a limit set or read back; attrs
     link                bytes on a link over an interval; attrs.link, attrs.ab_bytes, attrs.ba_bytes

@@ -1,1 +1,1 @@
-
+"""The wire: typed messages, their frames, authenticated sockets."""

@@ -1,0 +1,120 @@
+"""What a part is and what it may do: the boundary between schemes and the runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from nodes.events import Span
+from nodes.wire.codec import Tensors
+from nodes.wire.control import FromNode, Task
+from nodes.wire.messages import Body, PartId
+
+
+@dataclass
+class Timed:
+    """A stretch of work: begun, ended, CPU time, and whether it ended after its deadline."""
+
+    begin: float = 0.0
+    end: float = 0.0
+    cpu_s: float = 0.0
+    late: bool = False
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A part's whole training state: what cannot be derived from the task, as tensors and plain values.
+
+    ``digest`` covers both, and `Part.restore` checks it.
+    """
+
+    tensors: Tensors
+    meta: dict[str, Any]
+    digest: str
+
+
+class Context(Protocol):
+    """The runtime, as a part sees it. A part has no sockets, threads or clocks of its own."""
+
+    node: str
+    task: Task
+
+    def send(
+        self, src: PartId, dst: PartId, body: Body, tensors: Tensors | None = None, *, node: str | None = None
+    ) -> None:
+        """Send to a part, wherever it lives (or to ``node``, where it is about to live)."""
+
+    def where(self, part: PartId) -> tuple[str, int]:
+        """Node that a part lives on and the version of that placement."""
+
+    def place(self, part: PartId, node: str) -> int:
+        """Decide that a part lives on ``node`` from now on; returns the new version."""
+
+    def connect(self, node: str) -> None:
+        """Have a connection ready before it is needed."""
+
+    def work(self, part: PartId, kind: str, op: str | None, **labels: Any) -> AbstractContextManager[Timed]:
+        """Do work as an event of ``kind``; paced to the reference time of ``op`` when that is given."""
+
+    def move(self, part: PartId, to: str) -> None:
+        """Move a hosted part, with its training state, to another node (`Part.resume` runs there)."""
+
+    def emit(self, span: Span) -> None:
+        """Record an event."""
+
+    def tell(self, message: FromNode) -> None:
+        """Say something to the controller."""
+
+
+class Part(Protocol):
+    """A piece of a task. All its methods run on the node's one compute thread."""
+
+    id: PartId
+
+    def begin(self) -> None:
+        """The task starts (only parts that act first do anything)."""
+
+    def receive(self, src: PartId, body: Body, tensors: Tensors) -> None:
+        """A message for this part."""
+
+    def notice(self, edge: str, done: bool) -> None:
+        """A handover to the site of this edge server comes, or is done (devices only)."""
+
+    def capture(self) -> Snapshot:
+        """The state to move; the part does nothing more until it is dropped or resumed."""
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Become what was captured (RunError or WireError if it is not what its digest says)."""
+
+    def resume(self) -> None:
+        """Go on from where `capture` was called: send what is owed."""
+
+
+class Quiet:
+    """A part's reactions to what most parts do not care about; a base class for parts."""
+
+    id: PartId
+
+    def begin(self) -> None:
+        """Wait for a message."""
+
+    def notice(self, edge: str, done: bool) -> None:
+        """Stay."""
+
+    def capture(self) -> Snapshot:
+        """Refuse: not every part can move."""
+        raise NotImplementedError(f"{self.id} does not move")
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Refuse: not every part can move."""
+        raise NotImplementedError(f"{self.id} does not move")
+
+    def resume(self) -> None:
+        """Owe nothing."""
+
+
+def payload(tensors: Mapping[str, Any]) -> int:
+    """Bytes of all tensors."""
+    return sum(int(t.nbytes) for t in tensors.values())

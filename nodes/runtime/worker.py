@@ -1,0 +1,329 @@
+"""The worker: one I/O thread that owns all sockets, one compute thread that owns all parts.
+
+The I/O thread decodes what arrives and queues it; the compute thread takes items in order of arrival, those that
+somebody waits for idly (training state, notices) first. What the compute thread sends goes through an outbox.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import platform
+import queue
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import zmq
+
+from nodes.errors import RoambedError, WireError
+from nodes.events import Span
+from nodes.wire import codec
+from nodes.wire import control as ctl
+from nodes.wire.channel import Channel
+from nodes.wire.codec import Tensors
+from nodes.wire.keys import KeyPair
+from nodes.wire.messages import Envelope, Hello, Open, PartId, State, StateTaken
+
+_FLUSH_S = 0.2
+_URGENT = (State, StateTaken, Open)
+EXIT_ORPHAN = 75
+
+
+class Worker:
+    """One node's runtime; `run` returns the process' exit code."""
+
+    def __init__(self, file: ctl.NodeFile) -> None:
+        self._file = file
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._keys = KeyPair(file.public_key, file.secret_key)
+        self._control: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
+        self._control.linger = 1_000
+        self._control.set(zmq.ROUTING_ID, file.name.encode())
+        self._keys.apply(self._control, server_key=file.control_key)
+        self._control.connect(file.control)
+        self._channel = Channel(self._context, file.name, file.kind, self._keys, file.data_port)
+        self._jobs: queue.PriorityQueue[tuple[int, int, Callable[[], None] | None]] = queue.PriorityQueue()
+        self._order = itertools.count()
+        self._outbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._spans: list[Span] = []
+        self._compute = Compute(file, self)
+        self._stop = False
+        self._exit_code = 0
+
+    # --- what the compute thread may call ---------------------------------------------------------------
+
+    def post(self, action: Callable[[], None]) -> None:
+        """Have the I/O thread do something with its sockets."""
+        self._outbox.put(action)
+        os.eventfd_write(self._wake, 1)
+
+    def send(self, node: str, envelope: Envelope, tensors: Tensors) -> None:
+        """Hand a message to the network (`host.Transport`)."""
+        frames = codec.encode(envelope, tensors)
+        self.post(lambda: self._channel.send(node, frames))
+
+    def connect(self, node: str) -> None:
+        """Connect to a node and greet it (`host.Transport`)."""
+        self.post(lambda: self._greet(node))
+
+    def tell(self, message: ctl.FromNode) -> None:
+        """Say something to the controller, after the events before it (`host.Transport`)."""
+        self.post(lambda: self._tell(message))
+
+    def emit(self, span: Span) -> None:
+        """Record an event (`host.Transport`)."""
+        self.post(lambda: self._spans.append(span))
+
+    def fail(self, reason: str) -> None:
+        """Report that this node cannot go on."""
+        self.tell(ctl.Failed(reason))
+
+    # --- the I/O thread ---------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Serve until told to exit or until the controller is gone."""
+        self._tell(ctl.Hello(os.getpid()))
+        thread = threading.Thread(target=self._work, name="compute", daemon=True)
+        thread.start()
+        self._job(self._compute.warm_up)
+        heard = beat = flushed = time.monotonic()
+        polled: dict[zmq.Socket[bytes], str] = {}
+        poller = zmq.Poller()
+        while not self._stop:
+            sockets = self._channel.sockets()
+            if sockets.keys() != polled.keys():
+                poller, polled = zmq.Poller(), dict(sockets)
+                for socket in (*sockets, self._control):
+                    poller.register(socket, zmq.POLLIN)
+                poller.register(self._wake, zmq.POLLIN)
+            ready = dict(poller.poll(int(_FLUSH_S * 1000)))
+            now = time.monotonic()
+            if self._control in ready:
+                heard = now
+                self._from_controller()
+            for socket, role in polled.items():
+                if socket in ready:
+                    self._from_network(socket, role)
+            self._empty_outbox()
+            if now - flushed >= _FLUSH_S:
+                flushed = now
+                self._flush()
+            if now - beat >= ctl.BEAT_S:
+                beat = now
+                self._tell(ctl.Beat())
+            if now - heard > ctl.ORPHAN_S:
+                self._exit_code, self._stop = EXIT_ORPHAN, True
+        self._flush()
+        self._channel.close()
+        self._control.close()
+        self._context.term()
+        return self._exit_code
+
+    def _from_controller(self) -> None:
+        while True:
+            try:
+                frame = self._control.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            try:
+                message = ctl.to_node(frame)
+            except msgspec.MsgspecError as error:
+                self._tell(ctl.Failed(f"control message does not parse: {error}"))
+                continue
+            match message:
+                case ctl.Beat():
+                    pass
+                case ctl.Exit():
+                    self._stop = True
+                case ctl.Configure():
+                    self._configure(message.peers)
+                case ctl.Notice():
+                    self._job(lambda m=message: self._compute.control(m), urgent=True)  # type: ignore[misc]
+                case _:
+                    self._job(lambda m=message: self._compute.control(m))  # type: ignore[misc]
+
+    def _configure(self, peers: list[ctl.Peer]) -> None:
+        self._channel.know(peers)
+        if self._file.kind != "device":
+            # The fixed part of the network connects at once; devices connect where they are.
+            for peer in peers:
+                if peer.name != self._file.name and peer.kind in ("edge", "cloud"):
+                    self._greet(peer.name)
+
+    def _greet(self, node: str) -> None:
+        if self._channel.connect(node):
+            nobody = PartId("", "", "")
+            frames = codec.encode(Envelope(src=nobody, dst=nobody, node=self._file.name, body=Hello()))
+            self._channel.send(node, frames)
+
+    def _from_network(self, socket: zmq.Socket[bytes], role: str) -> None:
+        if role == "gate":
+            self._channel.gate.serve()
+        elif role == "monitor":
+            for peer, at in self._channel.disconnects(socket):
+                self._spans.append(
+                    Span(kind="disconnect", node=self._file.name, peer=peer, begin=at, end=at)
+                )
+        else:
+            for sender, frames in self._channel.receive(socket):
+                self._accept(sender, frames)
+
+    def _accept(self, sender: str, frames: list[memoryview]) -> None:
+        received = time.monotonic()
+        try:
+            envelope, tensors = codec.decode(frames)
+            if envelope.node != sender and not envelope.hops:
+                raise WireError(f"{sender} sent a message in the name of {envelope.node}")
+        except WireError as error:
+            self._tell(ctl.Failed(str(error)))
+            return
+        size = codec.size(frames)
+        self._job(
+            lambda: self._compute.deliver(envelope, tensors, received, size),
+            urgent=isinstance(envelope.body, _URGENT),
+        )
+
+    def _empty_outbox(self) -> None:
+        try:
+            os.eventfd_read(self._wake)
+        except BlockingIOError:
+            return
+        while True:
+            try:
+                action = self._outbox.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                action()
+            except WireError as error:
+                self._tell(ctl.Failed(str(error)))
+
+    def _tell(self, message: ctl.FromNode) -> None:
+        self._control.send(ctl.encode(message))
+
+    def _flush(self) -> None:
+        if self._spans:
+            self._tell(ctl.Events(self._spans))
+            self._spans = []
+
+    # --- the compute thread -----------------------------------------------------------------------------
+
+    def _job(self, job: Callable[[], None], *, urgent: bool = False) -> None:
+        self._jobs.put((0 if urgent else 1, next(self._order), job))
+
+    def _work(self) -> None:
+        while True:
+            _, _, job = self._jobs.get()
+            if job is None:
+                return
+            try:
+                job()
+            except RoambedError as error:
+                self.fail(str(error))
+            except Exception as error:  # a defect of ours: say where, and let the controller end the run
+                place = traceback.extract_tb(error.__traceback__)[-1]
+                self.fail(f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})")
+
+
+class Compute:
+    """What the compute thread does; it imports torch, which takes its time, after the node has said hello."""
+
+    def __init__(self, file: ctl.NodeFile, worker: Worker) -> None:
+        self._file = file
+        self._worker = worker
+        self._host: Any = None  # nodes.runtime.host.Host, which imports torch
+        self._pacer: Any = None
+        # Messages of a task whose parts do not stand here yet.
+        self._early: list[tuple[Envelope, Tensors, float, int]] = []
+
+    def warm_up(self) -> None:
+        """Import torch, do one step, and report ready."""
+        import torch
+
+        torch.set_num_threads(1)
+        torch.set_num_interop_threads(1)
+        layer = torch.nn.Conv2d(3, 4, 3)
+        layer(torch.zeros(1, 3, 8, 8)).sum().backward()  # type: ignore[no-untyped-call]
+        # Imported now rather than under the node's limits.
+        import nodes.schemes._aggregator
+        import nodes.schemes._split
+        import nodes.schemes._whole  # noqa: F401
+
+        versions = {"python": platform.python_version(), "torch": torch.__version__, "zmq": zmq.zmq_version()}
+        self._worker.tell(ctl.Ready(versions))
+
+    def control(self, message: ctl.ToNode) -> None:
+        """Do what the controller says."""
+        match message:
+            case ctl.Measure():
+                self._measure(message)
+            case ctl.StartTask():
+                self._start(message.task)
+            case ctl.Go() if self._host is not None:
+                self._host.begin()
+            case ctl.Notice() if self._host is not None:
+                self._host.notice(message.edge, message.done)
+            case ctl.StopTask():
+                self._finish(message.task)
+            case _:
+                pass
+
+    def deliver(self, envelope: Envelope, tensors: Tensors, received: float, size: int) -> None:
+        """Pass a message to the parts of its task; one of a task that is over is dropped."""
+        if isinstance(envelope.body, Hello):
+            return
+        if self._host is None:
+            self._early.append((envelope, tensors, received, size))
+        elif envelope.dst.task == self._host.task.id:
+            self._host.deliver(envelope, tensors, received, size)
+
+    def _measure(self, message: ctl.Measure) -> None:
+        from nodes.learn import reference
+
+        found = reference.measure(
+            message.model, message.cut, message.batch, message.threads, message.in_shape, seconds=message.seconds
+        )
+        self._worker.tell(ctl.Measured(found.key, found.ops))
+
+    def _start(self, task: ctl.Task) -> None:
+        from nodes import schemes
+        from nodes.learn.pacing import Pacer
+        from nodes.learn.stage import use_threads
+        from nodes.runtime.host import Host
+
+        use_threads(task.threads)
+        scheme = schemes.get(task.scheme)
+        self._pacer = Pacer(self._file.speed)
+        self._host = Host(self._file.name, task, self._pacer, self._worker, scheme.make)
+        self._worker.tell(ctl.Started(task.id))
+        early, self._early = self._early, []
+        for message in early:
+            self.deliver(*message)
+
+    def _finish(self, task: str) -> None:
+        if self._host is None or self._host.task.id != task:
+            return
+        totals = self._pacer.totals
+        self._host = None
+        self._worker.tell(
+            ctl.Pacing(task, totals.steps, totals.late, totals.dropped_s, totals.asked_s, totals.took_s)
+        )
+
+
+def load(path: str) -> ctl.NodeFile:
+    """Read the file that a node is born with."""
+    with open(path, "rb") as file:
+        return msgspec.json.decode(file.read(), type=ctl.NodeFile)
+
+
+def main() -> int:
+    """Run the worker of this container."""
+    # Docker's stop and our own: end at once, there is nothing to save.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
+    return Worker(load(os.environ["ROAMBED_NODE_FILE"])).run()

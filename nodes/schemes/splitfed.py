@@ -1,0 +1,20 @@
+"""``splitfed``: one edge half per device; a device that moves restarts its round on the new edge server.
+
+The restart is a clean one: both halves and both optimizers go back to the start of the round (the published
+baseline keeps the device's half and momentum).
+"""
+
+from nodes.schemes._aggregator import Aggregator
+from nodes.schemes._base import AGGREGATOR, Scheme, frozen, place_split
+from nodes.schemes._split import Head, Tail
+
+SCHEME = Scheme(
+    name="splitfed",
+    split=True,
+    strategies=("restart", "migrate", "relay"),
+    roles=frozen(
+        {AGGREGATOR: lambda part, context: Aggregator(part, context, "tail"), "head": Head, "tail": Tail}
+    ),
+    place=place_split,
+    source="Thapa et al., SplitFed: When Federated Learning Meets Split Learning, AAAI 2022",
+)

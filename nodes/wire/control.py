@@ -1,0 +1,230 @@
+"""What the controller and the nodes say over ``ipc://``: settings, events, modem notices, heartbeats.
+
+Never training data, and never over emulated links.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import msgspec
+
+from nodes.events import Span
+from nodes.wire.messages import PartId
+
+BEAT_S = 1.0
+"""Both sides say something at least this often."""
+
+ORPHAN_S = 7.0
+"""A node that hears nothing from its controller for so long ends by itself."""
+
+
+class Peer(msgspec.Struct, frozen=True):
+    """Where a node listens on the emulated network, and its public key."""
+
+    name: str
+    kind: str
+    address: str
+    key: str
+
+
+class NodeFile(msgspec.Struct, frozen=True):
+    """What a node is born with: a file mounted into its container alone."""
+
+    name: str
+    kind: str
+    speed: float
+    control: str        # ipc:// endpoint
+    control_key: str    # controller's public key
+    public_key: str
+    secret_key: str
+    data_port: int
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """One row of the placement table."""
+
+    part: PartId
+    node: str
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a node needs to take its share of one task."""
+
+    id: str
+    scheme: str
+    strategy: str                      # what happens to the edge half on a move
+    seed: int
+    model: str
+    cut: int
+    in_shape: tuple[int, ...]
+    classes: int
+    rounds: int
+    batch: int
+    local_epochs: int
+    lr: float
+    momentum: float
+    weight_decay: float
+    threads: int
+    augment: bool
+    owners: tuple[str, ...]            # devices that train, sorted
+    samples: dict[str, int]            # training samples by owner
+    placement: tuple[Placed, ...]
+    reference: dict[str, float]        # unthrottled seconds by operation
+    data: dict[str, str]               # node -> its shard inside its container
+    options: dict[str, Any] = {}
+
+
+class Hello(msgspec.Struct, frozen=True, tag="hello"):
+    """Node: I am up (before torch is imported)."""
+
+    pid: int
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """Node: torch is imported and has done one step."""
+
+    versions: dict[str, str]
+
+
+class Started(msgspec.Struct, frozen=True, tag="started"):
+    """Node: my parts of the task stand."""
+
+    task: str
+
+
+class Events(msgspec.Struct, frozen=True, tag="events"):
+    """Node: what happened since the last batch of events."""
+
+    spans: list[Span]
+
+
+class Progress(msgspec.Struct, frozen=True, tag="progress"):
+    """Device: so many batches of the round are done (``attempt`` counts restarts of it)."""
+
+    task: str
+    device: str
+    round: int
+    done: int
+    batches: int
+    attempt: int = 0
+
+
+class RoundDone(msgspec.Struct, frozen=True, tag="round-done"):
+    """Aggregator: a round is averaged; accuracy follows when it has been evaluated."""
+
+    task: str
+    round: int
+    accuracy: float | None
+    loss: float | None
+
+
+class TaskDone(msgspec.Struct, frozen=True, tag="task-done"):
+    """Aggregator: the last round is averaged and evaluated."""
+
+    task: str
+    weights_sha256: str
+    accuracy: float
+    loss: float
+
+
+class Measured(msgspec.Struct, frozen=True, tag="measured"):
+    """Node: the reference times that were asked for."""
+
+    key: str
+    ops: dict[str, float]
+
+
+class Pacing(msgspec.Struct, frozen=True, tag="pacing"):
+    """Node: how well its paced steps kept their time in a task."""
+
+    task: str
+    steps: int
+    late: int
+    dropped_s: float
+    asked_s: float      # sum of deadlines' lengths
+    took_s: float       # what they took
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """Node: I cannot go on."""
+
+    reason: str
+
+
+class Beat(msgspec.Struct, frozen=True, tag="beat"):
+    """I am here."""
+
+
+class Configure(msgspec.Struct, frozen=True, tag="configure"):
+    """Controller: who is on the network."""
+
+    peers: list[Peer]
+
+
+class Measure(msgspec.Struct, frozen=True, tag="measure"):
+    """Controller: measure the reference times of this work, unpaced."""
+
+    model: str
+    cut: int
+    batch: int
+    threads: int
+    in_shape: tuple[int, ...]
+    seconds: float
+
+
+class StartTask(msgspec.Struct, frozen=True, tag="start-task"):
+    """Controller: build your parts; the aggregator begins when told `Go`."""
+
+    task: Task
+
+
+class Go(msgspec.Struct, frozen=True, tag="go"):
+    """Controller: all parts stand, begin."""
+
+    task: str
+
+
+class Notice(msgspec.Struct, frozen=True, tag="notice"):
+    """Controller, as the modem: a handover to ``edge``'s site comes, or has been carried out."""
+
+    task: str
+    edge: str
+    done: bool
+
+
+class StopTask(msgspec.Struct, frozen=True, tag="stop-task"):
+    """Controller: drop the task's parts, send what is left of its events and its pacing."""
+
+    task: str
+
+
+class Exit(msgspec.Struct, frozen=True, tag="exit"):
+    """Controller: end."""
+
+
+FromNode: TypeAlias = (
+    Hello | Ready | Started | Events | Progress | RoundDone | TaskDone | Measured | Pacing | Failed | Beat
+)
+ToNode: TypeAlias = Configure | Measure | StartTask | Go | Notice | StopTask | Exit | Beat
+
+_encoder = msgspec.msgpack.Encoder()
+_from_node = msgspec.msgpack.Decoder(FromNode)
+_to_node = msgspec.msgpack.Decoder(ToNode)
+
+
+def encode(message: FromNode | ToNode) -> bytes:
+    """One control message as one frame."""
+    return _encoder.encode(message)
+
+
+def from_node(frame: bytes) -> FromNode:
+    """Decode what a node said (msgspec.MsgspecError if it is no such message)."""
+    message: FromNode = _from_node.decode(frame)
+    return message
+
+
+def to_node(frame: bytes) -> ToNode:
+    """Decode what the controller said (msgspec.MsgspecError if it is no such message)."""
+    message: ToNode = _to_node.decode(frame)
+    return message

@@ -1,0 +1,165 @@
+"""What nodes say to each other over the emulated links.
+
+Messages go to *parts* (`PartId`), never to nodes: a part may move while a message is on its way. Every message is
+one `Envelope` (a msgpack header) followed by raw tensor frames.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import msgspec
+
+PROTOCOL = 1
+"""Version of the envelope; a node refuses any other."""
+
+
+class PartId(msgspec.Struct, frozen=True, array_like=True, order=True):
+    """Address of a piece of a task: ``("fedfly", "tail", "pi3-1")`` is the edge half of pi3-1's model."""
+
+    task: str
+    role: str
+    owner: str
+
+    def __str__(self) -> str:
+        """``role:owner``, as it stands in events."""
+        return f"{self.role}:{self.owner}" if self.owner else self.role
+
+
+class Work(msgspec.Struct, frozen=True, array_like=True, order=True):
+    """Identity of one piece of training work; the last one applied is part of the training state.
+
+    ``round`` and ``epoch`` rules are the task's: ``batch`` counts from 0 through all local epochs of the round.
+    """
+
+    round: int
+    batch: int
+    micro: int = 0
+    stage: int = 0
+    direction: str = "forward"
+
+
+class TensorInfo(msgspec.Struct, frozen=True, array_like=True):
+    """Name, numpy dtype name and shape of one raw frame that follows the header."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class Hello(msgspec.Struct, frozen=True, tag="hello"):
+    """First message on a new connection, so that the other side can answer before any work."""
+
+
+class Model(msgspec.Struct, frozen=True, tag="model"):
+    """The global model at the start of a round. Without tensors: start the round from the copy you hold."""
+
+    round: int
+    attempt: int = 0
+
+
+class Activations(msgspec.Struct, frozen=True, tag="activations"):
+    """What crosses the cut forward (tensors ``x`` and, where labels leave the device, ``y``).
+
+    ``move_to`` asks the receiving part to move to that node once this batch is applied.
+    """
+
+    work: Work
+    attempt: int = 0
+    move_to: str = ""
+
+
+class Gradients(msgspec.Struct, frozen=True, tag="gradients"):
+    """What crosses the cut backward (tensor ``g``), with the loss of the batch."""
+
+    work: Work
+    loss: float
+    attempt: int = 0
+
+
+class Update(msgspec.Struct, frozen=True, tag="update"):
+    """Trained weights at the end of a round, with what averaging needs."""
+
+    round: int
+    samples: int
+    batches: int
+    loss_sum: float
+    attempt: int = 0
+    move_to: str = ""
+
+
+class State(msgspec.Struct, frozen=True, tag="state"):
+    """A part's whole training state on its way to another node (tensors: all of it)."""
+
+    digest: str
+    meta: dict[str, Any]
+    captured: float  # CLOCK_MONOTONIC when capture began
+
+
+class StateTaken(msgspec.Struct, frozen=True, tag="taken"):
+    """The destination holds the state and has verified it: the source may release its copy."""
+
+    digest: str
+
+
+class StateRefused(msgspec.Struct, frozen=True, tag="refused"):
+    """The destination could not use the state; the source goes on with its own copy."""
+
+    reason: str
+
+
+class Open(msgspec.Struct, frozen=True, tag="open"):
+    """Make this part afresh here and start the round over (the `restart` strategy)."""
+
+    round: int
+    attempt: int
+    version: int  # of the placement that the sender decided on
+
+
+class Fetch(msgspec.Struct, frozen=True, tag="fetch"):
+    """Ask the aggregator for the model that the round started from."""
+
+    round: int
+    attempt: int
+
+
+class Close(msgspec.Struct, frozen=True, tag="close"):
+    """This part lives elsewhere now (``node``); forget yours."""
+
+    node: str
+    version: int
+
+
+class Moved(msgspec.Struct, frozen=True, tag="moved"):
+    """Redirect: the part you addressed lives on ``node`` since placement ``version``."""
+
+    part: PartId
+    node: str
+    version: int
+
+
+Body: TypeAlias = (
+    Hello | Model | Activations | Gradients | Update | State | StateTaken | StateRefused | Open | Fetch | Close | Moved
+)
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """Header of every message.
+
+    Attributes:
+        src, dst: Parts; node-level messages have an empty role.
+        node: Node that sent it. version: placement version of ``src`` there: a higher one than
+            the receiver knows teaches it where ``src`` lives now.
+        hops: How often it was forwarded by a node that the part had left.
+        sent: CLOCK_MONOTONIC when it was handed to the network; the receiver's clock is the same.
+    """
+
+    src: PartId
+    dst: PartId
+    node: str
+    body: Body
+    version: int = 0
+    hops: int = 0
+    sent: float = 0.0
+    tensors: tuple[TensorInfo, ...] = ()
+    v: int = PROTOCOL

@@ -1,0 +1,158 @@
+"""Moves as they were carried out, and what each cost, derived from the events of the task.
+
+Definitions (also in docs/architecture.md):
+
+- ``state_s``: from the moment the source began to capture the training state to the gradients that were owed being
+  at the device, less the time gradients took to come back in this task otherwise (median, measured).
+- ``downtime_s``: all waiting that the move added to the batches it touched, against the median wait of the round's
+  other batches; for a restart, from its decision to the first batch of the new attempt.
+- ``lost_s``, ``lost_batches``: work thrown away by a restart.
+- ``limit_s``: state bytes over the slowest link between the two edge servers, plus one round-trip time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import networkx as nx
+
+from nodes.events import Span
+from testbed.experiment.plan import Move, Plan
+
+
+@dataclass
+class Carried:
+    """One move as the replay carried it out; times are CLOCK_MONOTONIC.
+
+    ``gap`` is the longest silence on the path between device and old edge server, less the probe's own spacing.
+    """
+
+    move: Move
+    device: str
+    origin: str                     # site
+    to: str                         # site
+    noticed: float
+    begin: float = 0.0
+    end: float = 0.0
+    command_s: float = 0.0
+    gap: float | None = None
+    probes_lost: int | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether the link has been moved."""
+        return self.end > 0
+
+
+def path_limit(plan: Plan, source: str, target: str, state_bytes: int) -> float | None:
+    """Seconds that the state takes at best from one edge server to another: serialisation plus one RTT."""
+    graph: nx.Graph[str] = nx.Graph()
+    for link in plan.links:
+        if link.kind != "access":
+            graph.add_edge(link.a, link.b, link=link, weight=link.ab.delay + link.ba.delay + 1e-6)
+    try:
+        path = nx.shortest_path(graph, source, target, weight="weight")
+    except (nx.NetworkXNoPath, nx.NodeNotFound):
+        return None
+    rates, rtt = [], 0.0
+    for here, there in zip(path, path[1:], strict=False):
+        link = graph.edges[here, there]["link"]
+        forward = link.ab if link.a == here else link.ba
+        rtt += link.ab.delay + link.ba.delay
+        if forward.rate:
+            rates.append(forward.rate)
+    return (state_bytes * 8 / min(rates) if rates else 0.0) + rtt
+
+
+def describe(plan: Plan, carried: Carried, strategy: str, spans: Sequence[Span], start: float) -> dict[str, Any]:
+    """The row of one move in ``summary.json``."""
+    row: dict[str, Any] = {
+        "device": carried.device,
+        "at_s": round(carried.begin - start, 4),
+        "from": carried.origin,
+        "to": carried.to,
+        "strategy": strategy,
+        "round": None,
+        "batch": None,
+        "progress": None,
+        "downtime_s": None,
+        "handover_gap_s": carried.gap,
+        "handover_command_s": carried.command_s,
+        "state_s": None,
+        "state_bytes": None,
+        "limit_s": None,
+        "lost_batches": 0,
+        "lost_s": 0.0,
+        "reconnects": _reconnects(carried, spans),
+    }
+    mine = [s for s in spans if s.part.endswith(f":{carried.device}") or s.attrs.get("device") == carried.device]
+    if strategy == "migrate":
+        _migration(plan, carried, mine, row)
+    elif strategy == "restart":
+        _restart(carried, mine, row)
+    else:
+        row["downtime_s"] = _added_wait(carried.noticed, carried.end + 0.5, mine)
+    return row
+
+
+def _reconnects(carried: Carried, spans: Sequence[Span]) -> int:
+    # Data connections of the device that were lost around its handover.
+    return sum(
+        1
+        for s in spans
+        if s.kind == "disconnect" and s.node == carried.device and carried.begin <= s.begin <= carried.end + 5
+    )
+
+
+def _migration(plan: Plan, carried: Carried, spans: list[Span], row: dict[str, Any]) -> None:
+    target = plan.site(carried.to).edge
+    capture = next(
+        (s for s in spans if s.kind == "capture" and s.begin >= carried.noticed and s.peer == target), None
+    )
+    if capture is None:
+        return
+    returns = [s for s in spans if s.kind == "send" and s.attrs.get("message") == "gradients"]
+    normal = [s.end - s.begin for s in returns if s.end < capture.begin and s.round == capture.round]
+    normal = normal or [s.end - s.begin for s in returns if s.end < capture.begin]
+    owed = min((s for s in returns if s.begin >= capture.end), key=lambda s: s.begin, default=None)
+    row["state_bytes"] = capture.bytes
+    row["limit_s"] = path_limit(plan, capture.node, capture.peer, capture.bytes)
+    row["round"], row["batch"] = capture.round or None, capture.batch if capture.batch >= 0 else None
+    steps = [s for s in spans if s.kind == "tail-step" and s.end <= capture.begin]
+    if steps:
+        last = max(steps, key=lambda s: s.end)
+        row["round"], row["batch"] = last.round, last.batch
+        row["progress"] = _progress(spans, last.round, last.batch + 1)
+    if owed is not None and normal and owed.batch == row["batch"]:
+        row["state_s"] = owed.end - capture.begin - median(normal)
+        row["downtime_s"] = _added_wait(carried.noticed, max(owed.end, carried.end), spans)
+
+
+def _restart(carried: Carried, spans: list[Span], row: dict[str, Any]) -> None:
+    decided = next((s for s in spans if s.kind == "restart" and s.end >= carried.noticed), None)
+    if decided is None:
+        return
+    row["round"], row["batch"], row["lost_batches"] = decided.round, decided.batch, decided.batch
+    row["progress"] = _progress(spans, decided.round, decided.batch)
+    row["lost_s"] = decided.end - decided.begin if decided.batch else 0.0
+    again = min((s.begin for s in spans if s.kind == "forward" and s.begin >= decided.end), default=None)
+    row["downtime_s"] = None if again is None else again - decided.end
+    row["state_s"], row["state_bytes"], row["limit_s"] = 0.0, 0, 0.0
+
+
+def _progress(spans: Sequence[Span], number: int, done: int) -> float | None:
+    batches = next((s.attrs["batches"] for s in spans if s.kind == "round" and s.round == number), None)
+    return done / batches if batches else None
+
+
+def _added_wait(begin: float, end: float, spans: Sequence[Span]) -> float | None:
+    waits = [s for s in spans if s.kind == "wait"]
+    touched = [s for s in waits if s.end >= begin and s.begin <= end]
+    others = [s.end - s.begin for s in waits if not (s.end >= begin and s.begin <= end)]
+    if not touched or not others:
+        return 0.0 if not touched else None
+    usual = median(others)
+    return max(0.0, sum(s.end - s.begin - usual for s in touched))

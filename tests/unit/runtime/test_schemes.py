@@ -1,0 +1,69 @@
+"""Schemes end to end in one process: moves, restarts and exactness, without containers."""
+
+import pytest
+
+from tests.unit.runtime.memory import Net
+
+
+def digest(tmp_path, scheme, moves=None, **settings):
+    net = Net(tmp_path, scheme, moves, **settings)
+    return net.run().weights_sha256, net
+
+
+@pytest.mark.parametrize(
+    "moves",
+    [
+        {("d1", 1, 2): "eb"},
+        {("d1", 1, 5): "eb"},  # after the last batch of a round
+        {("d1", 2, 1): "eb", ("d2", 2, 1): "eb"},  # two at once to the same edge server
+        {("d1", 1, 1): "eb", ("d1", 1, 3): "ea", ("d1", 2, 2): "eb"},  # there and back and there
+    ],
+)
+def test_a_migrated_run_ends_with_the_same_weights(tmp_path, moves):
+    still, _ = digest(tmp_path, "fedfly")
+    moved, net = digest(tmp_path, "fedfly", moves)
+    assert moved == still
+    assert sum(s.kind == "capture" for s in net.spans) == len(moves)
+    assert not net.moves
+
+
+def test_fedfly_and_splitfed_agree_where_nobody_moves(tmp_path):
+    assert digest(tmp_path, "fedfly")[0] == digest(tmp_path, "splitfed")[0]
+
+
+def test_a_restart_repeats_the_round_and_ends_with_the_same_weights(tmp_path):
+    still, calm = digest(tmp_path, "splitfed")
+    moved, net = digest(tmp_path, "splitfed", {("d1", 2, 3): "eb"})
+    assert moved == still  # a clean restart trains the same batches from the same start
+    count = [sum(s.kind == "forward" and s.node == "d1" for s in n.spans) for n in (calm, net)]
+    assert count[1] - count[0] == 3
+    assert not any(s.kind == "capture" for s in net.spans)
+
+
+def test_every_batch_is_applied_once(tmp_path):
+    _, net = digest(tmp_path, "fedfly", {("d1", 1, 2): "eb", ("d1", 2, 4): "ea"})
+    steps = [(s.round, s.batch) for s in net.spans if s.kind == "tail-step" and s.part == "tail:d1"]
+    assert sorted(steps) == sorted(set(steps)) == [(r, b) for r in (1, 2) for b in range(5)]
+
+
+def test_a_relayed_device_keeps_its_edge_half_where_it_was(tmp_path):
+    still, _ = digest(tmp_path, "fedfly")
+    relayed, net = digest(tmp_path, "fedfly", {("d1", 1, 2): "eb"}, strategy="relay")
+    assert relayed == still
+    assert {s.node for s in net.spans if s.kind == "tail-step"} == {"ea"}
+
+
+def test_a_damaged_state_is_refused_and_training_goes_on_at_the_source(tmp_path):
+    def flip(tensors):
+        name = next(n for n in tensors if tensors[n].dtype.name == "float32" and tensors[n].size)
+        tensors[name].reshape(-1)[0] += 1
+
+    still, _ = digest(tmp_path, "fedfly")
+    moved, net = digest(tmp_path, "fedfly", {("d1", 1, 4): "eb"}, damage=flip)
+    assert moved == still
+    assert any("refused" in s.attrs.get("text", "") for s in net.spans)
+
+
+def test_averaging_whole_models_learns(tmp_path):
+    net = Net(tmp_path, "fedavg", rounds=4)
+    assert net.run().accuracy > 0.3  # ten classes: chance is 0.1
