@@ -1,1 +1,1 @@
-
+"""Who is where: traces of movement, and the moves that follow from them."""

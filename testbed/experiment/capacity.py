@@ -1,0 +1,57 @@
+"""Does the experiment fit on a machine? Asked before a run, not on loading: files are shared between machines."""
+
+from __future__ import annotations
+
+import math
+
+from testbed.errors import CapacityError
+from testbed.experiment.plan import Plan
+from testbed.experiment.units import format_size
+
+RESERVE = 0.3
+"""Cores left for the controller, the links and the engine."""
+
+
+def check_capacity(plan: Plan, cores: float, memory_bytes: int) -> None:
+    """Refuse a plan that asks for more CPU or memory than there is.
+
+    Raises:
+        CapacityError: One node is faster than a core, or all together are more than the machine has.
+    """
+    for node in plan.nodes:
+        if node.speed > 1:
+            raise CapacityError(
+                f"{node.name} is faster than a core of this machine",
+                wanted="a speed of at most 1",
+                found=f"speed {node.speed:g} (profile {node.profile!r})",
+                where=plan.source,
+                remedy=f"set profiles.{node.profile}.speed to 1 or less; lower all speeds alike to keep their ratios",
+            )
+    speed = math.fsum(node.speed for node in plan.nodes)
+    room = cores - RESERVE
+    if speed > room + 1e-9:
+        remedy = f"lower every speed by a factor of {speed / room:.2f}, or use fewer nodes" if room > 0 else None
+        raise CapacityError(
+            "the experiment asks for more CPU than this machine has",
+            wanted=f"speeds that add up to at most {room:.2f} ({cores:g} cores less {RESERVE} for the testbed)",
+            found=f"{speed:.2f}: {_shares(plan)}",
+            where=plan.source,
+            remedy=remedy or f"use a machine with {math.ceil(speed + RESERVE)} cores",
+        )
+    memory = sum(node.memory for node in plan.nodes)
+    if memory > memory_bytes:
+        raise CapacityError(
+            "the experiment asks for more memory than this machine has",
+            wanted=f"at most {format_size(memory_bytes)} for all nodes",
+            found=f"{format_size(memory)} for {len(plan.nodes)} nodes",
+            where=plan.source,
+            remedy=f"lower the profiles' memory by a factor of {memory / memory_bytes:.2f}, or use fewer nodes",
+        )
+
+
+def _shares(plan: Plan) -> str:
+    counts: dict[tuple[str, float], int] = {}
+    for node in plan.nodes:
+        key = (node.profile, node.speed)
+        counts[key] = counts.get(key, 0) + 1
+    return " + ".join(f"{n} x {profile} at {speed:g}" for (profile, speed), n in counts.items())

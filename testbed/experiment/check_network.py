@@ -1,0 +1,270 @@
+"""What a file may say in good form and still not mean: names, profiles, places and links."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import networkx as nx
+
+from testbed.errors import InputError
+from testbed.experiment import resolve
+from testbed.experiment.document import Document, Steps
+from testbed.experiment.model import Spec
+from testbed.experiment.network import LinkSettings
+from testbed.experiment.problems import did_you_mean
+from testbed.experiment.profiles import TORCH_MEMORY
+from testbed.experiment.units import format_duration, format_size
+
+NAME_LENGTH = 32
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+MIN_QUOTA = 0.001
+"""Least CPU time a period, in seconds, that the kernel takes."""
+
+
+def check(spec: Spec, document: Document) -> list[InputError]:
+    """All problems of the network part."""
+    names = list(_names(spec, document))
+    links = list(_links(spec, document))
+    problems = [
+        *_presence(spec, document),
+        *names,
+        *_profiles(spec, document),
+        *_places(spec, document),
+        *links,
+        *_settings(spec, document),
+    ]
+    if not names and not links:  # else it would only repeat them
+        problems += _connected(spec, document)
+    return problems
+
+
+def _presence(spec: Spec, document: Document) -> Iterator[InputError]:
+    if not spec.sites:
+        yield document.problem(("sites",), "there are no sites", remedy="add 'sites: {north: {}}'")
+    if not spec.devices:
+        yield document.problem(
+            ("devices",), "there are no devices", remedy="add 'devices: {dev: {profile: pi4, at: north}}'"
+        )
+    if spec.cloud is None:
+        yield document.problem(
+            ("cloud",), "there is no cloud: a workload needs its aggregator", remedy="add 'cloud: {}'"
+        )
+
+
+def _names(spec: Spec, document: Document) -> Iterator[InputError]:
+    named: list[tuple[str, str, Steps]] = [("site", s, ("sites", s)) for s in spec.sites]
+    if spec.cloud is not None:
+        named.append(("cloud", resolve.CLOUD, ("cloud",)))
+    for site, settings in spec.sites.items():
+        if edge := resolve.edge_name(site, settings):
+            named.append(("edge server", edge, ("sites", site, "edge", "name")))
+    named += [("device", d, ("devices", group)) for d, group in _all_devices(spec)]
+    named += [("host", h, ("hosts", h)) for h in spec.hosts]
+
+    seen: dict[str, tuple[str, Steps]] = {}
+    for kind, name, path in named:
+        if len(name) > NAME_LENGTH or not _LABEL.fullmatch(name) or "--" in name:
+            yield document.problem(
+                path,
+                f"{name!r} cannot be the name of a {kind}",
+                wanted=f"a-z, 0-9 and single '-' inside, {NAME_LENGTH} characters at most",
+                found=f"{len(name)} characters" if len(name) > NAME_LENGTH else name,
+                remedy=_better_name(name),
+            )
+        if name in seen:
+            other, there = seen[name]
+            yield document.problem(
+                path,
+                f"two have the name {name!r}: this {kind} and a {other}",
+                found=f"the other at {document.where(there)}",
+                remedy="give one of them another name",
+            )
+        seen.setdefault(name, (kind, path))
+
+
+def _all_devices(spec: Spec) -> Iterator[tuple[str, str]]:
+    for group in spec.devices:
+        for name in resolve.device_names(spec, group):
+            yield name, group
+
+
+def _better_name(name: str) -> str:
+    better = re.sub(r"-+", "-", re.sub(r"[^a-z0-9]+", "-", name.lower())).strip("-")[:NAME_LENGTH].strip("-")
+    return f"call it {better!r}" if better else "give it a name of letters"
+
+
+def _profiles(spec: Spec, document: Document) -> Iterator[InputError]:
+    uses: list[tuple[str, Steps, bool]] = []
+    if spec.cloud is not None:
+        uses.append((spec.cloud.profile, ("cloud", "profile"), True))
+    uses += [(s.edge.profile, ("sites", n, "edge", "profile"), True) for n, s in spec.sites.items() if s.edge]
+    uses += [(d.profile, ("devices", n, "profile"), True) for n, d in spec.devices.items()]
+    uses += [(h.profile, ("hosts", n, "profile"), False) for n, h in spec.hosts.items()]
+
+    known = resolve.profile_names(spec)
+    for name, path, trains in uses:
+        if name not in known:
+            yield document.problem(
+                path, f"unknown profile {name!r}", wanted=", ".join(known), remedy=did_you_mean(name, known)
+                or "add it under 'profiles:'",
+            )  # fmt: skip
+            continue
+        memory = resolve.hardware(spec, name).memory
+        if trains and memory is not None and memory < TORCH_MEMORY:
+            origin: Steps = ("profiles", name, "memory") if name in spec.profiles else path
+            yield document.problem(
+                origin,
+                f"profile {name!r} has too little memory for a node that trains",
+                wanted=f"at least {format_size(TORCH_MEMORY)}: torch alone takes 220 MB",
+                found=format_size(memory),
+                remedy=f"set profiles.{name}.memory to {format_size(TORCH_MEMORY)} or more (384MiB is comfortable)",
+            )
+    for name in spec.profiles:
+        yield from _profile(spec, document, name)
+
+
+def _profile(spec: Spec, document: Document, name: str) -> Iterator[InputError]:
+    hardware = resolve.hardware(spec, name)
+    path: Steps = ("profiles", name)
+    if hardware.speed is None or hardware.memory is None:
+        missing = " and ".join(k for k in ("speed", "memory") if getattr(hardware, k) is None)
+        yield document.problem(
+            path,
+            f"profile {name!r} has no {missing}",
+            wanted="speed and memory, unless a shipped profile has that name",
+            remedy=did_you_mean(name, [p for p in resolve.profile_names(spec) if p != name]) or f"add {missing}",
+        )
+        return
+    if hardware.cpus < hardware.speed:
+        yield document.problem(
+            (*path, "cpus"),
+            f"profile {name!r} has a CPU quota below its speed",
+            wanted=f"cpus above {hardware.speed:g}",
+            found=f"{hardware.cpus:g}",
+            remedy="leave cpus out: it is 1.5 x speed then",
+        )
+    if not 0.001 <= hardware.period <= 1:
+        yield document.problem(
+            (*path, "period"),
+            f"profile {name!r} has a period that the kernel does not take",
+            wanted="1ms to 1s",
+            found=format_duration(hardware.period),
+        )
+    elif hardware.cpus * hardware.period < MIN_QUOTA * (1 - 1e-9):
+        yield document.problem(
+            (*path, "period"),
+            f"profile {name!r} has less than 1ms of CPU a period, which the kernel does not take",
+            wanted=f"a period of {format_duration(MIN_QUOTA / hardware.cpus)} or more",
+            found=format_duration(hardware.period),
+        )
+
+
+def _places(spec: Spec, document: Document) -> Iterator[InputError]:
+    for section, entries in (("devices", spec.devices), ("hosts", spec.hosts)):
+        for name, entry in entries.items():
+            if entry.at is None:
+                if section == "devices" and not spec.mobility.trace:
+                    yield document.problem(
+                        (section, name), f"device {name!r} is at no site", wanted=", ".join(spec.sites),
+                        remedy=f"add 'at: {next(iter(spec.sites), 'north')}'",
+                    )  # fmt: skip
+            elif entry.at not in spec.sites:
+                site = resolve.site_of(spec, entry.at)
+                remedy = f"did you mean {site!r}, its site?" if site else did_you_mean(entry.at, spec.sites)
+                yield document.problem(
+                    (section, name, "at"), f"there is no site {entry.at!r}", wanted=", ".join(spec.sites),
+                    remedy=remedy or f"add {entry.at!r} under 'sites:'",
+                )  # fmt: skip
+
+
+def _links(spec: Spec, document: Document) -> Iterator[InputError]:
+    places = resolve.places(spec)
+    seen: dict[frozenset[str], str] = {}
+    for link in spec.links.backhaul:
+        path: Steps = ("links", link)
+        both = resolve.ends(link)
+        if both is None:
+            yield document.problem(
+                path, f"unknown key {link!r} in links", wanted="access, edge, or a link 'x -- y'",
+                remedy=did_you_mean(link, ["access", "edge"]) or "write it as 'north -- cloud'",
+            )  # fmt: skip
+            continue
+        for end in both:
+            if end not in places:
+                yield _missing_end(spec, document, path, end, places)
+        if both[0] == both[1]:
+            yield document.problem(path, f"link {link!r} joins {both[0]!r} to itself", remedy="name two places")
+        if (pair := frozenset(both)) in seen:
+            yield document.problem(
+                path,
+                f"a second link between {both[0]!r} and {both[1]!r}",
+                found=f"the first at {document.where(('links', seen[pair]))}",
+                remedy="keep one of them; {up: …, down: …} gives each direction its own value",
+            )
+        seen.setdefault(pair, link)
+
+
+def _missing_end(spec: Spec, document: Document, path: Steps, end: str, places: list[str]) -> InputError:
+    site = resolve.site_of(spec, end)
+    host = spec.hosts.get(end)
+    if site is not None:
+        remedy = f"did you mean {site!r}, its site? The edge server hangs on it by links.edge"
+    elif end in resolve.devices(spec):
+        remedy = "devices hang on access points by links.access; a site may differ by its 'access:'"
+    elif host is not None and host.at is not None:
+        remedy = f"host {end!r} is at site {host.at!r}: link the site"
+    else:
+        remedy = did_you_mean(end, places) or f"add {end!r} under 'sites:'"
+    return document.problem(
+        path, f"link to {end!r}, which is not there", wanted=", ".join(places), found=str(path[-1]), remedy=remedy
+    )
+
+
+def _settings(spec: Spec, document: Document) -> Iterator[InputError]:
+    links = spec.links
+    everywhere: list[tuple[Steps, tuple[LinkSettings, ...]]] = [
+        (("links", "access"), (resolve.ACCESS, links.access)),
+        (("links", "edge"), (resolve.EDGE, links.edge)),
+        *((("links", n), (resolve.BACKHAUL, s)) for n, s in links.backhaul.items()),
+    ]
+    for name, site in spec.sites.items():
+        everywhere.append((("sites", name, "access"), (resolve.ACCESS, links.access, site.access)))
+        everywhere.append((("sites", name, "edge_link"), (resolve.EDGE, links.edge, site.edge_link)))
+    for path, layers in everywhere:
+        if not layers[-1].model_fields_set:
+            continue
+        for way, shape in zip(("up", "down"), resolve.shapes(*layers), strict=True):
+            if shape.jitter > shape.delay:
+                yield document.problem(
+                    (*path, "jitter"),
+                    f"{path[0]}.{path[1]}: jitter larger than the delay it spreads around ({way})",
+                    wanted=f"at most {format_duration(shape.delay)}",
+                    found=format_duration(shape.jitter),
+                    remedy=f"raise delay to {format_duration(shape.jitter)} or lower jitter",
+                )
+            if shape.loss >= 1:
+                yield document.problem(
+                    (*path, "loss"),
+                    f"{path[0]}.{path[1]}: a loss of 1 is every packet ({way})",
+                    wanted="below 100%",
+                    remedy="write 1% if you mean one in a hundred",
+                )
+
+
+def _connected(spec: Spec, document: Document) -> Iterator[InputError]:
+    if spec.cloud is None:
+        return
+    graph: nx.Graph[str] = nx.Graph()
+    graph.add_nodes_from(resolve.places(spec))
+    graph.add_edges_from(both for link in spec.links.backhaul if (both := resolve.ends(link)))
+    reached = nx.node_connected_component(graph, resolve.CLOUD)
+    for place in resolve.places(spec):
+        if place not in reached:
+            section = "sites" if place in spec.sites else "hosts"
+            yield document.problem(
+                (section, place),
+                f"{place!r} has no way to the cloud",
+                wanted="a path of links from every site and host to the cloud",
+                remedy=f"add '{place} -- cloud: {{}}' under 'links:'",
+            )

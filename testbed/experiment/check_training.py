@@ -1,0 +1,174 @@
+"""What a file may say in good form and still not mean: workload and scripted moves."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from nodes.policies.layers import LAYERS
+from testbed.errors import InputError
+from testbed.experiment import resolve
+from testbed.experiment.document import Document, Steps
+from testbed.experiment.model import Spec
+from testbed.experiment.problems import did_you_mean
+from testbed.experiment.training import CUTS, SPLIT_SCHEMES, Move
+
+
+def check(spec: Spec, document: Document) -> list[InputError]:
+    """All problems of the training part."""
+    return [
+        *_schemes(spec, document),
+        *_cut(spec, document),
+        *_data(spec, document),
+        *_fractions(spec, document),
+        *_moves(spec, document),
+        *_orders(spec, document),
+    ]
+
+
+def data_directory(spec: Spec, document: Document) -> Path | None:
+    """Where the data set's files are expected; None for the built-in one."""
+    data = spec.workload.data
+    return None if data.set == "digits" else (document.path.parent / (data.dir or f"data/{data.set}")).resolve()
+
+
+def _schemes(spec: Spec, document: Document) -> Iterator[InputError]:
+    schemes = spec.workload.scheme
+    for i, scheme in enumerate(schemes):
+        if scheme in schemes[:i]:
+            yield document.problem(
+                ("workload", "scheme", i), f"scheme {scheme!r} is there twice", remedy="take one of them out"
+            )
+
+
+def _cut(spec: Spec, document: Document) -> Iterator[InputError]:
+    workload = spec.workload
+    layers = LAYERS[workload.model]
+    cut = workload.cut if workload.cut is not None else CUTS[workload.model]
+    splits = [s for s in workload.scheme if s in SPLIT_SCHEMES]
+    low, high = (1, len(layers) - 1) if splits else (0, len(layers))
+    if not low <= cut <= high:
+        numbered = ", ".join(f"{i} {name}" for i, name in enumerate(layers, 1))
+        yield document.problem(
+            ("workload", "cut"),
+            f"cut {cut} lies outside the model {workload.model!r}",
+            wanted=f"{low} to {high}: the number of layers that stay on the device ({numbered})",
+            found=str(cut),
+            remedy=f"leave it out for {CUTS[workload.model]}, or set one of {low} to {high}",
+        )
+    needed = {d.at for d in spec.devices.values()} | {resolve.site_of(spec, m.to) for m in spec.mobility.moves}
+    if spec.mobility.trace:
+        needed |= set(spec.sites)
+    for site, settings in spec.sites.items():
+        if splits and settings.edge is None and site in needed:
+            yield document.problem(
+                ("sites", site, "edge"),
+                f"site {site!r} has no edge server, and {splits[0]!r} needs one wherever devices are",
+                remedy="leave 'edge: none' out, or keep devices away from it",
+            )
+
+
+def _data(spec: Spec, document: Document) -> Iterator[InputError]:
+    data, count = spec.workload.data, len(resolve.devices(spec))
+    directory = data_directory(spec, document)
+    if directory is not None and not directory.is_dir():
+        yield document.problem(
+            ("workload", "data", "dir" if data.dir else "set"),
+            f"the data directory of {data.set!r} is missing",
+            wanted=f"the standard files of {data.set} in {directory}",
+            remedy="put them there, set workload.data.dir, or use the built-in set: digits",
+        )
+    if data.train is not None and data.train < count:
+        yield document.problem(
+            ("workload", "data", "train"),
+            "fewer training samples than devices",
+            wanted=f"at least {count}",
+            found=str(data.train),
+        )
+
+
+def _fractions(spec: Spec, document: Document) -> Iterator[InputError]:
+    fractions = spec.workload.data.split.fractions
+    if fractions is None:
+        return
+    path: Steps = ("workload", "data", "split", "fractions")
+    devices = resolve.devices(spec)
+    for name, share in fractions.items():
+        if name not in devices:
+            near = did_you_mean(name, devices)
+            if name in spec.devices:
+                near = f"name each of {', '.join(resolve.device_names(spec, name))}"
+            yield document.problem(
+                (*path, name), f"there is no device {name!r}", wanted=", ".join(devices), remedy=near
+            )
+        elif share <= 0:
+            yield document.problem((*path, name), f"device {name!r} is given no data", wanted="more than 0%")
+    for name in devices:
+        if name not in fractions:
+            yield document.problem(path, f"device {name!r} has no share", remedy=f"add '{name}: …%'")
+    total = sum(fractions.values())
+    if abs(total - 1) > 1e-3:
+        yield document.problem(
+            path, "the shares do not add up to the whole", wanted="100%", found=f"{100 * total:.6g}%",
+            remedy=f"multiply each by {1 / total:.4g}" if total else None,
+        )  # fmt: skip
+
+
+def _moves(spec: Spec, document: Document) -> Iterator[InputError]:
+    mobility, devices = spec.mobility, resolve.devices(spec)
+    if mobility.trace and mobility.moves:
+        yield document.problem(
+            ("mobility", "trace"), "there are moves and a trace", wanted="one of them", remedy="take one out"
+        )
+    for i, move in enumerate(mobility.moves):
+        path: Steps = ("mobility", "moves", i)
+        if move.device not in devices:
+            remedy = did_you_mean(move.device, devices)
+            if move.device in spec.devices:
+                remedy = f"name one of {', '.join(resolve.device_names(spec, move.device))}"
+            yield document.problem(
+                (*path, "device"), f"there is no device {move.device!r}", wanted=", ".join(devices), remedy=remedy
+            )
+        if resolve.site_of(spec, move.to) is None:
+            edges = [e for s, settings in spec.sites.items() if (e := resolve.edge_name(s, settings))]
+            known = [*spec.sites, *edges]
+            yield document.problem(
+                (*path, "to"), f"there is no site or edge server {move.to!r}", wanted=", ".join(known),
+                remedy=did_you_mean(move.to, known) or f"add {move.to!r} under 'sites:'",
+            )  # fmt: skip
+        if move.round is not None and move.round > spec.workload.rounds:
+            yield document.problem(
+                (*path, "round"),
+                f"a move in round {move.round}, and there are {spec.workload.rounds} rounds",
+                wanted=f"1 to {spec.workload.rounds}",
+                remedy=f"move earlier, or set workload.rounds to {move.round}",
+            )
+
+
+def _orders(spec: Spec, document: Document) -> Iterator[InputError]:
+    """Moves that go nowhere, or two at once. Rounds and times cannot be ordered, so those are left alone."""
+    devices = resolve.devices(spec)
+    by_device: dict[str, list[tuple[int, Move]]] = defaultdict(list)
+    for i, move in enumerate(spec.mobility.moves):
+        if move.device in devices and resolve.site_of(spec, move.to):
+            by_device[move.device].append((i, move))
+    for device, moves in by_device.items():
+        if len({move.at is None for _, move in moves}) > 1:
+            continue
+        here, before = spec.devices[devices[device]].at, None
+        for i, move in sorted(moves, key=lambda item: moment(item[1])):
+            there, path = resolve.site_of(spec, move.to), ("mobility", "moves", i)
+            if moment(move) == before:
+                yield document.problem(path, f"{device!r} moves twice at one moment", remedy="take one move out")
+            elif there == here:
+                yield document.problem(
+                    path, f"{device!r} is at {there!r} already then", wanted="a move to another site",
+                    remedy="take the move out, or change 'to'",
+                )  # fmt: skip
+            here, before = there, moment(move)
+
+
+def moment(move: Move) -> tuple[float, float, float]:
+    """Sorting key: by time, else by round and progress."""
+    return (move.at or 0.0, float(move.round or 0), move.progress or 0.0)

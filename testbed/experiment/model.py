@@ -1,0 +1,44 @@
+"""The experiment file as a whole. Its parts: `network` (what there is) and `training` (what it does)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from testbed.experiment.network import Cloud, Devices, Host, Links, Profile, Section, Site
+from testbed.experiment.training import Emulation, Mobility, Tolerances, Workload
+
+
+def _blank_cloud(value: Any) -> Any:
+    """``cloud:`` with nothing behind it asks for one all the same."""
+    return {} if value is None else value
+
+
+class Spec(Section):
+    """An experiment: topology, workload, mobility, seed."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=48)] | None = None
+    """Name of the experiment; runs are called by it. By default the file's."""
+    seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = 1
+    """All randomness of training follows from it."""
+    sites: dict[str, Site] = Field(default_factory=dict)
+    """Access points by name, and the edge servers behind them."""
+    cloud: Annotated[Cloud | None, BeforeValidator(_blank_cloud)] = None
+    """The aggregator. A workload needs one."""
+    devices: dict[str, Devices] = Field(default_factory=dict)
+    """Devices by name."""
+    hosts: dict[str, Host] = Field(default_factory=dict)
+    """Other programs by name."""
+    profiles: dict[str, Profile] = Field(default_factory=dict)
+    """Classes of hardware: new ones, or changes to those that ship."""
+    links: Links = Links()
+    """Access links, edge links and the backhaul. Every site must reach the cloud."""
+    mobility: Mobility = Mobility()
+    """Who goes where, and when: scripted or from a trace."""
+    workload: Workload = Workload()
+    """What is trained, and how."""
+    emulation: Emulation = Emulation()
+    """How the network is made real."""
+    tolerances: Tolerances = Tolerances()
+    """When a run's verdict is ``invalid``."""

@@ -1,0 +1,220 @@
+"""From the model to the plan: every default filled in, every name resolved, all in base units."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from nodes.policies.association import nearest
+from testbed.emulation.links.shape import Shape
+from testbed.errors import InputError
+from testbed.experiment import resolve
+from testbed.experiment.check_training import data_directory
+from testbed.experiment.document import Document
+from testbed.experiment.model import Spec
+from testbed.experiment.plan import (
+    DataPlan,
+    LinkPlan,
+    Move,
+    NodePlan,
+    Plan,
+    SitePlan,
+    Tolerances,
+    WorkloadPlan,
+)
+from testbed.experiment.problems import raise_all
+from testbed.experiment.training import CUTS
+from testbed.mobility import trace
+from testbed.mobility.timeline import Timeline, from_trace, ordered
+
+UNSHAPED = Shape()
+IDLE = ("sleep", "infinity")
+
+
+def build(spec: Spec, document: Document) -> Plan:
+    """The plan of a checked model; reads the trace if there is one.
+
+    Raises:
+        InputError: The trace cannot be used.
+    """
+    timeline = _timeline(spec, document)
+    starts = _starts(spec, document, timeline)
+    nodes = _nodes(spec, starts)
+    return Plan(
+        name=spec.name or default_name(document.path),
+        seed=spec.seed,
+        nodes=nodes,
+        sites=tuple(_site(spec, name) for name in spec.sites),
+        bridges=tuple(resolve.bridge(spec, place) for place in resolve.places(spec)),
+        links=tuple(_links(spec, nodes)),
+        moves=timeline.moves if spec.mobility.enabled else (),
+        workload=_workload(spec, document),
+        link_backend=spec.emulation.links,
+        lead=spec.mobility.lead,
+        tolerances=Tolerances(**dict(spec.tolerances)),
+        source=str(document.path),
+        rendered=_rendered(spec, document),
+    )
+
+
+def default_name(path: Path) -> str:
+    """The file's name, in the characters that a run's name may have."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._")[:48] or "experiment"
+
+
+def _timeline(spec: Spec, document: Document) -> Timeline:
+    mobility = spec.mobility
+    if mobility.trace is None:
+        moves = (
+            Move(
+                device=m.device,
+                to=resolve.site_of(spec, m.to) or m.to,
+                at=m.at,
+                round=m.round,
+                progress=None if m.round is None else m.progress or 0.0,
+            )
+            for m in mobility.moves
+        )
+        return Timeline({}, ordered(moves))
+    rows = trace.read(
+        _trace_path(spec, document), list(resolve.devices(spec)), named_at=document.where(("mobility", "trace"))
+    )
+    points = {name: site.at for name, site in spec.sites.items()}
+    return from_trace(rows, points, nearest)
+
+
+def _trace_path(spec: Spec, document: Document) -> Path:
+    return document.path.parent / (spec.mobility.trace or "")
+
+
+def _starts(spec: Spec, document: Document, timeline: Timeline) -> dict[str, str]:
+    starts: dict[str, str] = {}
+    problems: list[InputError] = []
+    for device, group in resolve.devices(spec).items():
+        site = timeline.starts.get(device) or spec.devices[group].at
+        if site is None:
+            problems.append(
+                document.problem(
+                    ("devices", group),
+                    f"device {device!r} is at no site, and the trace does not name it",
+                    wanted=", ".join(spec.sites),
+                    remedy=f"add 'at: {next(iter(spec.sites))}', or rows to the trace",
+                )
+            )
+        else:
+            starts[device] = site
+    raise_all(problems)
+    return starts
+
+
+def _nodes(spec: Spec, starts: dict[str, str]) -> tuple[NodePlan, ...]:
+    def node(name: str, kind: str, profile: str, site: str | None, **more: object) -> NodePlan:
+        hardware = resolve.hardware(spec, profile)
+        assert hardware.speed is not None, "the network check lets no such profile pass"
+        assert hardware.memory is not None, "the network check lets no such profile pass"
+        return NodePlan(
+            name=name,
+            kind=kind,
+            profile=profile,
+            speed=hardware.speed,
+            cpus=hardware.cpus,
+            period=hardware.period,
+            memory=hardware.memory,
+            threads=spec.workload.threads,
+            site=site,
+            bridge=resolve.bridge(spec, site or name),
+            **more,  # type: ignore[arg-type]
+        )
+
+    nodes = [
+        node(name, "device", spec.devices[group].profile, starts[name])
+        for name, group in resolve.devices(spec).items()
+    ]
+    for site, settings in spec.sites.items():
+        if settings.edge is not None:
+            nodes.append(node(resolve.edge_name(site, settings) or "", "edge", settings.edge.profile, site))
+    if spec.cloud is not None:
+        nodes.append(node(resolve.CLOUD, "cloud", spec.cloud.profile, None))
+    for name, host in spec.hosts.items():
+        command = tuple(host.command) if host.command else None if host.image else IDLE
+        nodes.append(node(name, "host", host.profile, host.at, image=host.image, command=command))
+    return tuple(nodes)
+
+
+def _site(spec: Spec, name: str) -> SitePlan:
+    settings = spec.sites[name]
+    up, down = resolve.shapes(resolve.ACCESS, spec.links.access, settings.access)
+    return SitePlan(
+        name=name,
+        at=settings.at,
+        bridge=resolve.bridge(spec, name),
+        edge=resolve.edge_name(name, settings),
+        access_up=up,
+        access_down=down,
+    )
+
+
+def _links(spec: Spec, nodes: tuple[NodePlan, ...]) -> list[LinkPlan]:
+    """A device's link is called by the device alone: it keeps its name wherever it hangs."""
+    links: list[LinkPlan] = []
+    for node in nodes:
+        up, down = UNSHAPED, UNSHAPED
+        kind = {"device": "access", "edge": "edge"}.get(node.kind, "wire")
+        if kind == "access":
+            settings = spec.sites[node.site or ""].access
+            up, down = resolve.shapes(resolve.ACCESS, spec.links.access, settings)
+        elif kind == "edge":
+            settings = spec.sites[node.site or ""].edge_link
+            up, down = resolve.shapes(resolve.EDGE, spec.links.edge, settings)
+        links.append(LinkPlan(f"{kind}:{node.name}", kind, node.name, node.bridge, up, down))
+    for name, settings in spec.links.backhaul.items():
+        there, back = resolve.shapes(resolve.BACKHAUL, settings)
+        x, y = resolve.ends(name) or ("", "")
+        a, b = resolve.bridge(spec, x), resolve.bridge(spec, y)
+        links.append(LinkPlan(f"{x} -- {y}", "backhaul", a, b, there, back))
+    return links
+
+
+def _workload(spec: Spec, document: Document) -> WorkloadPlan:
+    workload = spec.workload
+    data, split, optimizer = workload.data, workload.data.split, workload.optimizer
+    directory = data_directory(spec, document)
+    fractions = split.fractions
+    if fractions is not None:  # shares such as three times 33.3% are close enough to be meant as the whole
+        total = sum(fractions.values())
+        fractions = {name: share / total for name, share in fractions.items()}
+    return WorkloadPlan(
+        schemes=tuple(workload.scheme),
+        model=workload.model,
+        cut=CUTS[workload.model] if workload.cut is None else workload.cut,
+        data=DataPlan(
+            set=data.set,
+            dir=None if directory is None else str(directory),
+            dirichlet=split.dirichlet,
+            fractions=fractions,
+            train_samples=data.train,
+            test_samples=data.test,
+        ),
+        rounds=workload.rounds,
+        batch=workload.batch,
+        local_epochs=workload.local_epochs,
+        lr=optimizer.lr,
+        momentum=optimizer.momentum,
+        weight_decay=optimizer.weight_decay,
+        threads=workload.threads,
+        strategy=workload.strategy,
+    )
+
+
+def _rendered(spec: Spec, document: Document) -> str:
+    """The YAML as understood. Paths are absolute in it: it is kept elsewhere, and still runs from there."""
+    data = document.data
+    if spec.mobility.trace is not None:
+        data = {**data, "mobility": {**data["mobility"], "trace": str(_trace_path(spec, document).resolve())}}
+    directory = data_directory(spec, document)
+    if directory is not None:
+        workload = data["workload"]
+        data = {**data, "workload": {**workload, "data": {**workload["data"], "dir": str(directory)}}}
+    if spec.name is None:
+        data = {"name": default_name(document.path), **data}
+    return Document(document.path, data).rendered()

@@ -1,0 +1,246 @@
+"""What the user writes about training and movement: workload, mobility, emulation and tolerances."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, WithJsonSchema, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from nodes.policies.layers import LAYERS
+from testbed.experiment.network import Section
+from testbed.experiment.problems import did_you_mean
+from testbed.experiment.units import Duration, Fraction, UnitError
+
+SCHEMES: Mapping[str, bool] = {"fedavg": True, "splitfed": True, "fedfly": True, "local": False, "edgemove": False}
+"""Schemes by name; False: named in the design and not built yet."""
+SPLIT_SCHEMES = ("splitfed", "fedfly")
+"""Schemes that leave part of the model on an edge server."""
+STRATEGIES: Mapping[str, bool] = {"restart": True, "migrate": True, "relay": False, "shadow": False}
+"""What to do with an edge half whose device moves; False: not built yet."""
+DATA_SETS: Mapping[str, bool] = {"digits": True, "cifar10": True, "fashion-mnist": True}
+CUTS: Mapping[str, int] = {"vgg5": 4, "cnn": 2}
+"""Layers on the device unless the file says: FedFly's split for its own model."""
+
+
+def _known(what: str, names: Mapping[str, bool]) -> AfterValidator:
+    """A validator that takes only names that are built."""
+    built = [name for name, is_built in names.items() if is_built]
+
+    def check(name: str) -> str:
+        if name in built:
+            return name
+        wanted = ", ".join(built)
+        if name in names:
+            remedy = f"use {' or '.join(built)}"
+            raise UnitError(f"{what} {name!r} is not built yet", wanted=wanted, found=name, remedy=remedy)
+        raise UnitError(f"unknown {what} {name!r}", wanted=wanted, found=name, remedy=did_you_mean(name, names))
+
+    return AfterValidator(check)
+
+
+def _choice(names: Mapping[str, bool]) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "enum": [n for n, built in names.items() if built]})
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Scheme = Annotated[str, _known("scheme", SCHEMES), _choice(SCHEMES)]
+Schemes = Annotated[
+    list[Scheme],
+    BeforeValidator(_as_list),
+    Field(min_length=1),
+    WithJsonSchema({"anyOf": [
+        {"type": "string", "enum": [n for n, built in SCHEMES.items() if built]},
+        {"type": "array", "minItems": 1, "uniqueItems": True,
+         "items": {"type": "string", "enum": [n for n, built in SCHEMES.items() if built]}},
+    ]}),
+]  # fmt: skip
+_MODELS = dict.fromkeys(LAYERS, True)
+Model = Annotated[str, _known("model", _MODELS), _choice(_MODELS)]
+DataSet = Annotated[str, _known("data set", DATA_SETS), _choice(DATA_SETS)]
+Strategy = Annotated[str, _known("strategy", STRATEGIES), _choice(STRATEGIES)]
+Whole = Annotated[int, Field(strict=True, ge=1)]
+Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+
+_SENTENCE = re.compile(
+    r"\s*(?P<device>\S+)\s+to\s+(?P<to>\S+)\s+at\s+"
+    r"(?:(?P<progress>\S+|\S+\s+%)\s+of\s+round\s+(?P<round>[0-9]+)|(?P<at>\S+|\S+\s+\S+))\s*"
+)
+
+
+class Move(Section):
+    """A handover at a point of the training, or at a time.
+
+    Also as a sentence: ``pi3-1 to south at 50% of round 2``, ``pi3-1 to south at 12s``.
+    """
+
+    device: str
+    """Device that moves."""
+    to: str
+    """Where to: a site, or the edge server of that site."""
+    round: Whole | None = None
+    """Round in which it moves, counted from 1."""
+    progress: Fraction | None = None
+    """Share of the device's batches of that round that are done when it moves. Without it: 0%."""
+    at: Duration | None = None
+    """Time after the start of training; instead of ``round``."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_sentence(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        match = _SENTENCE.fullmatch(value)
+        if match is None:
+            raise UnitError(
+                "this is not a move", wanted="'dev1 to edge-b at 50% of round 2', or '… at 12s'", found=value
+            )
+        found = {k: v for k, v in match.groupdict().items() if v is not None}
+        return {**found, "round": int(found["round"])} if "round" in found else found
+
+    @model_validator(mode="after")
+    def _one_moment(self) -> Self:
+        wanted = "round and progress, or at"
+        if self.at is not None and (self.round is not None or self.progress is not None):
+            raise UnitError("a move has two moments", wanted=wanted, found="both", remedy="keep one of them")
+        if self.at is None and self.round is None:
+            found = "progress without round" if self.progress is not None else "neither"
+            raise UnitError("a move has no moment", wanted=wanted, found=found, remedy="add round: 2, or at: 12s")
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """A sentence is as good as a mapping."""
+        body = dict(handler.resolve_ref_schema(handler(schema)))
+        return {"anyOf": [{"type": "string", "pattern": r"^\s*\S+\s+to\s+\S+\s+at\s+\S.*$"}, body]}
+
+
+class Mobility(Section):
+    """Who goes where, and when."""
+
+    moves: list[Move] = Field(default_factory=list)
+    """Scripted moves."""
+    trace: str | None = None
+    """Instead of ``moves``: a CSV file of movement (``t,node,x,y``), relative to the experiment file."""
+    association: Literal["nearest"] = "nearest"
+    """With a trace, which access point a device is on: the nearest."""
+    lead: Duration = Field(default="300ms", validate_default=True)
+    """Time between the device's notice of a handover and the handover."""
+    enabled: Annotated[bool, Field(strict=True)] = True
+    """``false`` keeps every device where it starts (what ``--no-moves`` sets)."""
+
+
+class Split(Section):
+    """How samples are divided among devices."""
+
+    dirichlet: Positive | None = None
+    """Uneven in classes, by a Dirichlet distribution of this alpha: 0.1 very uneven, 100 nearly even."""
+    fractions: dict[str, Fraction] | None = None
+    """Share of each device by name; they add up to 100%."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _equal(cls, value: Any) -> Any:
+        if value is None or value == "equal":
+            return {}
+        if isinstance(value, str):
+            raise UnitError(
+                f"unknown split {value!r}", wanted="equal, {dirichlet: 0.5} or {fractions: {…}}", found=value,
+                remedy=did_you_mean(value, ["equal"]),
+            )  # fmt: skip
+        return value
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if self.dirichlet is not None and self.fractions is not None:
+            raise UnitError(
+                "a split has two rules", wanted="dirichlet or fractions", found="both", remedy="keep one of them"
+            )
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """``equal`` or a mapping."""
+        return {"anyOf": [{"const": "equal"}, dict(handler.resolve_ref_schema(handler(schema)))]}
+
+
+class Data(Section):
+    """The data set and its owners."""
+
+    set: DataSet = "digits"
+    """Data set. ``digits`` (8x8 pixels, brought to 32x32) is built in; the others are read from ``dir``."""
+    dir: str | None = None
+    """Directory of the data set's standard files, relative to the experiment file. By default ``data/<set>``."""
+    split: Split = Split()
+    """How samples are divided among devices: ``equal``, ``{dirichlet: 0.5}`` or ``{fractions: {…}}``."""
+    train: Whole | None = None
+    """Use only so many training samples."""
+    test: Whole | None = None
+    """Use only so many test samples."""
+
+
+class Optimizer(Section):
+    """Stochastic gradient descent."""
+
+    lr: Positive = 0.01
+    """Learning rate."""
+    momentum: Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)] = 0.9
+    """Momentum."""
+    weight_decay: NotNegative = 0.0
+    """Weight decay (L2)."""
+
+
+class Workload(Section):
+    """What is trained, and how."""
+
+    scheme: Schemes = Field(default_factory=lambda: ["fedfly"])
+    """How training is organised. A list is run one after the other on the same seed and compared: ``fedavg`` (whole
+    model on the device), ``splitfed`` (split; a move restarts the round), ``fedfly`` (split; a move migrates)."""
+    model: Model = "vgg5"
+    """The network: ``vgg5`` as FedFly defines it, or a small ``cnn``."""
+    cut: Annotated[int, Field(strict=True)] | None = None
+    """Number of layers that stay on the device. By default 4 for ``vgg5`` and 2 for ``cnn``; no matter to
+    ``fedavg``."""
+    data: Data = Data()
+    """Data set, and how it is divided among devices."""
+    rounds: Whole = 4
+    """Rounds; each ends with an aggregation."""
+    batch: Whole = 16
+    """Samples a batch."""
+    local_epochs: Whole = 1
+    """Passes over a device's own data in a round."""
+    optimizer: Optimizer = Optimizer()
+    """Stochastic gradient descent, on the device and on its edge half alike."""
+    threads: Annotated[int, Field(strict=True, ge=1, le=64)] = 1
+    """Threads of torch. Belongs to the task: it changes the order of sums, and so the digest."""
+    strategy: Strategy | None = None
+    """What becomes of the edge half when its device moves: ``restart`` or ``migrate``. By default the scheme's own."""
+
+
+class Emulation(Section):
+    """How the network is made real."""
+
+    links: Literal["auto", "netem", "relay"] = "auto"
+    """Who shapes links: the kernel (``netem``), a process of ours (``relay``), or whichever works here (``auto``)."""
+
+
+class Tolerances(Section):
+    """Thresholds beyond which a run's verdict is ``invalid``."""
+
+    rate: Fraction = Field(default="2%", validate_default=True)
+    """Measured against asked rate of a link."""
+    rtt: Duration = Field(default="0.5ms", validate_default=True)
+    """Measured against asked round-trip time of a link."""
+    late_steps: Fraction = Field(default="5%", validate_default=True)
+    """Share of training steps that may end after their deadline."""
+    node_silence: Duration = Field(default="15s", validate_default=True)
+    """Time without a sign of life after which a node counts as hung."""
+    round_deadline: Duration | None = None
+    """Longest time a round may take. By default worked out from speeds and links, generously."""

@@ -1,0 +1,287 @@
+"""Quantities as users write them, parsed once at the edge into base units.
+
+Rates become bits per second, durations seconds, sizes bytes, fractions 0 to 1. A number without its unit is
+refused (``0`` for a duration and a plain fraction excepted): guessing a unit is how 100 Mbit/s became 800
+elsewhere. Each ``parse_*`` takes what YAML gives and raises `UnitError`; the types below are for models.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, WithJsonSchema
+
+FRAME = 1514
+"""Bytes of a full Ethernet frame: an MTU of 1500 and its header."""
+
+RATE_UNITS = {"bit": 1.0, "kbit": 1e3, "Mbit": 1e6, "Gbit": 1e9, "Tbit": 1e12}
+DURATION_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
+SIZE_UNITS = {
+    "B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9,
+    "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30,
+}  # fmt: skip
+
+_QUANTITY = re.compile(
+    r"\s*(?P<number>[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+|\.?nan|\.?inf(?:inity)?))\s*(?P<unit>.*?)\s*", re.IGNORECASE
+)
+_BYTES_PER_SECOND = re.compile(r"([kKmMgGtT]?)i?[bB](?:ps|/s|it/s|its/s|itps)")
+
+
+class UnitError(ValueError):
+    """Raised when a quantity cannot be read; carries what `InputError` needs beyond the message."""
+
+    def __init__(self, message: str, *, wanted: str, found: object, remedy: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.wanted = wanted
+        self.found = _shown(found)
+        self.remedy = remedy
+
+
+@dataclass(frozen=True)
+class QueueLimit:
+    """How much may wait for the wire: exactly one of seconds at the link's rate, bytes and full packets."""
+
+    seconds: float | None = None
+    size: int | None = None
+    packets: int | None = None
+
+    def bytes_at(self, rate: float) -> int:
+        """The limit in bytes on a link of that many bits per second; a time never gives less than two frames."""
+        if self.size is not None:
+            return self.size
+        if self.packets is not None:
+            return self.packets * FRAME
+        return max(2 * FRAME, math.ceil((self.seconds or 0.0) * rate / 8))
+
+
+def parse_rate(value: object) -> float:
+    """``20Mbit`` as bits per second; layer 2, decimal prefixes, more than 0."""
+    rate = _quantity(value, "rate", RATE_UNITS, "20Mbit", _rate_hint)
+    if rate <= 0:
+        raise UnitError(
+            "a rate must be more than 0", wanted="a rate such as 20Mbit", found=value,
+            remedy="leave the key out for the default rate",
+        )  # fmt: skip
+    return rate
+
+
+def parse_duration(value: object) -> float:
+    """``15ms`` as seconds; 0 needs no unit."""
+    if _is_number(value) and value == 0:
+        return 0.0
+    if isinstance(value, str) and value.strip() == "0":
+        return 0.0
+    return _quantity(value, "duration", DURATION_UNITS, "15ms", _duration_hint)
+
+
+def parse_size(value: object) -> int:
+    """``512MiB`` as bytes, more than 0."""
+    size = round(_quantity(value, "size", SIZE_UNITS, "512MiB", _size_hint))
+    if size <= 0:
+        raise UnitError("a size must be at least one byte", wanted="a size such as 512MiB", found=value)
+    return size
+
+
+def parse_fraction(value: object) -> float:
+    """``50%`` or ``0.5`` as 0.5, from 0 to 1."""
+    wanted = "0% to 100%, or 0 to 1"
+    if _is_number(value):
+        fraction = _finite(float(value), value, "fraction", wanted)  # type: ignore[arg-type]
+        remedy = f"write {value}% if you mean per cent" if 1 < fraction <= 100 else None
+    else:
+        number, unit = _split(value, "fraction", wanted, "write 50% or 0.5")
+        if unit not in ("", "%"):
+            raise UnitError(f"unknown unit {unit!r} in a fraction", wanted=wanted, found=value,
+                            remedy=f"write {number:g}% or a number from 0 to 1")  # fmt: skip
+        fraction = number / 100 if unit else number
+        remedy = f"write {number:g}% if you mean per cent" if not unit and 1 < number <= 100 else None
+    if not 0 <= fraction <= 1:
+        problem = "negative" if fraction < 0 else "more than the whole"
+        raise UnitError(f"the fraction is {problem}", wanted=wanted, found=value, remedy=remedy)
+    return fraction
+
+
+def parse_queue(value: object) -> QueueLimit:
+    """``100ms``, ``64kB`` or ``100p`` (full packets) as a limit that a rate turns into bytes."""
+    wanted = "a time (100ms), a size (64kB) or a number of packets (100p)"
+    if isinstance(value, QueueLimit):
+        return value
+    number, unit = _split(value, "queue", wanted, "write for example 100ms, 64kB or 100p")
+    if number < 0:
+        raise UnitError("the queue is negative", wanted=wanted, found=value)
+    if unit in ("p", "packets"):
+        if number < 1 or number != int(number):
+            raise UnitError("a queue holds at least one whole packet", wanted=wanted, found=value)
+        return QueueLimit(packets=int(number))
+    if unit in DURATION_UNITS:
+        return QueueLimit(seconds=number * DURATION_UNITS[unit])
+    if unit in SIZE_UNITS:
+        size = round(number * SIZE_UNITS[unit])
+        if size < FRAME:
+            raise UnitError(
+                "the queue cannot hold one packet", wanted=f"at least {FRAME}B", found=value,
+                remedy=f"write {FRAME}B or more, or 1p",
+            )  # fmt: skip
+        return QueueLimit(size=size)
+    known = {**DURATION_UNITS, **SIZE_UNITS, "p": 1.0}
+    raise UnitError(_bad_unit(unit, "queue"), wanted=wanted, found=value, remedy=_near(number, unit, known, value))
+
+
+def format_rate(rate: float) -> str:
+    """A rate in the largest unit that leaves at least 1: ``20Mbit``."""
+    return _format(rate, RATE_UNITS)
+
+
+def format_duration(seconds: float) -> str:
+    """A duration in us, ms or s: ``15ms``."""
+    return _format(seconds, {u: DURATION_UNITS[u] for u in ("us", "ms", "s")})
+
+
+def format_size(size: float) -> str:
+    """A size in binary units: ``512MiB``."""
+    return _format(size, {u: SIZE_UNITS[u] for u in ("B", "KiB", "MiB", "GiB")})
+
+
+def _format(value: float, units: Mapping[str, float]) -> str:
+    unit, factor = next(iter(units.items()))
+    for name, f in units.items():
+        if value >= f * (1 - 1e-9):
+            unit, factor = name, f
+    return f"{value / factor:.6g}{unit}"
+
+
+def _quantity(
+    value: object,
+    what: str,
+    units: Mapping[str, float],
+    example: str,
+    hint: Callable[[float, str], str | None],
+) -> float:
+    wanted = f"a {what} such as {example} ({', '.join(units)})"
+    if _is_number(value):
+        _finite(float(value), value, what, wanted)  # type: ignore[arg-type]
+    number, unit = _split(value, what, wanted, f"write for example {example}")
+    if number < 0:
+        raise UnitError(f"the {what} is negative", wanted=wanted, found=value)
+    if not unit:
+        last = re.sub(r"[0-9.]", "", example)
+        remedy = f"write for example {number:g}{last}"
+        raise UnitError(f"a {what} needs a unit", wanted=wanted, found=value, remedy=remedy)
+    if unit not in units:
+        remedy = hint(number, unit) or _near(number, unit, units, value)
+        raise UnitError(_bad_unit(unit, what), wanted=wanted, found=value, remedy=remedy)
+    return _finite(number * units[unit], value, what, wanted)
+
+
+def _split(value: object, what: str, wanted: str, remedy: str) -> tuple[float, str]:
+    """The number and the unit of a quantity."""
+    text = f"{value!r}" if _is_number(value) else value
+    match = _QUANTITY.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        raise UnitError(f"this is not a {what}", wanted=wanted, found=value, remedy=remedy)
+    number = float(match["number"].replace(".inf", "inf").replace(".nan", "nan").replace(".NaN", "nan"))
+    return _finite(number, value, what, wanted), match["unit"]
+
+
+def _finite(number: float, value: object, what: str, wanted: str) -> float:
+    if not math.isfinite(number):
+        raise UnitError(f"a {what} must be a finite number", wanted=wanted, found=value)
+    return number
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _bad_unit(unit: str, what: str) -> str:
+    return f"unknown unit {unit!r} in a {what}"
+
+
+def _near(number: float, unit: str, units: Mapping[str, float], value: object) -> str:
+    folded = [u for u in units if u.casefold() == unit.casefold()]
+    near = folded or difflib.get_close_matches(unit, units, n=1, cutoff=0.5)
+    if near:
+        return f"did you mean {number:g}{near[0]}?"
+    return f"the units are {', '.join(units)}"
+
+
+def _rate_hint(number: float, unit: str) -> str | None:
+    match = _BYTES_PER_SECOND.fullmatch(unit)
+    if match is None:
+        return None
+    prefix = {"": "", "k": "k", "m": "M", "g": "G", "t": "T"}[match[1].lower()]
+    mega = f"{prefix}bit"
+    if "it" in unit:
+        return f"write {number:g}{mega}: rates are per second already"
+    return (
+        f"write {number:g}{mega} for {prefix}bits per second, or {8 * number:g}{mega} if you mean bytes "
+        f"(in tc, {prefix}bps is {prefix}bytes per second, so it is not accepted here)"
+    )
+
+
+def _duration_hint(number: float, unit: str) -> str | None:
+    if unit == "m":
+        return f"write {number:g}min for minutes or {number:g}ms for milliseconds"
+    aliases = {"µs": "us", "μs": "us", "sec": "s", "secs": "s", "second": "s", "seconds": "s", "msec": "ms",
+               "usec": "us", "mins": "min", "minutes": "min", "hour": "h", "hours": "h"}  # fmt: skip
+    return f"did you mean {number:g}{aliases[unit]}?" if unit in aliases else None
+
+
+def _size_hint(number: float, unit: str) -> str | None:
+    if re.fullmatch(r"[kKmMgG]i?", unit):
+        prefix = unit[0].upper()
+        return f"write {number:g}{prefix}iB (powers of 1024) or {number:g}{'k' if prefix == 'K' else prefix}B (of 1000)"
+    if re.fullmatch(r"[kKmMgG]?(b|bits?)", unit):
+        return "sizes are in bytes: write for example 512MiB"
+    return None
+
+
+def _shown(value: object) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _schema(pattern: str, description: str, *examples: str, number: Mapping[str, Any] | None = None) -> WithJsonSchema:
+    text: dict[str, Any] = {"type": "string", "pattern": pattern}
+    body: dict[str, Any] = {"anyOf": [text, dict(number)]} if number is not None else text
+    return WithJsonSchema({**body, "description": description, "examples": list(examples)})
+
+
+_N = r"([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*"
+_DURATION = r"(us|ms|s|min|h)"
+_SIZE = r"(B|kB|MB|GB|KiB|MiB|GiB)"
+
+Rate = Annotated[
+    float,
+    BeforeValidator(parse_rate),
+    _schema(rf"^\s*\+?{_N}(bit|kbit|Mbit|Gbit|Tbit)\s*$", "Layer-2 bits per second", "20Mbit", "500kbit", "1Gbit"),
+]
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    _schema(rf"^\s*(0|\+?{_N}{_DURATION})\s*$", "A time with its unit", "15ms", "2s", "100us", "1min",
+            number={"const": 0}),
+]  # fmt: skip
+Size = Annotated[
+    int,
+    BeforeValidator(parse_size),
+    _schema(rf"^\s*\+?{_N}{_SIZE}\s*$", "Bytes with their unit", "512MiB", "2GiB", "100kB"),
+]
+Fraction = Annotated[
+    float,
+    BeforeValidator(parse_fraction),
+    _schema(rf"^\s*\+?{_N}%?\s*$", "A share of the whole", "50%", "0.1%",
+            number={"type": "number", "minimum": 0, "maximum": 1}),
+]  # fmt: skip
+Queue = Annotated[
+    QueueLimit,
+    BeforeValidator(parse_queue),
+    _schema(rf"^\s*\+?{_N}({_DURATION}|{_SIZE}|p|packets)\s*$", "A time at the link's rate, a size, or full packets",
+            "100ms", "64kB", "100p"),
+]  # fmt: skip
