@@ -152,19 +152,15 @@ def set_neighbour(index: int, address: str, mac: str) -> Request:
 def set_forward(port: int, mac: str) -> Request:
     """On the bridge that ``port`` belongs to, send frames to ``mac`` out of it (moves an entry in place)."""
     body = struct.pack("=BxHiHBB", _AF_BRIDGE, 0, port, _NUD_NOARP, _NTF_MASTER, 0)
-    return Request(f"forward {mac} to port {port}", _NEWNEIGH, _CREATE | _REPLACE, body + _attribute(_NDA_LLADDR, _mac(mac)))
+    body += _attribute(_NDA_LLADDR, _mac(mac))
+    return Request(f"forward {mac} to port {port}", _NEWNEIGH, _CREATE | _REPLACE, body)
 
 
 def delete_forward(port: int, mac: str) -> Request:
     """Forget a forwarding entry; an absent one is fine."""
     body = struct.pack("=BxHiHBB", _AF_BRIDGE, 0, port, _NUD_NOARP, _NTF_MASTER, 0)
-    return Request(
-        f"stop forwarding {mac} to port {port}",
-        _DELNEIGH,
-        0,
-        body + _attribute(_NDA_LLADDR, _mac(mac)),
-        absent_is_fine=True,
-    )
+    body += _attribute(_NDA_LLADDR, _mac(mac))
+    return Request(f"stop forwarding {mac} to port {port}", _DELNEIGH, 0, body, absent_is_fine=True)
 
 
 class Netlink:
@@ -233,7 +229,7 @@ class Netlink:
     def _dump(self, kind: int, body: bytes) -> list[bytes]:
         self._sequence += 1
         self._socket.send(_message(kind, _REQUEST | _DUMP, self._sequence, body))
-        found = []
+        found: list[bytes] = []
         while True:
             for reply, _, sequence, content in self._receive():
                 if sequence != self._sequence:

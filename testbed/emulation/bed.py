@@ -1,0 +1,295 @@
+"""A bed: the containers, bridges and links of one plan, standing. ``up`` makes all of it or nothing."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
+
+from testbed.emulation import fabric as fabrics
+from testbed.emulation.cgroups import CpuUse, MemoryUse
+from testbed.emulation.containers import Launch
+from testbed.emulation.execute import ExecResult
+from testbed.emulation.fleet import AppliedLimits, Fleet, NodeState
+from testbed.emulation.ledger import Ledger
+from testbed.emulation.links.base import Emulator
+from testbed.emulation.record import BedRecord, LinkRecord, NodeRecord
+from testbed.errors import EmulationError, InputError
+from testbed.experiment.plan import NodePlan, Plan
+
+if TYPE_CHECKING:
+    from testbed.emulation.nodes import RunNet
+
+Progress = Callable[[str, int, int], None]
+"""Called with a phase (``images fabric containers links addresses``), how much is done, and of how much."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Handover:
+    """A handover that was carried out. ``begin`` and ``end`` of its commands are CLOCK_MONOTONIC, s."""
+
+    device: str
+    source: str
+    to: str
+    begin: float
+    end: float
+
+    @property
+    def command_s(self) -> float:
+        """How long the commands took."""
+        return self.end - self.begin
+
+
+class Bed:
+    """Containers, bridges and links of a run.
+
+    Args:
+        plan: What to make.
+        run_id: Whose it is.
+        ledger: Where each thing is written before it is made. It stays the caller's, to finish after ``down``.
+        launch: What each node's container runs.
+        emulator: Makes the links; None chooses by the plan.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        run_id: str,
+        ledger: Ledger,
+        launch: Callable[[NodePlan], Launch],
+        emulator: Emulator | None = None,
+    ) -> None:
+        self.plan = plan
+        self.run_id = run_id
+        self.ledger = ledger
+        self._launch = launch
+        self._emulator = emulator
+        self._fleet: Fleet | None = None
+        self._fabric: fabrics.Fabric | None = None
+        self._record: BedRecord | None = None
+        self._net: RunNet | None = None
+        self._moving = threading.Lock()
+
+    def up(self, progress: Progress | None = None, *, run_dir: str = "") -> None:
+        """Make everything. If anything fails, all of it is taken down again before the error is raised.
+
+        Args:
+            progress: Told how far it is.
+            run_dir: Where the run's results go, for others to find.
+        """
+        try:
+            self._up(progress or (lambda *_: None), run_dir)
+        except BaseException as error:
+            try:
+                self.down()
+            except EmulationError as left:
+                error.add_note(str(left))
+            raise
+
+    def _up(self, progress: Progress, run_dir: str) -> None:
+        plan = self.plan
+        nodes, links = len(plan.nodes), len(plan.links)
+        addresses = fabrics.plan_addresses(plan.nodes)
+        inner = fabrics.Fabric(self.run_id, plan.bridges, plan.links)
+        self._fleet = fleet = Fleet(self.run_id, plan.nodes, self.ledger)
+        progress("images", 0, 1)
+        fleet.require_images()
+        with fleet.starting(self._launch) as starting:
+            progress("fabric", 0, 1)
+            self.ledger.add("netns", inner.name)
+            self._fabric = inner
+            inner.create()
+            self.emulator.open()
+            self._write_down_emulator()
+            for done, started in enumerate(starting):
+                progress("containers", done, nodes)
+                started.result()
+        progress("links", 0, links)
+        inner.add_links(self.emulator, fleet.pids(), {name: own.mac for name, own in addresses.items()})
+        self._write_down_emulator()
+        progress("addresses", 0, nodes)
+        congestion = {inner.configure_node(name, pid, addresses) for name, pid in fleet.pids().items()}
+        inner.forward()
+        self._record = self._describe(run_dir, addresses, congestion)
+        self._record.save(self.ledger.directory)
+        progress("addresses", nodes, nodes)
+
+    def down(self) -> None:
+        """Take everything down. Safe at any point of a failed ``up``; doing it twice is fine.
+
+        Raises:
+            EmulationError: Something could not be removed; all the rest was.
+        """
+        (self.ledger.directory / "bed.json").unlink(missing_ok=True)
+        failures: list[Exception] = []
+
+        def attempt(act: Callable[[], None]) -> None:
+            try:
+                act()
+            except (EmulationError, OSError) as error:
+                failures.append(error)
+
+        # Shells and links end before the namespaces that hold their ends.
+        if self._net is not None:
+            attempt(self._net.stop)
+        if self._emulator is not None:
+            attempt(self._emulator.close)
+        with ThreadPoolExecutor(2, thread_name_prefix="down") as pool:
+            if self._fleet is not None:
+                pool.submit(attempt, self._fleet.remove)
+            if self._fabric is not None:
+                pool.submit(attempt, self._fabric.close)
+        self._record = self._net = None
+        if failures:
+            raise EmulationError(
+                f"run {self.run_id} could not be taken down whole",
+                found="; ".join(str(failure) for failure in failures),
+                remedy=f"testbed clean {self.run_id}",
+            ) from failures[0]
+        self._fleet = self._fabric = None
+
+    @property
+    def emulator(self) -> Emulator:
+        """What makes the links."""
+        if self._emulator is None:
+            from testbed.emulation.links import choose
+
+            self._emulator = choose(self.plan.link_backend)
+        return self._emulator
+
+    @property
+    def fleet(self) -> Fleet:
+        """The containers."""
+        return self._standing(self._fleet)
+
+    @property
+    def fabric(self) -> fabrics.Fabric:
+        """Bridges and forwarding."""
+        return self._standing(self._fabric)
+
+    @property
+    def record(self) -> BedRecord:
+        """Who is who."""
+        return self._standing(self._record)
+
+    @property
+    def net(self) -> RunNet:
+        """Mininet's own object (made on first use: it needs Mininet, which a bed alone does not)."""
+        if self._net is None:
+            from testbed.emulation.nodes import build_net
+
+            self._net = build_net(self.record)
+        return self._net
+
+    def pid(self, node: str) -> int:
+        """A process in the node's namespaces, as the host numbers it."""
+        return self.fleet.container(node).pid
+
+    def apply_limits(self) -> dict[str, AppliedLimits]:
+        """Put all nodes' limits in force and read them back.
+
+        Raises:
+            NotAppliedError: The kernel enforces something else.
+        """
+        return self.fleet.apply_limits()
+
+    def handover(self, device: str, site: str) -> Handover:
+        """Move a device to another site's access point, on the real link. Its address stays.
+
+        Raises:
+            InputError: There is no such device or site.
+        """
+        with self._moving:
+            record = self.record
+            node = record.node(device)
+            where = next((place for place in self.plan.sites if place.name == site), None)
+            if node.kind != "device" or where is None:
+                sites = ", ".join(place.name for place in self.plan.sites)
+                raise InputError(
+                    f"cannot hand {device} over to {site}", wanted=f"a device, and one of: {sites}", where=device
+                )
+            link = next(link for link in record.links.values() if link.a == device)
+            begin = time.monotonic()
+            if link.b != where.bridge:
+                self.fabric.move(device, where.bridge)
+            if (link.ab, link.ba) != (where.access_up, where.access_down):
+                self.emulator.set(link.name, where.access_up, where.access_down)
+            end = time.monotonic()
+            link = replace(link, b=where.bridge, ab=where.access_up, ba=where.access_down)
+            self._record = record.moved(device, site, link)
+            self._record.save(self.ledger.directory)
+            if self._net is not None:
+                self._net.relink(link)
+        return Handover(device, node.site or "", site, begin, end)
+
+    def exec(self, node: str, argv: Sequence[str], timeout: float | None = None) -> ExecResult:
+        """Run a command in a node's container and wait for it."""
+        return self.fleet.exec(node, argv, timeout)
+
+    def states(self) -> dict[str, NodeState]:
+        """How every node is."""
+        return self.fleet.states()
+
+    def logs(self, node: str, tail: int | None = None) -> str:
+        """What a node's program wrote."""
+        return self.fleet.logs(node, tail)
+
+    def cpu(self, node: str) -> CpuUse:
+        """CPU time and throttling of a node so far."""
+        return self.fleet.cpu(node)
+
+    def memory(self, node: str) -> MemoryUse:
+        """Memory that a node uses."""
+        return self.fleet.memory(node)
+
+    def _standing(self, part: _T | None) -> _T:
+        if part is None:
+            raise EmulationError("the bed is not up", where=self.run_id)
+        return part
+
+    def _write_down_emulator(self) -> None:
+        known = {entry.pid for entry in self.ledger.entries() if entry.kind == "process"}
+        for pid in self.emulator.pids():
+            if pid not in known:
+                self.ledger.add_process(f"links ({self.emulator.name})", pid)
+
+    def _describe(
+        self, run_dir: str, addresses: dict[str, fabrics.Address], congestion: set[str | None]
+    ) -> BedRecord:
+        fleet, inner = self.fleet, self.fabric
+        record = BedRecord(
+            run_id=self.run_id,
+            name=self.plan.name,
+            source=self.plan.source,
+            run_dir=run_dir,
+            emulator=self.emulator.name,
+            bridges=dict(inner.bridges),
+            congestion_control=congestion.pop() if len(congestion) == 1 else None,
+        )
+        for node in self.plan.nodes:
+            container, own = fleet.container(node.name), addresses[node.name]
+            record.nodes[node.name] = NodeRecord(
+                name=node.name,
+                kind=node.kind,
+                profile=node.profile,
+                container=container.name,
+                container_id=container.id,
+                pid=container.pid,
+                ip=own.ip,
+                mac=own.mac,
+                cpus=node.cpus,
+                period=node.period,
+                memory=node.memory,
+                site=node.site,
+            )
+        for link in inner.links.values():
+            ends = inner.interface(link, "a"), inner.interface(link, "b")
+            record.links[link.name] = LinkRecord(
+                link.name, link.kind, link.a, link.b, *ends, link.ab, link.ba
+            )
+        return record
