@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from nodes.errors import InputError
+from nodes.learn.digest import weights_digest
+from nodes.learn.models import build, cut, parameters, shapes
+from nodes.policies.layers import LAYERS
+
+
+def test_vgg5_is_fedflys() -> None:
+    model = build("vgg5", 0)
+    assert parameters(model) == 582_346
+    assert [name for name, _ in model.named_children()] == list(LAYERS["vgg5"])
+    head, tail = cut(model, 4)
+    assert (parameters(head), parameters(tail)) == (19_584, 562_762)
+    fully_connected = torch.nn.Sequential(*list(model)[5:])
+    assert not [m for m in fully_connected.modules() if isinstance(m, torch.nn.ReLU)]
+
+
+def test_cnn_is_small() -> None:
+    assert 10_000 < parameters(build("cnn", 0)) < 30_000
+
+
+@pytest.mark.parametrize("model", LAYERS)
+def test_shapes_are_those_that_cross_the_cut(model: str) -> None:
+    sequence = build(model, 0)
+    at = shapes(model)
+    for k in range(len(sequence) + 1):
+        crossing = cut(sequence, k)[0](torch.zeros(2, 3, 32, 32))
+        assert tuple(crossing.shape) == (2, *at[k])
+
+
+def test_initial_weights_follow_seed_and_layer_alone() -> None:
+    whole = build("vgg5", 3)
+    torch.manual_seed(99)
+    again = build("vgg5", 3)
+    assert weights_digest(whole.state_dict()) == weights_digest(again.state_dict())
+    assert weights_digest(whole.state_dict()) != weights_digest(build("vgg5", 4).state_dict())
+    for k in range(len(whole) + 1):
+        head, tail = cut(build("vgg5", 3), k)
+        both = {**head.state_dict(), **tail.state_dict()}
+        assert weights_digest(both) == weights_digest(whole.state_dict())
+    # The same layer starts alike where other layers have another size.
+    wider = build("vgg5", 3, classes=20)
+    assert torch.equal(wider[0].conv.weight, whole[0].conv.weight)
+    assert not torch.equal(whole[2].conv.weight[:, :32], whole[4].conv.weight[:, :32])
+
+
+def test_building_leaves_the_global_generator_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    build("vgg5", 0)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_halves_share_the_models_weights() -> None:
+    model = build("cnn", 0)
+    _, tail = cut(model, 2)
+    with torch.no_grad():
+        tail.conv2.conv.weight.fill_(1)
+    assert bool((model[2].conv.weight == 1).all())
+
+
+@pytest.mark.parametrize("k", [-1, 8])
+def test_cut_outside_the_model(k: int) -> None:
+    with pytest.raises(InputError, match="0 to 7"):
+        cut(build("vgg5", 0), k)
+
+
+def test_what_cannot_be_built() -> None:
+    with pytest.raises(InputError, match="cnn, vgg5"):
+        build("vgg55", 0)
+    with pytest.raises(InputError, match="3x30x32"):
+        build("cnn", 0, (3, 30, 32))

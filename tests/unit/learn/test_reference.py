@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from nodes.errors import InputError
+from nodes.learn import reference
+from nodes.learn.reference import OPS, Reference
+
+
+def test_measured_by_operation_and_stored() -> None:
+    measured = reference.measure("cnn", 2, 4, 1, (3, 8, 8), seconds=0.0)
+    assert set(measured.ops) == set(measured.spread) == set(OPS)
+    assert all(0 < seconds < 1 for seconds in measured.ops.values())
+    assert measured.repeats >= 5
+    assert measured.key == reference.key("cnn", 2, 4, 1, (3, 8, 8))
+    assert Reference.from_dict(json.loads(json.dumps(measured.as_dict()))) == measured
+
+
+@pytest.mark.parametrize("cut", [0, 5])
+def test_a_side_without_layers_can_be_measured(cut: int) -> None:
+    measured = reference.measure("cnn", cut, 4, 1, (3, 8, 8), seconds=0.0)
+    empty, full = ("head.forward", "tail.step") if cut == 0 else ("tail.step", "whole.step")
+    assert measured.ops[empty] < measured.ops[full]
+
+
+def test_more_work_takes_longer() -> None:
+    small = reference.measure("cnn", 2, 2, 1, seconds=0.0)
+    large = reference.measure("cnn", 2, 64, 1, seconds=0.0)
+    for op in ("head.forward", "tail.step", "whole.step"):
+        assert large.ops[op] > 2 * small.ops[op]
+
+
+def test_threads_are_put_back() -> None:
+    before = torch.get_num_threads()
+    reference.measure("cnn", 2, 2, 2, (3, 8, 8), seconds=0.0)
+    assert torch.get_num_threads() == before
+
+
+def test_key_names_all_that_it_depends_on() -> None:
+    base = reference.key("vgg5", 4, 16, 1)
+    assert torch.__version__ in base
+    assert reference.cpu_model() in base
+    others = {
+        reference.key("cnn", 4, 16, 1),
+        reference.key("vgg5", 3, 16, 1),
+        reference.key("vgg5", 4, 32, 1),
+        reference.key("vgg5", 4, 16, 2),
+        reference.key("vgg5", 4, 16, 1, (1, 32, 32)),
+    }
+    assert len(others | {base}) == 6
+
+
+def test_stored_data_that_is_none() -> None:
+    good = reference.measure("cnn", 2, 2, 1, (3, 8, 8), seconds=0.0).as_dict()
+    for bad in ({}, {**good, "ops": {}}, {**good, "repeats": "x"}, {**good, "ops": None}):
+        with pytest.raises(InputError, match="not a reference"):
+            Reference.from_dict(bad)
+    for seconds in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(InputError, match="none"):
+            Reference.from_dict({**good, "ops": {**good["ops"], "tail.step": seconds}})

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nodes.errors import InputError
+from nodes.learn import shards, tensorfile
+from nodes.learn.shards import Batches
+from tests.unit.learn.toys import shard
+
+
+def same(a: tuple[torch.Tensor, torch.Tensor], b: tuple[torch.Tensor, torch.Tensor]) -> bool:
+    return torch.equal(a[0], b[0]) and torch.equal(a[1], b[1])
+
+
+def test_written_and_read_back(tmp_path: Path) -> None:
+    made = shard()
+    path = tmp_path / "dev.safetensors"
+    shards.write(path, made.x.numpy(), made.y.numpy(), made.classes, made.mean, made.std)
+    back = shards.read(path)
+    assert torch.equal(back.x, made.x)
+    assert torch.equal(back.y, made.y)
+    assert (back.classes, back.mean, back.std) == (made.classes, made.mean, made.std)
+    assert path.stat().st_mode & 0o444 == 0o444  # nodes read it as another user
+
+
+def test_files_that_are_no_shard(tmp_path: Path) -> None:
+    path = tmp_path / "dev.safetensors"
+    with pytest.raises(InputError, match=r"dev\.safetensors"):
+        shards.read(path)
+    path.write_bytes(b"nonsense")
+    with pytest.raises(InputError, match="cannot be read"):
+        shards.read(path)
+    tensorfile.write(path, {"x": np.zeros((1, 3, 8, 8))}, {})
+    with pytest.raises(InputError, match="not a shard"):
+        shards.read(path)
+    made = shard()
+    shards.write(path, made.x.numpy(), made.y.numpy()[:-1], made.classes, made.mean, made.std)
+    with pytest.raises(InputError, match="not a shard"):
+        shards.read(path)
+
+
+def test_normalised_by_mean_and_deviation() -> None:
+    made = shard()
+    x, _ = Batches(made, 0, "a", 40).get(1, 0)
+    assert x.dtype == torch.float32
+    expected = (made.x.double() / 255 - torch.tensor(made.mean).view(1, 3, 1, 1)) / torch.tensor(
+        made.std
+    ).view(1, 3, 1, 1)
+    torch.testing.assert_close(x.sum((0, 2, 3)), expected.sum((0, 2, 3)).float(), rtol=1e-4, atol=1e-2)
+
+
+def test_a_round_deals_every_full_batch_once_an_epoch() -> None:
+    made = shard(43)
+    numbered = shards.Shard(made.x, torch.arange(43), 43, made.mean, made.std)
+    batches = Batches(numbered, 1, "a", 8, epochs=2)
+    assert (len(batches), batches.per_epoch) == (10, 5)
+    for epoch in (0, 1):
+        seen = torch.cat([batches.get(1, epoch * 5 + at)[1] for at in range(5)])
+        assert len(seen) == 40 == len(set(seen.tolist()))
+    assert not torch.equal(batches.get(1, 0)[1], batches.get(1, 5)[1])
+    assert not torch.equal(batches.get(1, 0)[1], batches.get(2, 0)[1])
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_any_batch_at_any_time_is_the_same(augment: bool) -> None:
+    forward = Batches(shard(), 1, "a", 8, augment=augment)
+    order = [(r, i) for r in (1, 2) for i in range(5)]
+    first = {at: forward.get(*at) for at in order}
+    other = Batches(shard(), 1, "a", 8, augment=augment)
+    assert all(same(other.get(*at), first[at]) for at in reversed(order))
+    assert not same(Batches(shard(), 2, "a", 8).get(1, 0), first[1, 0])
+    assert not same(Batches(shard(), 1, "b", 8).get(1, 0), first[1, 0])
+
+
+def test_few_samples_are_one_smaller_batch() -> None:
+    batches = Batches(shard(5), 1, "a", 8)
+    assert len(batches) == 1
+    assert batches.get(1, 0)[0].shape[0] == 5
+
+
+def test_no_batch_outside_the_round() -> None:
+    batches = Batches(shard(), 1, "a", 8)
+    for index in (-1, 5):
+        with pytest.raises(IndexError):
+            batches.get(1, index)
+    with pytest.raises(InputError, match="at least 1"):
+        Batches(shard(), 1, "a", 0)
+
+
+def test_augmenting_shifts_and_mirrors_whole_images() -> None:
+    made = shard(32)
+    plain = shards.Shard(made.x + 1, made.y, 10, (0.0,) * 3, (1 / 255,) * 3)  # black only by padding
+    before, y = Batches(plain, 1, "a", 32).get(1, 0)
+    after, y2 = Batches(plain, 1, "a", 32, augment=True).get(1, 0)
+    assert torch.equal(y, y2)
+    padded = torch.nn.functional.pad(before, (4, 4, 4, 4))
+    seen = set()
+    for image, source in zip(after, padded, strict=True):
+        found = [
+            (dy, dx, mirrored)
+            for dy in range(9)
+            for dx in range(9)
+            for mirrored in (False, True)
+            for crop in [source[:, dy : dy + 8, dx : dx + 8]]
+            if torch.equal(crop.flip(2) if mirrored else crop, image)
+        ]
+        assert len(found) == 1
+        seen.add(found[0])
+    assert len(seen) > 16
+    assert {mirrored for _, _, mirrored in seen} == {False, True}

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from nodes.errors import RunError
+from nodes.learn.aggregate import merge
+from nodes.learn.digest import weights_digest
+from nodes.learn.models import build
+from nodes.learn.stage import Sgd, Stage
+from nodes.policies.layers import LAYERS
+from tests.unit.learn.toys import SGD, batches, halves, split_step
+
+CUTS = [(model, k) for model, layers in LAYERS.items() for k in range(len(layers) + 1)]
+
+
+def whole(model: str, sgd: Sgd = SGD) -> Stage:
+    return Stage(build(model, 7, (3, 8, 8)), sgd, first=True)
+
+
+@pytest.mark.parametrize(("model", "k"), CUTS)
+def test_cut_anywhere_trains_as_the_whole_does(model: str, k: int) -> None:
+    stage = whole(model)
+    head, tail = halves(model, k)
+    before = weights_digest(stage.layers.state_dict())
+    for x, y in batches(5):
+        assert split_step(head, tail, x, y) == stage.train_step_tail(x, y)[1]
+    both = merge(head.layers.state_dict(), tail.layers.state_dict())
+    assert weights_digest(both) == weights_digest(stage.layers.state_dict()) != before
+    assert weights_digest(merge(head.momentum, tail.momentum)) == weights_digest(stage.momentum)
+
+
+@pytest.mark.parametrize("sgd", [SGD, Sgd(0.1, 0.0), Sgd(0.1, 0.9), Sgd(0.1, 0.0, 0.01)])
+def test_update_is_that_of_torch(sgd: Sgd) -> None:
+    ours = whole("cnn", sgd)
+    theirs = copy.deepcopy(ours.layers)
+    optimizer = torch.optim.SGD(
+        theirs.parameters(), lr=sgd.lr, momentum=sgd.momentum, weight_decay=sgd.weight_decay
+    )
+    for x, y in batches(4):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(theirs(x), y).backward()
+        optimizer.step()
+        ours.train_step_tail(x, y)
+    assert bool(ours.momentum) == bool(sgd.momentum)
+    for name, tensor in theirs.state_dict().items():
+        assert torch.equal(tensor, ours.layers.state_dict()[name]), name
+
+
+def test_micro_batches_add_up_to_one_update() -> None:
+    head, tail = halves("cnn", 2)  # no BatchNorm: the parts of a batch are independent
+    stage = whole("cnn")
+    [(x, y)] = batches(1, size=8)
+    sent = [head.forward(x[at : at + 4], micro) for micro, at in enumerate((0, 4))]
+    gradients = [tail.loss_backward(sent[m], y[4 * m : 4 * m + 4], share=0.5)[0] for m in (0, 1)]
+    tail.step()
+    for micro in (1, 0):  # in whatever order they come back
+        head.backward(gradients[micro], micro)
+    head.step()
+    stage.train_step_tail(x, y)
+    both = merge(head.layers.state_dict(), tail.layers.state_dict())
+    for name, tensor in stage.layers.state_dict().items():
+        torch.testing.assert_close(both[name], tensor, rtol=1e-4, atol=1e-6)
+
+
+def test_first_stage_makes_no_gradient_of_the_data() -> None:
+    [(x, y)] = batches(1)
+    assert whole("cnn").train_step_tail(x, y)[0] is None
+    assert x.grad is None
+    assert not x.requires_grad
+
+
+def test_a_gradient_must_belong_to_a_forward_pass() -> None:
+    head, _ = halves("cnn", 2)
+    [(x, _)] = batches(1)
+    with pytest.raises(RunError, match="did not go forward"):
+        head.backward(torch.zeros(6, 16, 4, 4))
+    crossing = head.forward(x)
+    with pytest.raises(RunError, match="twice"):
+        head.forward(x)
+    with pytest.raises(RunError, match="wait for their gradients"):
+        head.step()
+    head.backward(crossing)
+    assert head.busy
+    head.step()
+    assert not head.busy
+    head.forward(x)
+    with pytest.raises(RunError, match="does not fit"):
+        head.backward(crossing[:3])
+
+
+def test_dropping_a_batch_leaves_no_trace() -> None:
+    head, tail = halves("cnn", 2)
+    other, other_tail = halves("cnn", 2)
+    (x, _), (x2, y2) = batches(2)
+    head.forward(x)
+    head.drop()
+    crossing = head.forward(x)
+    head.backward(crossing)
+    head.drop()
+    split_step(head, tail, x2, y2)
+    split_step(other, other_tail, x2, y2)
+    assert weights_digest(head.layers.state_dict()) == weights_digest(other.layers.state_dict())
+
+
+def test_load_takes_a_copy_and_starts_momentum_afresh() -> None:
+    stage, other = whole("cnn"), whole("cnn")
+    start = {name: t.clone() for name, t in stage.layers.state_dict().items()}
+    (x, y), (x2, y2) = batches(2)
+    stage.train_step_tail(x, y)
+    stage.load(start)
+    stage.train_step_tail(x2, y2)
+    other.train_step_tail(x2, y2)
+    assert weights_digest(stage.layers.state_dict()) == weights_digest(other.layers.state_dict())
+    assert weights_digest(start) != weights_digest(stage.layers.state_dict())
+
+
+def test_load_refuses_another_model_and_changes_nothing() -> None:
+    stage = whole("vgg5")
+    before = weights_digest(stage.layers.state_dict())
+    with pytest.raises(RunError, match="another model"):
+        stage.load(build("cnn", 0).state_dict())
+    with pytest.raises(RunError, match=r"fc2\.weight does not fit"):
+        stage.load(build("vgg5", 0, (3, 8, 8), classes=5).state_dict())
+    assert weights_digest(stage.layers.state_dict()) == before
+
+
+def test_settings_may_change_between_steps() -> None:
+    stage = whole("cnn")
+    [(x, y)] = batches(1)
+    stage.sgd = Sgd(lr=0.0)
+    before = weights_digest(stage.layers.state_dict())
+    stage.train_step_tail(x, y)
+    assert weights_digest(stage.layers.state_dict()) == before
