@@ -96,7 +96,8 @@ class Bed:
         nodes, links = len(plan.nodes), len(plan.links)
         addresses = fabrics.plan_addresses(plan.nodes)
         inner = fabrics.Fabric(self.run_id, plan.bridges, plan.links)
-        self._fleet = fleet = Fleet(self.run_id, plan.nodes, self.ledger)
+        hosts = {name: own.ip for name, own in addresses.items()}
+        self._fleet = fleet = Fleet(self.run_id, plan.nodes, self.ledger, hosts)
         progress("images", 0, 1)
         fleet.require_images()
         with fleet.starting(self._launch) as starting:
@@ -258,9 +259,7 @@ class Bed:
             if pid not in known:
                 self.ledger.add_process(f"links ({self.emulator.name})", pid)
 
-    def _describe(
-        self, run_dir: str, addresses: dict[str, fabrics.Address], congestion: set[str | None]
-    ) -> BedRecord:
+    def _describe(self, run_dir: str, addresses: dict[str, fabrics.Address], congestion: set[str | None]) -> BedRecord:
         fleet, inner = self.fleet, self.fabric
         record = BedRecord(
             run_id=self.run_id,
@@ -289,7 +288,5 @@ class Bed:
             )
         for link in inner.links.values():
             ends = inner.interface(link, "a"), inner.interface(link, "b")
-            record.links[link.name] = LinkRecord(
-                link.name, link.kind, link.a, link.b, *ends, link.ab, link.ba
-            )
+            record.links[link.name] = LinkRecord(link.name, link.kind, link.a, link.b, *ends, link.ab, link.ba)
         return record

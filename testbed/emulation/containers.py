@@ -80,9 +80,7 @@ class Engine:
 
     def __init__(self) -> None:
         with engine_errors("connect to the container engine"):
-            self._client = docker.DockerClient.from_env(
-                timeout=_TIMEOUT, max_pool_size=_POOL, version="auto"
-            )
+            self._client = docker.DockerClient.from_env(timeout=_TIMEOUT, max_pool_size=_POOL, version="auto")
         self.api = self._client.api
 
     def close(self) -> None:
@@ -104,8 +102,14 @@ class Engine:
         with engine_errors(f"look for image {image}", image=image):
             return str(self._client.images.get(image).id)
 
-    def start(self, run_id: str, node: NodePlan, launch: Launch) -> Container:
+    def start(self, run_id: str, node: NodePlan, launch: Launch, hosts: Mapping[str, str] | None = None) -> Container:
         """Create and start a node's container, without a CPU quota.
+
+        Args:
+            run_id: Whose it is.
+            node: What it is.
+            launch: What it runs.
+            hosts: Addresses that it knows by name.
 
         Raises:
             EmulationError: The engine refused, or the container ended at once.
@@ -121,7 +125,7 @@ class Engine:
                 user=USER,
                 environment=dict(launch.env),
                 labels={RUN: run_id, NODE: node.name, KIND: node.kind, PLACE: str(ledger.root())},
-                host_config=self._host_config(node, launch),
+                host_config=self._host_config(node, launch, hosts or {}),
             )
         try:
             with engine_errors(f"start the container of {node.name}", where=node.name):
@@ -203,7 +207,7 @@ class Engine:
             listed = self.api.containers(all=True, filters={"label": label})
         return [item for item in listed if item["Labels"].get(PLACE) == str(ledger.root())]
 
-    def _host_config(self, node: NodePlan, launch: Launch) -> Any:
+    def _host_config(self, node: NodePlan, launch: Launch, hosts: Mapping[str, str]) -> Any:
         sysctls = {}
         if os.path.isdir("/proc/sys/net/ipv6"):
             sysctls = {f"net.ipv6.conf.{scope}.disable_ipv6": "1" for scope in ("all", "default")}
@@ -219,6 +223,7 @@ class Engine:
             memswap_limit=node.memory,
             pids_limit=_PIDS,
             sysctls=sysctls,
+            extra_hosts=dict(hosts),
             log_config=LogConfig(type=LogConfig.types.JSON, config={"max-size": "10m", "max-file": "1"}),
         )
 

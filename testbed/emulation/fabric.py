@@ -25,6 +25,7 @@ NODE_INTERFACE = "eth0"
 LABEL = "roambed:"
 _MOST_NODES = 65_000
 _CONGESTION_CONTROL = ("cubic", "reno")
+_PING_FOR_ALL = {"net.ipv4.ping_group_range": "0 2147483647"}  # nodes have no right to raw sockets
 _NO_IPV6 = {f"net.ipv6.conf.{scope}.disable_ipv6": "1" for scope in ("all", "default")}
 
 
@@ -128,7 +129,7 @@ class Fabric:
             The TCP congestion control that was set; None if this kernel lets none be set.
         """
         path = netns.of_pid(pid)
-        netns.write_sysctls(path, _NO_IPV6)
+        netns.write_sysctls(path, {**_NO_IPV6, **_PING_FOR_ALL})
         with netlink.Netlink(path) as socket:
             interface = socket.interfaces().get(NODE_INTERFACE)
             if interface is None:

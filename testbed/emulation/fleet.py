@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -49,13 +49,14 @@ class NodeState:
 
 
 class Fleet:
-    """The containers of one run."""
+    """The containers of one run; ``hosts`` are the addresses that they know by name."""
 
-    def __init__(self, run_id: str, nodes: Sequence[NodePlan], ledger: Ledger) -> None:
+    def __init__(self, run_id: str, nodes: Sequence[NodePlan], ledger: Ledger, hosts: Mapping[str, str]) -> None:
         self.run_id = run_id
         self.engine = Engine()
         self._plans = {node.name: node for node in nodes}
         self._ledger = ledger
+        self._hosts = hosts
         self._containers: dict[str, Container] = {}
         self._cgroups: dict[str, Cgroup] = {}
         self._oom_kills: dict[str, int] = {}
@@ -145,7 +146,7 @@ class Fleet:
         if self._stop_starting.is_set():
             return
         self._ledger.add("container", name_of(self.run_id, node.name))
-        container = self.engine.start(self.run_id, node, launch(node))
+        container = self.engine.start(self.run_id, node, launch(node), self._hosts)
         self._containers[node.name] = container
         self._cgroups[node.name] = Cgroup.of(container.pid)
 
@@ -196,4 +197,3 @@ def _in_force(asked: Limits, found: Limits) -> bool:
         and close(asked.memory, found.memory, _PAGE)
         and (found.memory_swap is None or close(asked.memory_swap, found.memory_swap, _PAGE))
     )
-

@@ -27,8 +27,8 @@ class Change:
     link: str | None
 
 
-Column = dict[str, str]     # bridge -> link, for one destination
-Table = dict[str, Column]   # node -> column
+Column = dict[str, str]  # bridge -> link, for one destination
+Table = dict[str, Column]  # node -> column
 
 
 def attachments(links: Iterable[LinkPlan]) -> dict[str, LinkPlan]:
@@ -100,9 +100,7 @@ def changes(node: str, old: Column, new: Column, port_left: str | None = None) -
         port_left: Bridge that lost the node's own port, and with it (the kernel does that) the entry.
     """
     found = [
-        Change(bridge, node, link)
-        for bridge, link in new.items()
-        if old.get(bridge) != link or bridge == port_left
+        Change(bridge, node, link) for bridge, link in new.items() if old.get(bridge) != link or bridge == port_left
     ]
     found += [Change(bridge, node, None) for bridge in old if bridge not in new and bridge != port_left]
     return found

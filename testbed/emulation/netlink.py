@@ -82,11 +82,7 @@ class Forward:
 
 def create_bridge(name: str, mac: str) -> Request:
     """A bridge that computes nothing by itself: no spanning tree, no snooping, no forwarding delay."""
-    data = (
-        _u32(_BR_FORWARD_DELAY, 0)
-        + _u32(_BR_STP_STATE, 0)
-        + _attribute(_BR_MCAST_SNOOPING, struct.pack("=B", 0))
-    )
+    data = _u32(_BR_FORWARD_DELAY, 0) + _u32(_BR_STP_STATE, 0) + _attribute(_BR_MCAST_SNOOPING, struct.pack("=B", 0))
     info = _attribute(_INFO_KIND, b"bridge") + _attribute(_INFO_DATA, data)
     attributes = _text(_IFLA_IFNAME, name) + _attribute(_IFLA_ADDRESS, _mac(mac)) + _attribute(_IFLA_LINKINFO, info)
     return Request(f"make bridge {name}", _NEWLINK, _CREATE | _EXCL, _link(up=True) + attributes)

@@ -143,9 +143,7 @@ def _ip(*arguments: str) -> None:
     if done.returncode == 0:
         return
     if os.geteuid() != 0:
-        raise EnvironmentProblem(
-            "network namespaces need root", found=done.stderr.strip(), remedy="run as root (sudo)"
-        )
+        raise EnvironmentProblem("network namespaces need root", found=done.stderr.strip(), remedy="run as root (sudo)")
     raise EmulationError(
         f"ip {' '.join(arguments)} failed", found=done.stderr.strip(), remedy="testbed clean removes what is left"
     )

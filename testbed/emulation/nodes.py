@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from testbed.emulation import netns
 from testbed.emulation.record import BedRecord, LinkRecord, NodeRecord
@@ -24,6 +24,7 @@ try:
         warnings.simplefilter("ignore")  # Mininet imports distutils, which says that it is going away
         from mininet.cli import CLI
         from mininet.link import Intf, Link
+        from mininet.log import lg
         from mininet.net import Mininet
         from mininet.node import Node, Switch
 except ImportError as missing:
@@ -33,7 +34,7 @@ except ImportError as missing:
         remedy="make setup (with Python 3.12 or newer Mininet also needs setuptools < 81)",
     ) from missing
 
-__all__ = ["ContainerNode", "FabricBridge", "RunCLI", "RunIntf", "RunLink", "RunNet", "build_net"]
+__all__ = ["ContainerNode", "FabricBridge", "RunCLI", "RunIntf", "RunLink", "RunNet", "build_net", "speak"]
 
 
 class _InNamespace(Node):  # type: ignore[misc]
@@ -208,6 +209,12 @@ class RunCLI(CLI):  # type: ignore[misc]
 
     prompt = "testbed> "
     identchars = CLI.identchars + "-"
+
+
+def speak(stream: TextIO) -> None:
+    """Have Mininet write what its commands say to ``stream`` (it writes to standard error by default)."""
+    lg.setLogLevel("output")
+    lg.handlers[0].setStream(stream)
 
 
 def build_net(record: BedRecord) -> RunNet:

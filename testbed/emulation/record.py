@@ -73,9 +73,7 @@ class BedRecord:
             InputError: There is none.
         """
         if name not in self.nodes:
-            raise InputError(
-                f"no node {name} in run {self.run_id}", found=f"nodes: {', '.join(sorted(self.nodes))}"
-            )
+            raise InputError(f"no node {name} in run {self.run_id}", found=f"nodes: {', '.join(sorted(self.nodes))}")
         return self.nodes[name]
 
     def moved(self, node: str, site: str, link: LinkRecord) -> BedRecord:

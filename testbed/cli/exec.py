@@ -1,0 +1,27 @@
+"""``testbed exec NODE -- CMD``: run a command in a node's container."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+SETTINGS: dict[str, Any] = {"context_settings": {"ignore_unknown_options": True, "allow_interspersed_args": False}}
+
+RunOption = Annotated[
+    str | None, typer.Option("--run", "-r", envvar="ROAMBED_RUN", help="Run, if several stand.", metavar="RUN")
+]
+
+
+def command(
+    node: Annotated[str, typer.Argument(help="Node to run it in.")],
+    argv: Annotated[list[str], typer.Argument(help="Command and its arguments.", metavar="-- CMD [ARG]...")],
+    run: RunOption = None,
+) -> None:
+    """Run a command in a node's container, on this terminal; exits with the command's code."""
+    from testbed.emulation import execute
+    from testbed.emulation.attach import attach
+
+    with attach(run) as bed:
+        code = execute.interactive(bed.record.node(node).container_id, argv)
+    raise typer.Exit(code)
