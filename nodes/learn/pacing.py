@@ -88,13 +88,18 @@ class Step:
 
 @dataclass
 class Totals:
-    """What a pacer did so far: steps, late ones, debts cut and the seconds lost, CPU time of the bodies."""
+    """What a pacer did so far: steps, late ones, debts cut and the seconds lost, CPU time of the bodies.
+
+    ``asked_s`` is what the paced steps should have taken in all, ``took_s`` what they took.
+    """
 
     steps: int = 0
     late: int = 0
     dropped: int = 0
     dropped_s: float = 0.0
     cpu_s: float = 0.0
+    asked_s: float = 0.0
+    took_s: float = 0.0
 
     def as_dict(self) -> dict[str, float]:
         """Plain data, for events and summaries."""
@@ -140,6 +145,8 @@ class Pacer:
         while step.end < deadline:
             self._clock.sleep(deadline - step.end)
             step.end = self._clock.now()
+        self.totals.asked_s += length
+        self.totals.took_s += step.end - step.begin
         behind = step.end - deadline
         if behind > LATE_SHARE * length + LATE_S:
             step.late = True

@@ -10,7 +10,9 @@ import importlib
 import pkgutil
 
 from nodes.errors import InputError
-from nodes.schemes._base import Scheme
+from nodes.schemes._base import Members, Scheme
+
+__all__ = ["Members", "Scheme", "get", "names"]
 
 
 def names() -> tuple[str, ...]:

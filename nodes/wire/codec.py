@@ -39,7 +39,8 @@ def encode(envelope: Envelope, tensors: Mapping[str, Array] | None = None) -> li
         if array.dtype.name not in DTYPES:
             raise WireError(f"tensor {name} of type {array.dtype.name} has no wire form")
         flat = np.ascontiguousarray(array)
-        infos.append(TensorInfo(name, flat.dtype.name, tuple(flat.shape)))
+        # Its own shape, not the flat one's: a scalar would come out as a vector.
+        infos.append(TensorInfo(name, flat.dtype.name, tuple(array.shape)))
         # A zero-size array has no buffer to view.
         frames.append(flat.reshape(-1).view(np.uint8).data if flat.nbytes else b"")
     header = _encoder.encode(msgspec.structs.replace(envelope, tensors=tuple(infos)))

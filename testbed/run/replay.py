@@ -1,0 +1,124 @@
+"""The mobility replay of one task: notices, handovers and gap probes, driven by events that are due.
+
+A move's life: it falls due (at its time, or when its device has done its share of the round); the device is told as a
+modem would tell it; after the notice's lead the port moves; the device is told that it has. A probe stream on the
+device's link measures the gap all the while.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from nodes.wire import control as ctl
+from testbed.emulation.calibrate import Gap, measure_gap
+from testbed.experiment.plan import Move, Plan
+from testbed.run.moves import Carried
+from testbed.run.session import Session
+
+_AFTER_S = 0.5
+"""How long the probe goes on after a handover."""
+
+
+class Replay:
+    """Carries out the moves of one task.
+
+    Args:
+        session: Where. task: Whose nodes are told. moves: What.
+    """
+
+    def __init__(self, session: Session, task: str, moves: tuple[Move, ...]) -> None:
+        self._session = session
+        self._plan: Plan = session.plan
+        self._task = task
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._scripted = [m for m in moves if m.round is not None]
+        self._timed = [m for m in moves if m.at is not None]
+        self._site = {n.name: n.site or "" for n in self._plan.nodes if n.kind == "device"}
+        self._probes: dict[int, tuple[AbstractContextManager[Gap], Gap]] = {}
+        self.carried: list[Carried] = []
+
+    def start(self, begin: float) -> None:
+        """The task has started: timed moves count from here."""
+        for move in self._timed:
+            assert move.at is not None
+            self._at(begin + move.at, lambda m=move: self._announce(m))  # type: ignore[misc]
+        # "0 % of round 1" is due before the first batch.
+        for move in [m for m in self._scripted if m.round == 1 and m.progress == 0]:
+            self._scripted.remove(move)
+            self._announce(move)
+
+    def progress(self, message: ctl.Progress) -> None:
+        """A device has done a batch: moves that this makes due begin."""
+        for move in [m for m in self._scripted if m.device == message.device]:
+            assert move.round is not None
+            assert move.progress is not None
+            wanted = math.ceil(move.progress * message.batches - 1e-9)
+            reached = message.round > move.round or (message.round == move.round and message.done >= wanted)
+            # "0 % of round r" is due when the round before it is done.
+            before = wanted == 0 and message.round == move.round - 1 and message.done == message.batches
+            if reached or before:
+                self._scripted.remove(move)
+                self._announce(move)
+
+    def next_due(self) -> float | None:
+        """When `run_due` has something to do, CLOCK_MONOTONIC."""
+        return self._due[0][0] if self._due else None
+
+    def run_due(self) -> None:
+        """Do everything that is due by now."""
+        while self._due and self._due[0][0] <= time.monotonic():
+            heapq.heappop(self._due)[2]()
+
+    def finish(self) -> list[str]:
+        """Close what is open; returns what was asked for and did not happen, in words."""
+        for carried in [c for c in self.carried if id(c) in self._probes]:
+            # The gap of a handover in the last moments of the training is measured to its end all the same.
+            time.sleep(max(0.0, carried.end + _AFTER_S - time.monotonic()) if carried.done else 0.0)
+            self._close_probe(carried)
+        begun = [id(c.move) for c in self.carried if c.done]
+        missing = [*self._scripted, *(m for m in self._timed if id(m) not in begun)]
+        missing += [c.move for c in self.carried if not c.done and c.move not in missing]
+        return [f"the move of {m.device} to {m.to} did not happen: training had ended before" for m in missing]
+
+    def go_home(self) -> None:
+        """Put every device back to where the experiment has it at the start."""
+        for device, home in self._site.items():
+            if self._session.bed.record.node(device).site != home:
+                self._session.bed.handover(device, home)
+
+    # --- one move ---------------------------------------------------------------------------------------
+
+    def _at(self, when: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._due, (when, next(self._order), action))
+
+    def _announce(self, move: Move) -> None:
+        here = self._session.bed.record.node(move.device).site or ""
+        carried = Carried(move, move.device, here, move.to, noticed=time.monotonic())
+        self.carried.append(carried)
+        old_edge, new_edge = self._plan.site(here).edge, self._plan.site(move.to).edge
+        if new_edge:
+            self._session.control.send(move.device, ctl.Notice(self._task, new_edge, done=False))
+        if old_edge:
+            probe = measure_gap(self._session.bed.gap_target(move.device, old_edge))
+            self._probes[id(carried)] = (probe, probe.__enter__())
+        self._at(carried.noticed + self._plan.lead, lambda: self._hand_over(carried))
+
+    def _hand_over(self, carried: Carried) -> None:
+        done = self._session.bed.handover(carried.device, carried.to)
+        carried.begin, carried.end, carried.command_s = done.begin, done.end, done.command_s
+        edge = self._plan.site(carried.to).edge
+        if edge:
+            self._session.control.send(carried.device, ctl.Notice(self._task, edge, done=True))
+        self._at(done.end + _AFTER_S, lambda: self._close_probe(carried))
+
+    def _close_probe(self, carried: Carried) -> None:
+        if id(carried) in self._probes:
+            probe, gap = self._probes.pop(id(carried))
+            probe.__exit__(None, None, None)
+            carried.gap, carried.probes_lost = gap.gap_s, gap.lost

@@ -1,0 +1,190 @@
+"""A whole run: bring up, train every scheme on the same bed, record, take down, report."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import msgspec
+
+from testbed.emulation.host import preflight
+from testbed.errors import RoambedError
+from testbed.experiment.plan import Plan
+from testbed.report import write_report
+from testbed.run import data, manifest, summary
+from testbed.run.live import Live
+from testbed.run.record import EventLog, RunDirectory, new_run_id, write_metrics
+from testbed.run.session import Session
+from testbed.run.task import Outcome, TaskRun
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to: its directory, its summary, and the error that ended it early, if one did."""
+
+    directory: Path
+    summary: dict[str, Any]
+    failure: RoambedError | None
+    interrupted: bool
+
+
+@contextmanager
+def orderly_interrupt(stop: threading.Event, live: Live) -> Iterator[None]:
+    """First Ctrl-C (or SIGTERM): end in order, results kept. Second: at once, all the same cleaned up."""
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        live.warn("ending in order; results are kept (again: at once)")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+def run(plan: Plan, base: Path, live: Live, argv: Sequence[str] = ()) -> Result:
+    """Run an experiment as a user does.
+
+    Args:
+        plan: What to run. base: Where run directories go. live: Where progress goes. argv: For the manifest.
+
+    Raises:
+        RoambedError: It could not begin. What goes wrong after that is in the result, with all that was measured.
+    """
+    preflight()
+    run_id = new_run_id(plan.name)
+    stop = threading.Event()
+    directory = RunDirectory(base, run_id)
+    session = Session(plan, run_id, live, run_dir=str(directory.path))
+    try:
+        with orderly_interrupt(stop, live):
+            try:
+                session.up()
+            except BaseException:
+                directory.path.rmdir()  # nothing was measured yet: nothing is left
+                raise
+            try:
+                outcomes = train(session, plan.workload.schemes, directory, live, stop, list(argv))
+            finally:
+                with live.phase("taking everything down"):
+                    session.close()
+        return conclude(session, outcomes, directory, live)
+    finally:
+        if directory.path.exists():
+            directory.hand_over()
+
+
+def train(
+    session: Session, names: Sequence[str], directory: RunDirectory, live: Live, stop: threading.Event,
+    argv: list[str],
+) -> list[Outcome]:  # fmt: skip
+    """Train each scheme, one after the other, writing events as they come; stops at the first failure."""
+    plan = session.plan
+    directory.place().joinpath("experiment.yaml").write_text(plan.rendered)
+    directory.write_json("calibration.json", [msgspec.to_builtins(c) for c in session.calibration])
+    prepared = data.prepare(plan, session.directory)
+    reference = session.reference()
+    session.limit()
+    directory.write_json("manifest.json", manifest.build(plan, session, reference, argv))
+    outcomes: list[Outcome] = []
+    for name in names:
+        log = EventLog(directory.place(name if len(names) > 1 else None) / "events.jsonl")
+        try:
+            outcome = TaskRun(session, name, prepared, reference, log, stop).run()
+        finally:
+            log.close()
+        outcomes.append(outcome)
+        _write_summary(session, outcome, log, directory, name if len(names) > 1 else None)
+        if outcome.failure or outcome.interrupted:
+            break
+    return outcomes
+
+
+def conclude(session: Session, outcomes: list[Outcome], directory: RunDirectory, live: Live) -> Result:
+    """Write the run's summary and report."""
+    rows = [outcome.row for outcome in outcomes]
+    result = dict(rows[0]) if len(session.plan.workload.schemes) == 1 else _several(session, rows)
+    result["timings"] = session.timings
+    directory.write_json("summary.json", result)
+    with live.phase("drawing the report", 4):
+        write_report(directory.path)
+    failure = next((o.failure for o in outcomes if o.failure), None)
+    return Result(directory.path, result, failure, any(o.interrupted for o in outcomes))
+
+
+def _several(session: Session, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    reasons = [f"{row['scheme']}: {reason}" for row in rows for reason in row["reasons"]]
+    return {
+        "run": session.run_id,
+        "experiment": session.plan.name,
+        "scheme": list(session.plan.workload.schemes),
+        "verdict": "invalid" if reasons or len(rows) < len(session.plan.workload.schemes) else "ok",
+        "reasons": reasons,
+        "seed": session.plan.seed,
+        "duration_s": sum(row["duration_s"] for row in rows),
+        "results": rows,
+    }
+
+
+def _write_summary(
+    session: Session, outcome: Outcome, log: EventLog, directory: RunDirectory, scheme: str | None
+) -> None:
+    plan = session.plan
+    devices = summary.device_rounds(log.spans)
+    nodes = summary.node_rows(plan, session.limits_read(), outcome.pacing)
+    reasons = summary.verdict(plan, session.calibration, nodes, outcome.notes)
+    if outcome.failure:
+        reasons.insert(0, outcome.failure.message)
+    if outcome.interrupted:
+        reasons.insert(0, "the run was interrupted")
+    row = {
+        "run": session.run_id,
+        "experiment": plan.name,
+        "scheme": outcome.scheme,
+        "strategy": outcome.strategy,
+        "verdict": "invalid" if reasons else "ok",
+        "reasons": reasons,
+        "rounds": outcome.rounds,
+        "accuracy": outcome.accuracy[-1] if outcome.accuracy else None,
+        "accuracy_by_round": outcome.accuracy,
+        "loss_by_round": outcome.loss,
+        "weights_sha256": outcome.weights_sha256,
+        "seed": plan.seed,
+        "begin": outcome.begin,
+        "duration_s": outcome.end - outcome.begin if outcome.begin else 0.0,
+        "devices": devices,
+        "moves": outcome.moves,
+        "nodes": nodes,
+        "links": {"backend": session.bed.emulator.name, "asked": plan.link_backend},
+        "calibration": summary.calibration_summary(session.calibration),
+    }
+    outcome.row = row
+    if scheme:
+        directory.write_json("summary.json", row, scheme=scheme)
+    metrics = [
+        {**line, "scheme": outcome.scheme, "device": device, **_scores(outcome, line["round"])}
+        for device, lines in devices.items()
+        for line in lines
+    ]
+    write_metrics(directory.place(scheme) / "metrics.csv", sorted(metrics, key=lambda m: (m["round"], m["device"])))
+
+
+def _scores(outcome: Outcome, number: int) -> dict[str, float | None]:
+    known = number <= len(outcome.accuracy)
+    return {
+        "accuracy": outcome.accuracy[number - 1] if known else None,
+        "loss": outcome.loss[number - 1] if known else None,
+    }

@@ -1,0 +1,259 @@
+"""A session: a bed that stands, with its workers ready, limited, calibrated and under control.
+
+Everything a run, a standing topology (``up``) and the Python interface have in common.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from nodes.wire import control as ctl
+from testbed.emulation.bed import AppliedLimits, Bed
+from testbed.emulation.calibrate import calibrate
+from testbed.emulation.containers import Launch
+from testbed.emulation.ledger import Ledger
+from testbed.emulation.links.shape import LinkCalibration
+from testbed.errors import NodeError
+from testbed.experiment import check_capacity
+from testbed.experiment.plan import NodePlan, Plan
+from testbed.run import birth, reference
+from testbed.run.control import ControlServer, Said, make_keys
+from testbed.run.live import Live
+
+READY_S = 120.0
+MEASURE_S = 4.0
+
+
+class Session:
+    """Bring a plan up and keep it; use it as a context manager.
+
+    Args:
+        plan: What to bring up. run_id: Its name. live: Where progress goes.
+        run_dir: Where results go, for others to find. measure_links: Whether to calibrate.
+    """
+
+    def __init__(
+        self, plan: Plan, run_id: str, live: Live, *, run_dir: str = "", measure_links: bool = True
+    ) -> None:
+        self.plan = plan
+        self.run_id = run_id
+        self.live = live
+        self._run_dir = run_dir
+        self._measure_links = measure_links
+        self.limits: dict[str, AppliedLimits] = {}
+        self.calibration: list[LinkCalibration] = []
+        self.versions: dict[str, dict[str, str]] = {}
+        self.timings: dict[str, float] = {}
+        self._oom_children: dict[str, int] = {}
+        self._ledger: Ledger | None = None
+        self._bed: Bed | None = None
+        self._control: ControlServer | None = None
+
+    @property
+    def bed(self) -> Bed:
+        """The containers and links."""
+        assert self._bed is not None, "the session is not up"
+        return self._bed
+
+    @property
+    def control(self) -> ControlServer:
+        """The control plane."""
+        assert self._control is not None, "the session is not up"
+        return self._control
+
+    @property
+    def directory(self) -> Path:
+        """The run's own directory under /run, gone when it ends."""
+        assert self._ledger is not None, "the session is not up"
+        return self._ledger.directory
+
+    @property
+    def workers(self) -> list[str]:
+        """Nodes that run our worker."""
+        return [n.name for n in self.plan.nodes if n.command is None and n.image is None]
+
+    def up(self) -> None:
+        """Bring everything up; on any failure all of it is taken down again before the error is raised."""
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        check_capacity(self.plan, os.cpu_count() or 1, memory)
+        try:
+            self._up()
+        except BaseException:
+            self.close()
+            raise
+
+    def _up(self) -> None:
+        begin = time.monotonic()
+        self._ledger = ledger = Ledger.create(self.run_id)
+        birth.prepare(ledger.directory)
+        keys, node_keys = make_keys(self.workers)
+        names = {pair.public: name for name, pair in node_keys.items()}
+        self._control = ControlServer(birth.socket(ledger.directory), keys, names)
+
+        def launch(node: NodePlan) -> Launch:
+            if node.name not in node_keys:
+                return Launch(node.command)
+            return birth.write(ledger.directory, node, node_keys[node.name], keys)
+
+        self._bed = Bed(self.plan, self.run_id, ledger, launch)
+        nodes = len(self.plan.nodes)
+        with self.live.phase(f"starting {nodes} containers and {len(self.plan.links)} links", 1 + 0.3 * nodes):
+            self._bed.up(run_dir=self._run_dir)
+        with self.live.phase("waiting for the nodes to be ready", 1 + 0.8 * nodes):
+            for said in self.collect(ctl.Ready, self.workers, READY_S, "become ready"):
+                assert isinstance(said.message, ctl.Ready)
+                self.versions[said.node] = said.message.versions
+        self.timings["ready_s"] = time.monotonic() - begin
+        records = self._bed.record.nodes
+        peers = [ctl.Peer(n, self.plan.node(n).kind, records[n].ip, node_keys[n].public) for n in self.workers]
+        for name in self.workers:
+            self.control.send(name, ctl.Configure(peers))
+        if self._measure_links:
+            with self.live.phase("measuring every link in both directions", 8):
+                self.calibration = calibrate(
+                    self._bed.emulator, self._bed.calibration_targets(), self.plan.tolerances
+                )
+        self.timings["up_s"] = time.monotonic() - begin
+
+    def limit(self) -> None:
+        """Put the nodes' limits in force and read them back (NotAppliedError if they are not)."""
+        with self.live.phase("limiting CPU and memory"):
+            self.limits = self.bed.apply_limits()
+
+    def reference(self, seconds: float = MEASURE_S) -> dict[str, float]:
+        """Reference times of the workload: stored ones, or measured now on a node that is not limited yet."""
+        work = self.plan.workload
+        key = f"{work.model} cut {work.cut} batch {work.batch} threads {work.threads} on {_machine(self.versions)}"
+        stored = reference.load(key)
+        if stored is not None:
+            return stored
+        node = next(n.name for n in self.plan.nodes if n.kind == "cloud")
+        with self.live.phase("measuring the reference step of this machine (once per model and batch)", seconds):
+            self.control.send(
+                node, ctl.Measure(work.model, work.cut, work.batch, work.threads, (3, 32, 32), seconds)
+            )
+            said = self.collect(ctl.Measured, [node], 60 + 10 * seconds, "measure the reference step")[0]
+        assert isinstance(said.message, ctl.Measured)
+        reference.store(key, said.message.ops)
+        return said.message.ops
+
+    def collect(
+        self, kind: type, nodes: list[str], patience: float, what: str, also: Callable[[Said], None] | None = None
+    ) -> list[Said]:
+        """Wait until each of these nodes has said something of this kind.
+
+        Raises:
+            NodeError: One failed, died, or did not say it in time.
+        """
+        found: dict[str, Said] = {}
+        deadline, checked = time.monotonic() + patience, time.monotonic()
+        while len(found) < len(nodes):
+            now = time.monotonic()
+            if now > deadline:
+                missing = sorted(set(nodes) - set(found))
+                raise NodeError(
+                    f"{', '.join(missing)} did not {what} within {patience:.0f} s",
+                    found=self.last_words(missing[0]),
+                    where=missing[0],
+                    remedy="look at the machine's load; testbed doctor",
+                )
+            if now - checked > 1:
+                checked = now
+                self.check()
+            try:
+                said = self.control.inbox.get(timeout=min(0.5, max(0.01, deadline - now)))
+            except queue.Empty:
+                continue
+            if isinstance(said.message, ctl.Failed):
+                raise NodeError(f"{said.node} failed: {said.message.reason}", where=said.node)
+            if isinstance(said.message, kind) and said.node in nodes:
+                found[said.node] = said
+            elif also is not None:
+                also(said)
+        return [found[name] for name in nodes]
+
+    def check(self) -> list[str]:
+        """Look after the nodes; returns what is worth noting (a child process killed for memory).
+
+        Raises:
+            NodeError: A node died, ran out of memory, or is silent for too long.
+        """
+        notes = []
+        for name, state in self.bed.states().items():
+            if state.oom_killed:
+                limit = self.plan.node(name).memory
+                raise NodeError(
+                    f"{name} ran out of memory and was killed",
+                    wanted="its work to fit into its memory limit",
+                    found=f"limit {limit >> 20} MiB",
+                    where=name,
+                    remedy="give its profile more memory, or use a smaller model or batch",
+                )
+            if not state.running:
+                raise NodeError(
+                    f"{name} died (exit code {state.exit_code})", found=self.last_words(name), where=name,
+                    remedy="if nobody stopped it, its last words above say why",
+                )  # fmt: skip
+            if state.oom_child_kills > self._oom_children.get(name, 0):
+                self._oom_children[name] = state.oom_child_kills
+                notes.append(f"{name}: the kernel killed a process of it for want of memory")
+        for name in self.workers:
+            silence = self.control.silence(name)
+            if silence > self.plan.tolerances.node_silence:
+                raise NodeError(
+                    f"{name} hangs: nothing heard of it for {silence:.0f} s",
+                    wanted=f"a sign of life at least every {self.plan.tolerances.node_silence:.0f} s",
+                    where=name,
+                    remedy="was it stopped or paused? If the machine is overloaded, raise tolerances.node_silence",
+                )
+        return notes
+
+    def last_words(self, node: str) -> str:
+        """The end of what a node's program wrote, for an error message."""
+        try:
+            return self.bed.logs(node, tail=5).strip() or "it wrote nothing"
+        except Exception as error:  # whatever is wrong here must not hide the error that is being reported
+            return f"its log cannot be read ({error})"
+
+    def limits_read(self) -> dict[str, dict[str, Any]]:
+        """Limits asked for and read back, as plain data."""
+        return {name: msgspec.to_builtins(applied) for name, applied in self.limits.items()}
+
+    def close(self) -> None:
+        """Take everything down; closing twice is fine."""
+        begin = time.monotonic()
+        if self._control is not None:
+            self._control.broadcast(ctl.Exit())
+        try:
+            if self._bed is not None:
+                self._bed.down()
+        finally:
+            if self._control is not None:
+                self._control.close()
+            if self._ledger is not None:
+                self._ledger.finish()
+            self.timings["down_s"] = time.monotonic() - begin
+
+    def __enter__(self) -> Session:
+        self.up()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _machine(versions: dict[str, dict[str, str]]) -> str:
+    from nodes.learn.reference import cpu_model
+
+    torch = next(iter(versions.values()), {}).get("torch", "?")
+    return f"{cpu_model()}, torch {torch}"

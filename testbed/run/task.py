@@ -1,0 +1,220 @@
+"""One scheme on a bed that stands: start the parts, replay mobility, collect events, until the last round is in."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from nodes import schemes
+from nodes.events import Span
+from nodes.schemes import Members
+from nodes.wire import control as ctl
+from testbed.errors import NodeError, RoambedError, RunError
+from testbed.experiment.plan import Plan
+from testbed.run import moves as moved
+from testbed.run.control import Said
+from testbed.run.data import Prepared
+from testbed.run.links import LinkWatch
+from testbed.run.record import EventLog
+from testbed.run.replay import Replay
+from testbed.run.session import Session
+
+_START_S = 60.0
+_WRAP_UP_S = 10.0
+_CHECK_S = 1.0
+
+
+@dataclass
+class Outcome:
+    """What a task came to. ``failure`` says why it ended early; everything else is as far as it got."""
+
+    scheme: str
+    strategy: str
+    begin: float = 0.0
+    end: float = 0.0
+    rounds: int = 0
+    accuracy: list[float | None] = field(default_factory=list)
+    loss: list[float | None] = field(default_factory=list)
+    weights_sha256: str | None = None
+    moves: list[dict[str, Any]] = field(default_factory=list)
+    pacing: dict[str, ctl.Pacing] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    failure: RoambedError | None = None
+    interrupted: bool = False
+    row: dict[str, Any] = field(default_factory=dict)  # as it stands in summary.json
+
+
+class TaskRun:
+    """Runs one scheme of the workload.
+
+    Args:
+        session: Limited and calibrated. scheme: Its name. prepared: The data. reference: Step times.
+        log: Where events go. stop: Set to end early, in order.
+    """
+
+    def __init__(
+        self, session: Session, scheme: str, prepared: Prepared, reference: dict[str, float],
+        log: EventLog, stop: threading.Event,
+    ) -> None:  # fmt: skip
+        self._session = session
+        self._plan: Plan = session.plan
+        self._scheme = schemes.get(scheme)
+        self._log = log
+        self._stop = stop
+        strategy = self._plan.workload.strategy or self._scheme.strategies[0]
+        if not self._scheme.split:
+            strategy = "none"
+        self.task = self._make_task(strategy, prepared, reference)
+        self.outcome = Outcome(scheme, strategy)
+        self._done = False
+        self._replay = Replay(session, self.task.id, self._plan.moves)
+
+    def run(self) -> Outcome:
+        """Run it to its end, its failure or its interruption; never raises for what happens to nodes."""
+        outcome, live, plan = self.outcome, self._session.live, self._plan
+        watch = LinkWatch(self._session.bed)
+        try:
+            self._replay.go_home()
+            self._start()
+            outcome.begin = time.monotonic()
+            with live.training(self.task.scheme, list(self.task.owners), plan.workload.rounds):
+                self._session.control.broadcast(ctl.Go(self.task.id))
+                self._replay.start(outcome.begin)
+                self._loop(watch)
+            outcome.interrupted = not self._done
+        except RoambedError as error:
+            outcome.failure = error
+        outcome.end = time.monotonic()
+        if outcome.begin:
+            self._wrap_up(watch)
+        return outcome
+
+    def _make_task(self, strategy: str, prepared: Prepared, reference: dict[str, float]) -> ctl.Task:
+        plan, work, name = self._plan, self._plan.workload, self._scheme.name
+        devices = tuple(sorted(n.name for n in plan.nodes if n.kind == "device"))
+        sites = {n.name: n.site or "" for n in plan.nodes if n.kind == "device"}
+        edge_of = {d: plan.site(sites[d]).edge or "" for d in devices}
+        stranded = [d for d in devices if not edge_of[d]] if self._scheme.split else []
+        if stranded:
+            raise RunError(
+                f"{name} needs an edge server where a device starts",
+                found=f"none at the site of {', '.join(stranded)}",
+                remedy="give the site an edge server, or use a scheme without one (fedavg)",
+            )
+        cloud = next(n.name for n in plan.nodes if n.kind == "cloud")
+        return ctl.Task(
+            id=name, scheme=name, strategy=strategy, seed=plan.seed, model=work.model,
+            cut=work.cut, in_shape=prepared.in_shape, classes=prepared.classes, rounds=work.rounds, batch=work.batch,
+            local_epochs=work.local_epochs, lr=work.lr, momentum=work.momentum, weight_decay=work.weight_decay,
+            threads=work.threads, augment=work.data.set == "cifar10", owners=devices,
+            samples=dict(prepared.samples),
+            placement=tuple(self._scheme.place(name, Members(devices, edge_of, cloud))),
+            reference=reference, data=dict(prepared.paths), options=dict(work.options),
+        )  # fmt: skip
+
+    def _start(self) -> None:
+        for name in self._session.workers:
+            self._session.control.send(name, ctl.StartTask(self.task))
+        self._session.collect(ctl.Started, self._session.workers, _START_S, "build its parts of the task", self._hear)
+
+    def _loop(self, watch: LinkWatch) -> None:
+        checked = progressed = time.monotonic()
+        while not self._done and not self._stop.is_set():
+            self._replay.run_due()
+            now = time.monotonic()
+            if now - checked >= _CHECK_S:
+                checked = now
+                self.outcome.notes += self._session.check()
+                self._log.add(watch.sample())
+            deadline = self._deadline()
+            if now - progressed > deadline:
+                raise self._stuck(now - progressed)
+            due = self._replay.next_due()
+            timeout = min(0.25, max(0.0, due - now)) if due is not None else 0.25
+            try:
+                said = self._session.control.inbox.get(timeout=timeout)
+            except queue.Empty:
+                continue
+            if isinstance(said.message, ctl.Progress | ctl.RoundDone | ctl.TaskDone):
+                progressed = said.at
+            self._hear(said)
+
+    def _hear(self, said: Said) -> None:
+        message, outcome, live = said.message, self.outcome, self._session.live
+        match message:
+            case ctl.Events():
+                self._log.add(message.spans)
+            case ctl.Progress():
+                self._replay.progress(message)
+                live.batch(message.device, message.round, message.done, message.batches)
+            case ctl.RoundDone():
+                outcome.rounds = message.round
+                outcome.accuracy.append(message.accuracy)
+                outcome.loss.append(message.loss)
+                live.round(message.round, message.accuracy, said.at - outcome.begin)
+                self._log.add([self._evaluated(said, message)])
+            case ctl.TaskDone():
+                outcome.weights_sha256 = message.weights_sha256
+                self._done = True
+            case ctl.Pacing():
+                outcome.pacing[said.node] = message
+            case ctl.Failed():
+                raise NodeError(f"{said.node} failed: {message.reason}", where=said.node)
+            case _:
+                pass
+
+    def _evaluated(self, said: Said, message: ctl.RoundDone) -> Span:
+        attrs = {"accuracy": message.accuracy, "loss": message.loss, "text": f"round {message.round}"}
+        return Span(
+            kind="accuracy", node=said.node, scheme=self.task.scheme, task=self.task.id,
+            round=message.round, begin=said.at, end=said.at, attrs=attrs,
+        )  # fmt: skip
+
+    def _deadline(self) -> float:
+        """Longest time between two signs of progress before a task counts as stuck."""
+        if self._plan.tolerances.round_deadline is not None:
+            return self._plan.tolerances.round_deadline
+        slowest = min(n.speed for n in self._plan.nodes)
+        step = max(self.task.reference.values()) / slowest
+        return 60.0 + 50 * step
+
+    def _stuck(self, since: float) -> NodeError:
+        silent = sorted(self._session.workers, key=self._session.control.silence)[-1]
+        return NodeError(
+            f"training stands still: no batch was finished for {since:.0f} s",
+            found=f"round {self.outcome.rounds + 1}; the quietest node is {silent}",
+            remedy="see events.jsonl for the last thing each node did; raise tolerances.round_deadline if this is normal",
+        )
+
+    def _wrap_up(self, watch: LinkWatch) -> None:
+        outcome = self.outcome
+        self._log.add(watch.sample())
+        for name in self._session.workers:
+            self._session.control.send(name, ctl.StopTask(self.task.id))
+        if outcome.failure is None:
+            try:
+                self._session.collect(ctl.Pacing, self._session.workers, _WRAP_UP_S, "finish the task", self._hear)
+            except RoambedError as error:
+                outcome.failure = None if self._done else error
+                outcome.notes.append(error.message)
+        not_done = self._replay.finish()
+        if self._done:
+            outcome.notes += not_done
+        self._describe_moves()
+
+    def _describe_moves(self) -> None:
+        outcome, spans = self.outcome, self._log.spans
+        for carried in [c for c in self._replay.carried if c.done]:
+            row = moved.describe(self._plan, carried, outcome.strategy, spans, outcome.begin)
+            outcome.moves.append(row)
+            common = {"node": carried.device, "scheme": self.task.scheme, "task": self.task.id}
+            attrs = {"device": carried.device, "from": carried.origin, "to": carried.to}
+            self._log.add(
+                [
+                    Span(kind="handover", begin=carried.begin, end=carried.end, attrs=attrs, **common),
+                    Span(kind="move", begin=carried.noticed, end=carried.end, attrs=row, **common),
+                ]
+            )
