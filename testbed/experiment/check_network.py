@@ -234,11 +234,13 @@ def _settings(spec: Spec, document: Document) -> Iterator[InputError]:
     for path, layers in everywhere:
         if not layers[-1].model_fields_set:
             continue
-        for way, shape in zip(("up", "down"), resolve.shapes(*layers), strict=True):
+        up, down = resolve.shapes(*layers)
+        alike = (up.delay, up.jitter, up.loss) == (down.delay, down.jitter, down.loss)
+        for way, shape in (("", up),) if alike else ((" going up", up), (" going down", down)):
             if shape.jitter > shape.delay:
                 yield document.problem(
                     (*path, "jitter"),
-                    f"{path[0]}.{path[1]}: jitter larger than the delay it spreads around ({way})",
+                    f"{path[0]}.{path[1]}: jitter larger than the delay it spreads around{way}",
                     wanted=f"at most {format_duration(shape.delay)}",
                     found=format_duration(shape.jitter),
                     remedy=f"raise delay to {format_duration(shape.jitter)} or lower jitter",
@@ -246,7 +248,7 @@ def _settings(spec: Spec, document: Document) -> Iterator[InputError]:
             if shape.loss >= 1:
                 yield document.problem(
                     (*path, "loss"),
-                    f"{path[0]}.{path[1]}: a loss of 1 is every packet ({way})",
+                    f"{path[0]}.{path[1]}: a loss of 1 is every packet{way}",
                     wanted="below 100%",
                     remedy="write 1% if you mean one in a hundred",
                 )

@@ -14,6 +14,9 @@ from testbed.experiment.model import Spec
 from testbed.experiment.problems import did_you_mean
 from testbed.experiment.training import CUTS, SPLIT_SCHEMES, Move
 
+ROUNDING = 0.002
+"""How far shares may miss the whole and still be meant as it: three times 33.3% does."""
+
 
 def check(spec: Spec, document: Document) -> list[InputError]:
     """All problems of the training part."""
@@ -96,7 +99,7 @@ def _fractions(spec: Spec, document: Document) -> Iterator[InputError]:
     devices = resolve.devices(spec)
     for name, share in fractions.items():
         if name not in devices:
-            near = did_you_mean(name, devices)
+            near = did_you_mean(name, devices) or "take it out"
             if name in spec.devices:
                 near = f"name each of {', '.join(resolve.device_names(spec, name))}"
             yield document.problem(
@@ -108,7 +111,7 @@ def _fractions(spec: Spec, document: Document) -> Iterator[InputError]:
         if name not in fractions:
             yield document.problem(path, f"device {name!r} has no share", remedy=f"add '{name}: …%'")
     total = sum(fractions.values())
-    if abs(total - 1) > 1e-3:
+    if abs(total - 1) > ROUNDING:
         yield document.problem(
             path, "the shares do not add up to the whole", wanted="100%", found=f"{100 * total:.6g}%",
             remedy=f"multiply each by {1 / total:.4g}" if total else None,
@@ -124,7 +127,7 @@ def _moves(spec: Spec, document: Document) -> Iterator[InputError]:
     for i, move in enumerate(mobility.moves):
         path: Steps = ("mobility", "moves", i)
         if move.device not in devices:
-            remedy = did_you_mean(move.device, devices)
+            remedy = did_you_mean(move.device, devices) or f"add {move.device!r} under 'devices:'"
             if move.device in spec.devices:
                 remedy = f"name one of {', '.join(resolve.device_names(spec, move.device))}"
             yield document.problem(

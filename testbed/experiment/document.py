@@ -259,6 +259,8 @@ def _syntax_error(path: Path, text: str, error: yaml.YAMLError) -> InputError:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     if mark is not None:
         line = mark.line + 1
+        if mark.index >= len(text.rstrip()) and getattr(error, "context_mark", None):
+            line = error.context_mark.line + 1  # type: ignore[attr-defined]  # what was opened and never closed
     else:
         position = getattr(error, "position", 0)
         line = text[: position if isinstance(position, int) else 0].count("\n") + 1

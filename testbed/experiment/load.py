@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,7 @@ def load_plan(
     """
     changes = list(overrides)
     if schemes:
-        changes.append(f"workload.scheme=[{', '.join(schemes)}]")
+        changes.append(f"workload.scheme={json.dumps(list(schemes))}")
     if no_moves:
         changes.append("mobility.enabled=false")
     return plan(load(path, changes))

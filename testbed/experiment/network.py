@@ -179,6 +179,14 @@ class Site(Section):
     edge_link: LinkSettings = LinkSettings()
     """What differs here from ``links.edge``."""
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """No edge server is written ``none``, which the model holds as None."""
+        body = handler.resolve_ref_schema(handler(schema))
+        edge = body["properties"]["edge"]
+        edge["anyOf"] = [{"const": "none"} if o == {"type": "null"} else o for o in edge["anyOf"]]
+        return body
+
 
 class Cloud(Section):
     """The cloud: it aggregates and evaluates. The node is called ``cloud``."""

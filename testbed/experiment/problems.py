@@ -10,6 +10,8 @@ from testbed.errors import InputError
 
 SHOWN = 10
 """Problems reported at once; more would not fit on a screen."""
+IN_FULL = 4
+"""Problems reported with all that is known of them."""
 
 
 class InputProblems(InputError):
@@ -26,12 +28,20 @@ class InputProblems(InputError):
         self.problems = tuple(problems)
 
     def __str__(self) -> str:
-        """Each problem as it would stand alone, then how many were left out."""
-        lines = [str(problem) for problem in self.problems[:SHOWN]]
+        """A few problems in full, many in two lines each, so that they fit on a screen; then how many are left."""
+        brief = len(self.problems) > IN_FULL
+        lines = [_brief(problem) if brief else str(problem) for problem in self.problems[:SHOWN]]
         left = len(self.problems) - SHOWN
         if left > 0:
             lines.append(f"and {left} more")
         return "\n".join(lines)
+
+
+def _brief(problem: InputError) -> str:
+    """The message, and the most useful of what goes with it."""
+    line = f"{problem.where}: {problem.message}"
+    hint = problem.remedy or (problem.wanted and f"wanted: {problem.wanted}")
+    return f"{line}\n  {hint}" if hint else line
 
 
 def raise_all(problems: list[InputError]) -> None:

@@ -29,6 +29,7 @@ SIZE_UNITS = {
 _QUANTITY = re.compile(
     r"\s*(?P<number>[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+|\.?nan|\.?inf(?:inity)?))\s*(?P<unit>.*?)\s*", re.IGNORECASE
 )
+_POSITIVE = "take the minus sign away"
 _BYTES_PER_SECOND = re.compile(r"([kKmMgGtT]?)i?[bB](?:ps|/s|it/s|its/s|itps)")
 
 
@@ -103,6 +104,7 @@ def parse_fraction(value: object) -> float:
         remedy = f"write {number:g}% if you mean per cent" if not unit and 1 < number <= 100 else None
     if not 0 <= fraction <= 1:
         problem = "negative" if fraction < 0 else "more than the whole"
+        remedy = _POSITIVE if fraction < 0 else remedy or "write at most 100%"
         raise UnitError(f"the fraction is {problem}", wanted=wanted, found=value, remedy=remedy)
     return fraction
 
@@ -113,8 +115,6 @@ def parse_queue(value: object) -> QueueLimit:
     if isinstance(value, QueueLimit):
         return value
     number, unit = _split(value, "queue", wanted, "write for example 100ms, 64kB or 100p")
-    if number < 0:
-        raise UnitError("the queue is negative", wanted=wanted, found=value)
     if unit in ("p", "packets"):
         if number < 1 or number != int(number):
             raise UnitError("a queue holds at least one whole packet", wanted=wanted, found=value)
@@ -129,6 +129,9 @@ def parse_queue(value: object) -> QueueLimit:
                 remedy=f"write {FRAME}B or more, or 1p",
             )  # fmt: skip
         return QueueLimit(size=size)
+    if not unit:
+        remedy = f"write {number:g}ms, {number:g}kB or {number:g}p"
+        raise UnitError("a queue needs a unit", wanted=wanted, found=value, remedy=remedy)
     known = {**DURATION_UNITS, **SIZE_UNITS, "p": 1.0}
     raise UnitError(_bad_unit(unit, "queue"), wanted=wanted, found=value, remedy=_near(number, unit, known, value))
 
@@ -167,8 +170,6 @@ def _quantity(
     if _is_number(value):
         _finite(float(value), value, what, wanted)  # type: ignore[arg-type]
     number, unit = _split(value, what, wanted, f"write for example {example}")
-    if number < 0:
-        raise UnitError(f"the {what} is negative", wanted=wanted, found=value)
     if not unit:
         last = re.sub(r"[0-9.]", "", example)
         remedy = f"write for example {number:g}{last}"
@@ -186,12 +187,14 @@ def _split(value: object, what: str, wanted: str, remedy: str) -> tuple[float, s
     if match is None:
         raise UnitError(f"this is not a {what}", wanted=wanted, found=value, remedy=remedy)
     number = float(match["number"].replace(".inf", "inf").replace(".nan", "nan").replace(".NaN", "nan"))
+    if math.copysign(1.0, number) < 0 and math.isfinite(number):  # -0 too: nobody means it
+        raise UnitError(f"the {what} is negative", wanted=wanted, found=value, remedy=_POSITIVE)
     return _finite(number, value, what, wanted), match["unit"]
 
 
 def _finite(number: float, value: object, what: str, wanted: str) -> float:
     if not math.isfinite(number):
-        raise UnitError(f"a {what} must be a finite number", wanted=wanted, found=value)
+        raise UnitError(f"a {what} must be a finite number", wanted=wanted, found=value, remedy="write a number")
     return number
 
 
@@ -216,12 +219,13 @@ def _rate_hint(number: float, unit: str) -> str | None:
     if match is None:
         return None
     prefix = {"": "", "k": "k", "m": "M", "g": "G", "t": "T"}[match[1].lower()]
-    mega = f"{prefix}bit"
+    bits = f"{prefix}bit"
     if "it" in unit:
-        return f"write {number:g}{mega}: rates are per second already"
+        return f"write {number:g}{bits}: rates are per second already"
+    word = {"": "", "k": "kilo", "M": "mega", "G": "giga", "T": "tera"}[prefix]
     return (
-        f"write {number:g}{mega} for {prefix}bits per second, or {8 * number:g}{mega} if you mean bytes "
-        f"(in tc, {prefix}bps is {prefix}bytes per second, so it is not accepted here)"
+        f"write {number:g}{bits} for {word}bits a second, {8 * number:g}{bits} for {word}bytes "
+        f"(to tc, {prefix}bps means {word}bytes)"
     )
 
 

@@ -103,7 +103,7 @@ def _problem(document: Document, error: ErrorDetails) -> InputError:
             path,
             f"unknown key {str(path[-1])!r}{section}",
             wanted=", ".join(known),
-            remedy=did_you_mean(path[-1], known) or "take it out, or see docs/experiment.md",
+            remedy=_elsewhere(path[-1]) or did_you_mean(path[-1], known) or "take it out, or see docs/experiment.md",
         )
     if kind == "missing":
         if isinstance(path[-1], int):
@@ -128,6 +128,18 @@ def _problem(document: Document, error: ErrorDetails) -> InputError:
         return document.problem(path, f"{place}this has the wrong form", wanted=_SHAPES[kind], found=found)
     message = error["msg"].replace("Input should", "the value must")
     return document.problem(path, f"{place}{message[0].lower()}{message[1:]}", found=found)
+
+
+def _elsewhere(key: object) -> str | None:
+    """Where a key belongs that is right and in the wrong place."""
+    sections: tuple[Steps, ...] = (
+        (), ("workload",), ("workload", "data"), ("workload", "data", "split"), ("workload", "optimizer"),
+        ("mobility",), ("emulation",), ("tolerances",),
+    )  # fmt: skip
+    for path in sections:
+        if key in (known_keys(path) or ()):
+            return f"it belongs under {dotted(path)!r}" if path else "it belongs at the top of the file, not indented"
+    return None
 
 
 def _shown(value: Any) -> str:

@@ -1,0 +1,206 @@
+"""Writes what is generated from the models: the reference ``docs/experiment.md`` and the JSON schema for editors.
+
+Run ``python -m testbed.experiment.reference`` after a change to the models; a test fails until it was.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import types
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from nodes.policies.layers import LAYERS
+from testbed.experiment import network, training
+from testbed.experiment.model import Spec
+from testbed.experiment.profiles import BUILTIN, GUARD
+
+ROOT = Path(__file__).resolve().parents[2]
+REFERENCE = ROOT / "docs" / "experiment.md"
+SCHEMA = ROOT / "schemas" / "experiment.schema.json"
+
+_SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
+    ("The file", Spec),
+    ("sites.NAME", network.Site),
+    ("sites.NAME.edge", network.Edge),
+    ("cloud", network.Cloud),
+    ("devices.NAME", network.Devices),
+    ("hosts.NAME", network.Host),
+    ("profiles.NAME", network.Profile),
+    ("links", network.Links),
+    ("links.LINK, sites.NAME.access, sites.NAME.edge_link", network.LinkSettings),
+    ("mobility", training.Mobility),
+    ("mobility.moves", training.Move),
+    ("workload", training.Workload),
+    ("workload.data", training.Data),
+    ("workload.data.split", training.Split),
+    ("workload.optimizer", training.Optimizer),
+    ("emulation", training.Emulation),
+    ("tolerances", training.Tolerances),
+)
+
+_TYPES = {
+    "parse_rate": "rate", "parse_duration": "duration", "parse_size": "size", "parse_fraction": "fraction",
+    "parse_queue": "queue",
+}  # fmt: skip
+
+_HEAD = """\
+# The experiment file
+
+<!-- Generated from the models by `python -m testbed.experiment.reference`. Change them, not this. -->
+
+One YAML file holds an experiment. [topologies/fedfly.yaml](../topologies/fedfly.yaml) is a commented example and
+`testbed validate FILE` checks yours. Keys that are not listed here are refused. Any key can be set from the command
+line: `--set links.access.rate=10Mbit`, `--set mobility.moves.0.round=3`. Editors complete and check the file when its
+first line is `# yaml-language-server: $schema=../schemas/experiment.schema.json`.
+
+Names (of sites, devices, hosts, edge servers) are unique in the file and made of `a-z`, `0-9` and single `-`, at most
+32 characters. `cloud` is taken by the cloud. YAML is read as version 1.2 reads it: `no` and `on` are names, not
+booleans. Paths are relative to the experiment file.
+
+## Quantities
+
+| type | written as | units | not accepted |
+|---|---|---|---|
+| rate | `20Mbit` | `bit` `kbit` `Mbit` `Gbit` `Tbit` (of 1000) on layer 2 | `Mbps` (bytes to tc), a bare number |
+| duration | `15ms` | `us` `ms` `s` `min` `h` | a bare number, `0` excepted |
+| size | `512MiB` | `B`, `kB` `MB` `GB` (of 1000), `KiB` `MiB` `GiB` (of 1024) | `512M`, a bare number |
+| fraction | `50%` or `0.5` | `%` | more than 1 without `%` |
+| queue | `100ms`, `64kB` or `100p` | a duration at the link's rate, a size, or packets of 1514 bytes | |
+
+Negative values, NaN and infinity are refused everywhere.
+"""
+
+
+def reference() -> str:
+    """The text of ``docs/experiment.md``."""
+    parts = [_HEAD, *(_section(title, model) for title, model in _SECTIONS), _profiles(), _models()]
+    return "\n".join(parts)
+
+
+def schema() -> str:
+    """The text of ``schemas/experiment.schema.json``."""
+    body = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Roambed experiment",
+        **{k: v for k, v in Spec.model_json_schema().items() if k != "title"},
+    }
+    return json.dumps(_without_titles(body), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def write() -> None:
+    """Bring both files up to date."""
+    for path, text in ((REFERENCE, reference()), (SCHEMA, schema())):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def _section(title: str, model: type[BaseModel]) -> str:
+    lines = [f"## {title}", "", inspect.cleandoc(model.__doc__ or ""), ""]
+    lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
+    lines += [f"| `{key}` | {type_} | {default} | {meaning} |" for key, type_, default, meaning in rows(model)]
+    if model is network.Links:
+        meaning = "Between two sites, a site and `cloud`, or a host of its own. Unless set: 100Mbit, 5ms, no jitter, "
+        lines.append(f"| `x -- y` | [link settings](#{_anchor(network.LinkSettings)}) | | {meaning}no loss. |")
+    return "\n".join([*lines, ""]).replace("``", "`")
+
+
+def rows(model: type[BaseModel]) -> Iterator[tuple[str, str, str, str]]:
+    """Key, type, default and meaning of each key of a section."""
+    for key, field in model.model_fields.items():
+        meaning = " ".join((field.description or "").split())
+        yield key, _type(field.annotation, tuple(field.metadata)), _default(field), meaning
+
+
+def _type(annotation: Any, metadata: tuple[Any, ...] = ()) -> str:
+    for item in metadata:
+        name = getattr(getattr(item, "func", None), "__name__", "")
+        if name in _TYPES:
+            return _TYPES[name]
+        choices = getattr(item, "json_schema", None) or {}
+        if choices := choices.get("enum") or choices.get("anyOf", [{}])[0].get("enum"):
+            names = ", ".join(f"`{c}`" for c in choices)
+            return f"one or a list of {names}" if typing.get_origin(annotation) is list else f"one of {names}"
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _type(arguments[0], annotation.__metadata__)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_type(a, metadata) for a in arguments if a is not type(None))
+    if origin is typing.Literal:
+        return "one of " + ", ".join(f"`{a}`" for a in arguments)
+    if origin is dict:
+        return f"{_type(arguments[1])} by name"
+    if origin is list:
+        return f"list of {_type(arguments[0])}"
+    if origin is tuple:
+        return "[x, y]"
+    if isinstance(annotation, type) and issubclass(annotation, network.BothWays):
+        way = annotation.model_fields["up"]
+        return f"{_type(way.annotation, tuple(way.metadata))}, or `{{up, down}}`"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return f"[{_words(annotation)}](#{_anchor(annotation)})"
+    return {int: "whole number", float: "number", str: "text", bool: "true or false"}[annotation]
+
+
+def _words(model: type[BaseModel]) -> str:
+    return "link settings" if model is network.LinkSettings else model.__name__.lower()
+
+
+def _anchor(model: type[BaseModel]) -> str:
+    title = next(title for title, section in _SECTIONS if section is model)
+    return "".join(c for c in title.lower().replace(" ", "-") if c.isalnum() or c in "-_")
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "**required**"
+    value = field.get_default(call_default_factory=True, validated_data={})
+    if isinstance(value, network.Edge):
+        return "an `edge-server`"
+    if value is None or value is PydanticUndefined or isinstance(value, BaseModel) or value in ({}, []):
+        return ""
+    if isinstance(value, list):
+        return ", ".join(f"`{v}`" for v in value)
+    if isinstance(value, tuple):
+        return "`[" + ", ".join(f"{v:g}" for v in value) + "]`"
+    if isinstance(value, float):
+        return f"`{value:g}`"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _profiles() -> str:
+    lines = ["## Profiles that ship", "", "| profile | speed | cpus | memory |", "|---|---|---|---|"]
+    for name, fields in BUILTIN.items():
+        lines.append(f"| `{name}` | {fields['speed']} | {float(fields['speed']) * GUARD:g} | {fields['memory']} |")
+    return "\n".join([*lines, ""])
+
+
+def _models() -> str:
+    lines = ["## Models and their cuts", "", "`cut: k` leaves the first *k* layers on the device.", ""]
+    lines += ["| model | layers | cut by default |", "|---|---|---|"]
+    for name, layers in LAYERS.items():
+        numbered = ", ".join(f"{i} `{layer}`" for i, layer in enumerate(layers, 1))
+        lines.append(f"| `{name}` | {numbered} | {training.CUTS[name]} |")
+    return "\n".join([*lines, ""])
+
+
+def _without_titles(value: Any, *, names: bool = False) -> Any:
+    """Generated titles repeat the keys; under ``properties`` the keys are names and stay."""
+    if isinstance(value, dict):
+        return {
+            k: _without_titles(v, names=k in ("properties", "$defs", "patternProperties"))
+            for k, v in value.items()
+            if names or k != "title" or v == "Roambed experiment"
+        }
+    return [_without_titles(v) for v in value] if isinstance(value, list) else value
+
+
+if __name__ == "__main__":
+    write()

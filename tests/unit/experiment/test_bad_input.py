@@ -1,0 +1,215 @@
+"""Everything that a user may get wrong in the file: each is refused with its place and a remedy."""
+
+# ruff: noqa: E501  (a table of one fault a line reads better)
+
+from __future__ import annotations
+
+import pytest
+
+from testbed.errors import InputError
+from testbed.experiment import load, load_plan
+from testbed.experiment.problems import InputProblems
+
+DEV = "  dev: {profile: tiny-device, count: 2, at: north}"
+LONE = "  lone: {profile: pi4, at: south}"
+ACCESS = "  access: {rate: {up: 20Mbit, down: 40Mbit}, delay: 4ms, jitter: 1ms, loss: 0.1%, queue: 100ms}"
+NORTH_SOUTH = "  north -- south: {rate: 100Mbit, delay: 5ms}"
+NORTH_CLOUD = "  north -- cloud: {rate: 50Mbit}"
+MOVE = "    - {device: dev-1, to: south, round: 2, progress: 50%}"
+
+# What is replaced, what by, the line of the fault, what the message says, what the remedy says.
+BAD = {
+    # form
+    "unknown key at the top": ("seed: 5", "seeed: 5", 2, "unknown key 'seeed'", "did you mean 'seed'?"),
+    "unknown key in a section": ("cut: 4", "cutt: 4", 20, "unknown key 'cutt' in workload", "did you mean 'cut'?"),
+    "unknown key in a link": (NORTH_CLOUD, "  north -- cloud: {rat: 50Mbit}", 13, "unknown key 'rat'", "'rate'"),
+    "unknown key in a move": ("progress: 50%", "progres: 50%", 16, "unknown key 'progres'", "'progress'"),
+    "key in the wrong section": ("rounds: 3", "lead: 1s", 21, "unknown key 'lead' in workload", "under 'mobility'"),
+    "key that belongs at the top": ("rounds: 3", "seed: 3", 21, "unknown key 'seed'", "top of the file"),
+    "key that nothing is like": ("rounds: 3", "xyzzy: 3", 21, "unknown key 'xyzzy'", "docs/experiment.md"),
+    "missing key": (DEV, "  dev: {count: 2, at: north}", 8, "devices.dev: 'profile' is missing", "add 'profile: …'"),
+    "one direction only": ("{up: 20Mbit, down: 40Mbit}", "{up: 20Mbit}", 11, "'down' is missing", "add 'down: …'"),
+    "section that is a word": ("cloud: {}", "cloud: big", 6, "cloud: this has the wrong form", None),
+    "name that is a number": ("name: good", "name: 5", 1, "name: this has the wrong form", None),
+    "boolean as a number": ("rounds: 3", "rounds: true", 21, "workload.rounds", None),
+    "half a round": ("rounds: 3", "rounds: 1.5", 21, "workload.rounds", None),
+    "no rounds": ("rounds: 3", "rounds: 0", 21, "workload.rounds: the value must be greater", None),
+    "no devices of a kind": ("count: 2", "count: 0", 8, "devices.dev.count", None),
+    "one coordinate": ("at: [100, 0]", "at: [100]", 5, "sites.south.at: too few values", None),
+    "coordinate that is no number": ("at: [100, 0]", "at: [100, .nan]", 5, "sites.south.at", None),
+    "unknown choice": ("workload:", "emulation: {links: netm}\nworkload:", 17, "unknown choice", "'netem'"),
+    # units
+    "unknown unit": ("rate: 50Mbit", "rate: 50Mbti", 13, "unknown unit 'Mbti'", "did you mean 50Mbit?"),
+    "Mbps": ("rate: 50Mbit", "rate: 50Mbps", 13, "unknown unit 'Mbps'", "write 50Mbit for megabits"),
+    "MB/s": ("rate: 50Mbit", "rate: 50MB/s", 13, "unknown unit 'MB/s'", "400Mbit for megabytes"),
+    "Mbps in one direction": ("down: 40Mbit", "down: 40Mbps", 11, "links.access.rate.down: ", "write 40Mbit"),
+    "rate without a unit": ("rate: 50Mbit", "rate: 50", 13, "needs a unit", "50Mbit"),
+    "negative delay": ("delay: 5ms", "delay: -5ms", 12, "links.north -- south.delay: the duration is negative", "minus"),
+    "delay that is not a number": ("delay: 5ms", "delay: .nan", 12, "finite", "write a number"),
+    "infinite delay": ("delay: 5ms", "delay: .inf", 12, "finite", "write a number"),
+    "delay without a unit": ("delay: 5ms", "delay: 5", 12, "needs a unit", "5ms"),
+    "loss in per cent without the sign": ("loss: 0.1%", "loss: 5", 11, "more than the whole", "write 5% if"),
+    "progress without the sign": ("progress: 50%", "progress: 50", 16, "more than the whole", "write 50% if"),
+    "progress below 0": ("progress: 50%", "progress: -50%", 16, "negative", "minus"),
+    "queue smaller than a packet": ("queue: 100ms", "queue: 100B", 11, "cannot hold one packet", "1514B"),
+    # links
+    "link to a missing site": (NORTH_CLOUD, NORTH_CLOUD + "\n  south -- wets:", 14, "'wets', which is not there", "add 'wets'"),
+    "link to a misspelt site": (NORTH_SOUTH, "  nroth -- south: {}", 12, "link to 'nroth'", "did you mean 'north'?"),
+    "link to an edge server": (NORTH_SOUTH, "  edge-north -- south: {}", 12, "link to 'edge-north'", "did you mean 'north'"),
+    "link to a device": (NORTH_SOUTH, "  north -- lone: {}", 12, "link to 'lone'", "links.access"),
+    "link that is there twice": (NORTH_CLOUD, NORTH_CLOUD + "\n  cloud -- north: {}", 14, "a second link", "keep one"),
+    "link to itself": (NORTH_CLOUD, NORTH_CLOUD + "\n  north -- north: {}", 14, "to itself", "two places"),
+    "misspelt access": (ACCESS, "  acess: {}", 11, "unknown key 'acess' in links", "did you mean 'access'?"),
+    "link of three": (NORTH_SOUTH, "  north -- south -- cloud: {}", 12, "unknown key", "north -- cloud"),
+    "jitter beyond the delay": ("jitter: 1ms", "jitter: 9ms", 11, "jitter larger than the delay", "raise delay to 9ms"),
+    "jitter beyond a site's delay": (
+        "at: [0, 0]", "at: [0, 0], access: {delay: 0}", 4, "jitter larger than the delay", "lower jitter",
+    ),
+    "everything is lost": ("loss: 0.1%", "loss: 1", 11, "a loss of 1 is every packet", "write 1%"),
+    "site cut off": (NORTH_SOUTH + "\n", "", 5, "'south' has no way to the cloud", "add 'south -- cloud: {}'"),
+    # nodes
+    "no sites": ("sites:\n  north: {at: [0, 0]}\n  south: {at: [100, 0], edge: {profile: tiny-edge}}\n", "sites: {}\n",
+                 3, "there are no sites", "add 'sites:"),
+    "no devices": (f"devices:\n{DEV}\n{LONE}\n", "devices:\n", 7, "devices", None),
+    "empty devices": (f"devices:\n{DEV}\n{LONE}\n", "devices: {}\n", 7, "there are no devices", "add 'devices:"),
+    "no cloud": ("cloud: {}\n", "", 1, "there is no cloud", "add 'cloud: {}'"),
+    "two devices of one name": (LONE, LONE + "\n" + LONE, 10, "'lone' is there twice", "another name"),
+    "two nodes of one name by count": (LONE, "  dev-2: {profile: pi4, at: south}", 9, "two have the name 'dev-2'", "another name"),
+    "device with the name of a site": (LONE, "  south: {profile: pi4, at: south}", 9, "two have the name 'south'", "another name"),
+    "device with the name of an edge server": (
+        LONE, "  edge-north: {profile: pi4, at: south}", 9, "two have the name 'edge-north'", "another name",
+    ),
+    "device called cloud": (LONE, "  cloud: {profile: pi4, at: south}", 9, "two have the name 'cloud'", "another name"),
+    "name that is no label": (LONE, "  My_Dev: {profile: pi4, at: south}", 9, "cannot be the name", "call it 'my-dev'"),
+    "name that is too long": (LONE, f"  {'x' * 33}: {{profile: pi4, at: south}}", 9, "cannot be the name", "call it 'xxx"),
+    "name with two hyphens": (LONE, "  a--b: {profile: pi4, at: south}", 9, "cannot be the name", "call it 'a-b'"),
+    "unknown profile": ("profile: pi4", "profile: pi44", 9, "unknown profile 'pi44'", "did you mean 'pi4'?"),
+    "device at an unknown site": ("at: south}", "at: sooth}", 9, "there is no site 'sooth'", "did you mean 'south'?"),
+    "device at an edge server": ("at: south}", "at: edge-south}", 9, "there is no site", "did you mean 'south', its site?"),
+    "device nowhere": (LONE, "  lone: {profile: pi4}", 9, "device 'lone' is at no site", "add 'at: north'"),
+    "memory too small": (
+        "workload:", "profiles:\n  pi4: {memory: 128MiB}\nworkload:", 18, "too little memory", "profiles.pi4.memory to 256MiB",
+    ),
+    "memory too small by profile": ("profile: pi4", "profile: small-host", 9, "too little memory", "256MiB"),
+    "profile without memory": ("workload:", "profiles:\n  fast: {speed: 1}\nworkload:", 18, "has no memory", "add memory"),
+    "misspelt shipped profile": ("workload:", "profiles:\n  pi-4: {speed: 1}\nworkload:", 18, "has no memory", "did you mean 'pi4'?"),
+    "quota below speed": (
+        "workload:", "profiles:\n  pi4: {speed: 0.5, cpus: 0.4}\nworkload:", 18, "quota below its speed", "leave cpus out",
+    ),
+    "speed of nothing": ("workload:", "profiles:\n  pi4: {speed: 0}\nworkload:", 18, "profiles.pi4.speed", None),
+    "quota the kernel refuses": (
+        "workload:", "profiles:\n  pi4: {speed: 0.01, period: 5ms}\nworkload:", 18, "less than 1ms of CPU", None,
+    ),
+    "period the kernel refuses": ("workload:", "profiles:\n  pi4: {period: 2s}\nworkload:", 18, "period", None),
+    # training
+    "cut outside": ("cut: 4", "cut: 7", 20, "cut 7 lies outside the model 'vgg5'", "one of 1 to 6"),
+    "cut before the first layer": ("cut: 4", "cut: 0", 20, "cut 0 lies outside", "one of 1 to 6"),
+    "negative cut": ("cut: 4", "cut: -1", 20, "cut -1 lies outside", "one of 1 to 6"),
+    "cut outside the small model": ("model: vgg5\n  cut: 4", "model: cnn\n  cut: 5", 20, "cut 5 lies outside", "1 to 4"),
+    "unknown scheme": ("[splitfed, fedfly]", "fedfy", 18, "unknown scheme 'fedfy'", "did you mean 'fedfly'?"),
+    "scheme twice": ("[splitfed, fedfly]", "[fedfly, fedfly]", 18, "'fedfly' is there twice", "take one"),
+    "no scheme": ("[splitfed, fedfly]", "[]", 18, "workload.scheme", None),
+    "scheme not built": ("[splitfed, fedfly]", "edgemove", 18, "'edgemove' is not built yet", "use fedavg"),
+    "strategy not built": ("rounds: 3", "strategy: relay", 21, "'relay' is not built yet", "use restart or migrate"),
+    "unknown strategy": ("rounds: 3", "strategy: migrat", 21, "unknown strategy", "did you mean 'migrate'?"),
+    "unknown model": ("model: vgg5", "model: vgg", 19, "unknown model 'vgg'", "did you mean 'vgg5'?"),
+    "unknown data set": ("rounds: 3", "data: {set: cifar}", 21, "unknown data set 'cifar'", "did you mean 'cifar10'?"),
+    "missing data directory": (
+        "rounds: 3", "data: {set: cifar10, dir: nowhere}", 21, "data directory of 'cifar10' is missing", "workload.data.dir",
+    ),
+    "missing data directory by default": ("rounds: 3", "data: {set: fashion-mnist}", 21, "is missing", "put them there"),
+    "unknown split": ("rounds: 3", "data: {split: eqal}", 21, "unknown split 'eqal'", "did you mean 'equal'?"),
+    "two splits": ("rounds: 3", "data: {split: {dirichlet: 1, fractions: {}}}", 21, "two rules", "keep one"),
+    "alpha of nothing": ("rounds: 3", "data: {split: {dirichlet: 0}}", 21, "workload.data.split.dirichlet", None),
+    "share of an unknown device": (
+        "rounds: 3", "data: {split: {fractions: {dev-1: 50%, dev-2: 25%, lone: 25%, lonne: 0.0}}}", 21,
+        "there is no device 'lonne'", "did you mean 'lone'?",
+    ),
+    "shares of more than the whole": (
+        "rounds: 3", "data: {split: {fractions: {dev-1: 50%, dev-2: 50%, lone: 25%}}}", 21, "do not add up", "multiply each by 0.8",
+    ),
+    "device without a share": (
+        "rounds: 3", "data: {split: {fractions: {dev-1: 50%, dev-2: 50%}}}", 21, "'lone' has no share", "add 'lone",
+    ),
+    "share of nothing": (
+        "rounds: 3", "data: {split: {fractions: {dev-1: 50%, dev-2: 50%, lone: 0}}}", 21, "'lone' is given no data", None,
+    ),
+    "fewer samples than devices": ("rounds: 3", "data: {train: 2}", 21, "fewer training samples than devices", None),
+    "momentum of more than 1": ("rounds: 3", "optimizer: {momentum: 1.5}", 21, "workload.optimizer.momentum", None),
+    "split without an edge server": (
+        "{profile: tiny-edge}", "none", 5, "site 'south' has no edge server", "leave 'edge: none' out",
+    ),
+    # moves
+    "move of an unknown device": ("device: dev-1", "device: dev-3", 16, "there is no device 'dev-3'", "did you mean"),
+    "move of a group": ("device: dev-1", "device: dev", 16, "there is no device 'dev'", "name one of dev-1, dev-2"),
+    "move to an unknown site": ("to: south", "to: sooth", 16, "there is no site or edge server 'sooth'", "'south'"),
+    "move after the end": ("round: 2", "round: 4", 16, "a move in round 4, and there are 3 rounds", "workload.rounds to 4"),
+    "move in round 0": ("round: 2", "round: 0", 16, "mobility.moves.0.round", None),
+    "move without a moment": ("round: 2, progress: 50%", "", 16, "no moment", "add round: 2, or at: 12s"),
+    "move of two moments": ("round: 2,", "at: 3s, round: 2,", 16, "two moments", "keep one"),
+    "move to where it is": ("to: south", "to: north", 16, "'dev-1' is at 'north' already", "take the move out"),
+    "two moves at once": (MOVE, MOVE + "\n" + MOVE, 17, "moves twice at one moment", "take one move out"),
+    "move there again": (MOVE, MOVE + "\n    - dev-1 to edge-south at 0% of round 3", 17, "at 'south' already", "take the move"),
+    "sentence that is none": (MOVE, "    - dev-1 goes south", 16, "this is not a move", None),
+    "sentence with a bad unit": (MOVE, "    - dev-1 to south at 5m", 16, "unknown unit 'm'", "5min"),
+    "moves and a trace": ("mobility:", "mobility:\n  trace: x.csv", 15, "there are moves and a trace", "take one out"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_refused_with_place_and_remedy(write, case):
+    old, new, line, message, remedy = BAD[case]
+    path = write((old, new))
+    with pytest.raises(InputError) as caught:
+        load_plan(path)
+    problems = getattr(caught.value, "problems", (caught.value,))
+    assert any(
+        problem.where == f"{path}:{line}" and message in problem.message and (remedy or "") in (problem.remedy or "")
+        for problem in problems
+    ), str(caught.value)
+    assert all(problem.remedy or problem.wanted or problem.found for problem in problems)
+    assert str(caught.value).count("\n") < 24, "an error fits on a screen"
+
+
+def test_the_cases_start_from_a_good_file(write):
+    load_plan(write())
+
+
+def test_all_problems_at_once_each_with_its_line(write):
+    units = ("20Mbit", "20Mbps"), ("delay: 5ms", "delay: -5ms")
+    path = write(*units, ("profile: pi4", "profil: pi4"), ("rounds: 3", "rounds: 0"))
+    with pytest.raises(InputProblems) as caught:
+        load(path)
+    places = [problem.where for problem in caught.value.problems]
+    assert {int(str(place).rpartition(":")[2]) for place in places} == {9, 11, 12, 21}
+    for place in places:
+        assert f"{place}: " in str(caught.value)
+    assert caught.value.exit_code == 2
+    assert caught.value.where == places[0]
+
+
+def test_problems_of_meaning_come_together_too(write):
+    path = write(("cut: 4", "cut: 9"), ("device: dev-1", "device: dave"), ("at: south}", "at: sooth}"))
+    with pytest.raises(InputProblems) as caught:
+        load(path)
+    assert len(caught.value.problems) == 3
+
+
+def test_more_problems_than_fit_are_counted(write):
+    devices = "".join(f"  d{i}: {{profile: nix, at: north}}\n" for i in range(25))
+    with pytest.raises(InputProblems) as caught:
+        load(write((LONE + "\n", devices)))
+    assert len(caught.value.problems) == 25
+    assert str(caught.value).endswith("and 15 more")
+
+
+def test_jitter_is_reported_once_for_both_directions(write):
+    with pytest.raises(InputError) as caught:
+        load(write(("jitter: 1ms", "jitter: 9ms")))
+    assert not isinstance(caught.value, InputProblems)
+
+
+def test_jitter_of_one_direction_is_named(write):
+    with pytest.raises(InputError, match="going down") as caught:
+        load(write(("jitter: 1ms", "jitter: {up: 1ms, down: 9ms}")))
+    assert not isinstance(caught.value, InputProblems)
