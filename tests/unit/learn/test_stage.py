@@ -117,6 +117,17 @@ def test_load_takes_a_copy_and_starts_momentum_afresh() -> None:
     assert weights_digest(start) != weights_digest(stage.layers.state_dict())
 
 
+def test_load_drops_the_batch_in_the_middle() -> None:
+    head, _ = halves("cnn", 2)
+    start = {name: t.clone() for name, t in head.layers.state_dict().items()}
+    [(x, _)] = batches(1)
+    head.backward(head.forward(x))
+    head.load(start)
+    assert not head.busy
+    head.step()  # nothing is left to apply
+    assert weights_digest(head.layers.state_dict()) == weights_digest(start)
+
+
 def test_load_refuses_another_model_and_changes_nothing() -> None:
     stage = whole("vgg5")
     before = weights_digest(stage.layers.state_dict())
