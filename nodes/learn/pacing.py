@@ -26,10 +26,10 @@ MAX_DEBT = 5.0
 """Most debt that is carried on, in lengths of the step."""
 
 LATE_SHARE = 0.05
-"""A step is late when it ends this share of its length ..."""
+"""A step is late when its work took longer than its length by this share of it ..."""
 
 LATE_S = 0.002
-"""... plus these seconds after its deadline."""
+"""... plus these seconds."""
 
 
 class Clock(Protocol):
@@ -76,7 +76,7 @@ class Step:
         end: When it ended, the waiting included.
         cpu_s: CPU time of the calling thread in the body.
         wall_s: Time that the body took.
-        late: Whether it missed its deadline.
+        late: Whether its work took longer than the step may: the machine could not deliver.
     """
 
     begin: float
@@ -148,7 +148,8 @@ class Pacer:
         self.totals.asked_s += length
         self.totals.took_s += step.end - step.begin
         behind = step.end - deadline
-        if behind > LATE_SHARE * length + LATE_S:
+        # By its own length, not by what is left of it after debts: one stall is not many late steps.
+        if step.wall_s > (1 + LATE_SHARE) * length + LATE_S:
             step.late = True
             self.totals.late += 1
         self.debt = min(behind, MAX_DEBT * length)

@@ -255,7 +255,7 @@ class Compute:
         import nodes.schemes._split
         import nodes.schemes._whole  # noqa: F401
 
-        versions = {"python": platform.python_version(), "torch": torch.__version__, "zmq": zmq.zmq_version()}
+        versions = {"python": platform.python_version(), "torch": str(torch.__version__), "zmq": zmq.zmq_version()}
         self._worker.tell(ctl.Ready(versions))
 
     def control(self, message: ctl.ToNode) -> None:
@@ -289,7 +289,7 @@ class Compute:
         found = reference.measure(
             message.model, message.cut, message.batch, message.threads, message.in_shape, seconds=message.seconds
         )
-        self._worker.tell(ctl.Measured(found.key, found.ops))
+        self._worker.tell(ctl.Measured(found.key, dict(found.ops)))
 
     def _start(self, task: ctl.Task) -> None:
         from nodes import schemes

@@ -20,14 +20,17 @@ class Aggregator(Quiet):
     """Sends the global model, averages what comes back, evaluates it on the test set.
 
     Args:
-        part: Its address. context: The runtime. leaf: Role of the parts it exchanges models with.
+        part: Its address. context: The runtime.
     """
 
-    def __init__(self, part: PartId, context: Context, leaf: str) -> None:
+    leaf = ""
+    """Role of the parts that it exchanges models with."""
+
+    def __init__(self, part: PartId, context: Context) -> None:
         task = context.task
         self.id = part
         self._context = context
-        self._leaves = [PartId(task.id, leaf, owner) for owner in task.owners]
+        self._leaves = [PartId(task.id, self.leaf, owner) for owner in task.owners]
         self._model = models.build(task.model, task.seed, tuple(task.in_shape), task.classes)
         self._weights = {k: v.clone() for k, v in self._model.state_dict().items()}
         self._updates: dict[str, tuple[Update, dict[str, torch.Tensor]]] = {}
@@ -75,3 +78,15 @@ class Aggregator(Quiet):
         if done == task.rounds:
             digest = weights_digest(self._weights)
             self._context.tell(TaskDone(task.id, digest, found.accuracy, found.loss))
+
+
+class OverTails(Aggregator):
+    """Exchanges whole models with the edge halves, which pass the devices' halves on."""
+
+    leaf = "tail"
+
+
+class OverDevices(Aggregator):
+    """Exchanges whole models with the devices."""
+
+    leaf = "whole"

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from nodes.runtime.part import Context, Part
 from nodes.wire.control import Placed
 from nodes.wire.messages import PartId
 
 AGGREGATOR = "aggregator"
-
-Maker = Callable[[PartId, Context], Part]
 
 
 @dataclass(frozen=True)
@@ -31,20 +29,23 @@ class Scheme:
     Attributes:
         name: As written in experiments. split: Whether the model is cut (``cut`` then matters).
         strategies: What may happen to the edge half on a move, the first being the default.
-        roles: Builds the part of each role. place: First placement of all parts of a task.
+        roles: By role, the class of its parts as ``module:class``. Names, not classes: the host reads
+            declarations without importing torch. place: First placement of all parts of a task.
         source: Where the idea comes from, or that it is ours.
     """
 
     name: str
     split: bool
     strategies: tuple[str, ...]
-    roles: Mapping[str, Maker]
+    roles: Mapping[str, str]
     place: Callable[[str, Members], list[Placed]]
     source: str
 
     def make(self, part: PartId, context: Context) -> Part:
         """Build a part of this scheme (KeyError for a role it does not have)."""
-        return self.roles[part.role](part, context)
+        module, _, name = self.roles[part.role].partition(":")
+        made: Part = getattr(importlib.import_module(module), name)(part, context)
+        return made
 
 
 def place_split(task: str, members: Members) -> list[Placed]:
@@ -61,8 +62,3 @@ def place_whole(task: str, members: Members) -> list[Placed]:
     rows = [Placed(PartId(task, AGGREGATOR, ""), members.cloud)]
     rows += [Placed(PartId(task, "whole", device), device) for device in members.devices]
     return rows
-
-
-def frozen(roles: dict[str, Maker]) -> Mapping[str, Maker]:
-    """Roles that nobody changes afterwards."""
-    return MappingProxyType(roles)

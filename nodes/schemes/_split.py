@@ -68,6 +68,10 @@ class Head(Quiet):
         self._sent = 0.0
         self._move_to = ""
 
+    def begin(self) -> None:
+        """Connect to where the tail is: devices connect, edge servers do not connect to them."""
+        self._context.connect(self._context.where(self._tail)[0])
+
     def receive(self, src: PartId, body: Body, tensors: Tensors) -> None:
         """The model of a round, or the gradients of the batch under way."""
         if isinstance(body, Model):

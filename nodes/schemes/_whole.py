@@ -34,6 +34,10 @@ class Whole(Quiet):
             batch=task.batch, epochs=task.local_epochs, augment=task.augment,
         )  # fmt: skip
 
+    def begin(self) -> None:
+        """Connect to the aggregator: it does not connect to devices."""
+        self._context.connect(self._context.where(self._aggregator)[0])
+
     def receive(self, src: PartId, body: Body, tensors: Tensors) -> None:
         """Train one round from the global model."""
         if not isinstance(body, Model):

@@ -4,17 +4,17 @@ The restart is a clean one: both halves and both optimizers go back to the start
 baseline keeps the device's half and momentum).
 """
 
-from nodes.schemes._aggregator import Aggregator
-from nodes.schemes._base import AGGREGATOR, Scheme, frozen, place_split
-from nodes.schemes._split import Head, Tail
+from nodes.schemes._base import AGGREGATOR, Scheme, place_split
 
 SCHEME = Scheme(
     name="splitfed",
     split=True,
     strategies=("restart", "migrate", "relay"),
-    roles=frozen(
-        {AGGREGATOR: lambda part, context: Aggregator(part, context, "tail"), "head": Head, "tail": Tail}
-    ),
+    roles={
+        AGGREGATOR: "nodes.schemes._aggregator:OverTails",
+        "head": "nodes.schemes._split:Head",
+        "tail": "nodes.schemes._split:Tail",
+    },
     place=place_split,
     source="Thapa et al., SplitFed: When Federated Learning Meets Split Learning, AAAI 2022",
 )

@@ -10,16 +10,17 @@ from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandle
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from nodes import schemes
 from nodes.policies.layers import LAYERS
 from testbed.experiment.network import Section
 from testbed.experiment.problems import did_you_mean
 from testbed.experiment.units import Duration, Fraction, UnitError
 
-SCHEMES: Mapping[str, bool] = {"fedavg": True, "splitfed": True, "fedfly": True, "local": False, "edgemove": False}
-"""Schemes by name; False: named in the design and not built yet."""
-SPLIT_SCHEMES = ("splitfed", "fedfly")
+SCHEMES: Mapping[str, bool] = {**dict.fromkeys(("local", "edgemove"), False), **dict.fromkeys(schemes.names(), True)}
+"""Schemes by name, from the files in ``nodes/schemes``; False: named in the design and not built yet."""
+SPLIT_SCHEMES = tuple(name for name in schemes.names() if schemes.get(name).split)
 """Schemes that leave part of the model on an edge server."""
-STRATEGIES: Mapping[str, bool] = {"restart": True, "migrate": True, "relay": False, "shadow": False}
+STRATEGIES: Mapping[str, bool] = {"restart": True, "migrate": True, "relay": True, "shadow": False}
 """What to do with an edge half whose device moves; False: not built yet."""
 DATA_SETS: Mapping[str, bool] = {"digits": True, "cifar10": True, "fashion-mnist": True}
 CUTS: Mapping[str, int] = {"vgg5": 4, "cnn": 2}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nodes.learn.reference import cpu_model
-from testbed.emulation.containers import NODE_IMAGE
+from testbed.emulation.containers import NODE_IMAGE, Engine
 from testbed.experiment.plan import Plan
 from testbed.run.session import Session
 
@@ -19,8 +19,8 @@ _PACKAGES = ("docker", "mininet", "msgspec", "numpy", "pydantic", "pyroute2", "p
 
 def build(plan: Plan, session: Session, reference: dict[str, float], argv: list[str]) -> dict[str, Any]:
     """The manifest of a run that stands."""
-    engine = session.bed.engine
-    version = engine.api.version()
+    with Engine() as engine:
+        version, image = engine.api.version(), engine.require_image(NODE_IMAGE)
     return {
         "run": session.run_id,
         "experiment": plan.name,
@@ -35,7 +35,7 @@ def build(plan: Plan, session: Session, reference: dict[str, float], argv: list[
         "kernel": platform.release(),
         "machine": {"cpu": cpu_model(), "node": platform.node()},
         "engine": {"version": version.get("Version"), "api": version.get("ApiVersion")},
-        "images": {NODE_IMAGE: engine.require_image(NODE_IMAGE)},
+        "images": {NODE_IMAGE: image},
         "links": {"backend": session.bed.emulator.name, "asked": plan.link_backend},
         "congestion_control": session.bed.record.congestion_control,
         "nodes": session.versions,

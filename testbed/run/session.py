@@ -16,9 +16,10 @@ from typing import Any
 import msgspec
 
 from nodes.wire import control as ctl
-from testbed.emulation.bed import AppliedLimits, Bed
+from testbed.emulation.bed import Bed
 from testbed.emulation.calibrate import calibrate
 from testbed.emulation.containers import Launch
+from testbed.emulation.fleet import AppliedLimits
 from testbed.emulation.ledger import Ledger
 from testbed.emulation.links.shape import LinkCalibration
 from testbed.errors import NodeError

@@ -196,7 +196,11 @@ class TaskRun:
             self._session.control.send(name, ctl.StopTask(self.task.id))
         if outcome.failure is None:
             try:
-                self._session.collect(ctl.Pacing, self._session.workers, _WRAP_UP_S, "finish the task", self._hear)
+                said = self._session.collect(
+                    ctl.Pacing, self._session.workers, _WRAP_UP_S, "finish the task", self._hear
+                )
+                for one in said:
+                    self._hear(one)
             except RoambedError as error:
                 outcome.failure = None if self._done else error
                 outcome.notes.append(error.message)
