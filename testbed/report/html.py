@@ -1,0 +1,114 @@
+"""``report.html``: one file that holds everything of a run that a person reads, and needs nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from testbed.report import grids, words
+from testbed.report.closeup import closeup_plots
+from testbed.report.grids import Grid
+from testbed.report.linkuse import link_plot
+from testbed.report.load import load
+from testbed.report.plots import accuracy_plot, round_time_plot, saving_plot
+from testbed.report.records import RunRecord
+from testbed.report.saving import Saving, savings
+from testbed.report.timeline import timeline_plot
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, some plots with a caption each, some tables."""
+
+    title: str
+    anchor: str
+    plots: list[tuple[str, Markup]] = field(default_factory=list)
+    tables: list[Grid] = field(default_factory=list)
+    folded: bool = False  # tables that few will open
+
+
+def write_report(run_dir: Path) -> Path:
+    """Draw a run's report, whatever state its directory is in.
+
+    Returns:
+        The path of ``report.html`` in that directory, replaced whole.
+    """
+    path = run_dir / "report.html"
+    partial = path.with_suffix(".partial")
+    partial.write_text(render(load(run_dir)), encoding="utf-8")
+    partial.replace(path)
+    return path
+
+
+def render(record: RunRecord) -> str:
+    """The page of a run; the same text for the same record."""
+    environment = Environment(
+        loader=PackageLoader("testbed.report", "."), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    found = savings(record)
+    return environment.get_template("report.html.j2").render(
+        record=record,
+        facts=_facts(record),
+        headlines=[_headline(s) for s in found][:4],
+        sections=[s for s in _sections(record, found) if s.plots or s.tables],
+        manifest=json.dumps(record.manifest, indent=2, sort_keys=True, default=str) if record.manifest else "",
+        version=record.manifest.get("roambed", ""),
+    )
+
+
+def _sections(record: RunRecord, found: list[Saving]) -> list[Section]:
+    comparison = grids.comparison_grid(record)
+    closeups = [(text, Markup(drawn)) for text, drawn in closeup_plots(record)]  # noqa: S704 (drawn by us)
+    return [
+        Section("Restart or migrate", "saving", _plots((lambda r: saving_plot(r, found), record, "")),
+                [comparison] if comparison else []),
+        Section("Results", "results", [], _filled(grids.scheme_grid(record))),
+        Section("Accuracy", "accuracy", _plots((accuracy_plot, record, "")), _filled(grids.accuracy_grid(record)), True),
+        Section("Time of each round", "rounds", _plots((round_time_plot, record, "")),
+                _filled(grids.rounds_grid(record)), True),
+        Section("Timeline", "timeline", _plots((timeline_plot, record, ""))),
+        Section("Moves, close up", "moves", closeups, _filled(grids.moves_grid(record))),
+        Section("Link use", "links", _plots((link_plot, record, ""))),
+        Section("Calibration", "calibration", [], _filled(grids.calibration_grid(record))),
+        Section("Limits", "limits", [], _filled(grids.limits_grid(record))),
+    ]  # fmt: skip
+
+
+def _plots(*wanted: tuple[Callable[[RunRecord], str | None], RunRecord, str]) -> list[tuple[str, Markup]]:
+    drawn = [(text, draw(record)) for draw, record, text in wanted]
+    return [(text, Markup(plot)) for text, plot in drawn if plot]  # noqa: S704 (drawn by us)
+
+
+def _filled(grid: Grid) -> list[Grid]:
+    return [grid] if grid.rows else []
+
+
+def _facts(record: RunRecord) -> list[tuple[str, str]]:
+    links = record.manifest.get("links")
+    facts: list[tuple[str, Any]] = [
+        ("run", record.run),
+        ("scheme", ", ".join(s.name for s in record.schemes)),
+        ("rounds", max((s.rounds for s in record.schemes), default=None)),
+        ("devices", len(record.devices) or None),
+        ("seed", record.seed),
+        ("training", words.seconds(record.duration_s)),
+        ("links", links.get("backend") if isinstance(links, dict) else None),
+        ("begun", record.manifest.get("started")),
+    ]
+    return [(label, str(value)) for label, value in facts if value not in (None, "", words.DASH)]
+
+
+def _headline(row: Saving) -> tuple[str, str]:
+    law = f"; at most {words.percent(row.law)} could be" if row.law is not None else ""
+    return (
+        words.percent(row.saved),
+        f"of round {row.round} saved for {row.device} by {row.strategy} instead of restart "
+        f"({words.seconds(row.moving_s)} for {words.seconds(row.restarting_s)}{law})",
+    )

@@ -1,0 +1,164 @@
+"""A run as its directory tells it, in plain types. Whatever was not measured is None, never a made-up number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nodes.events import Span
+from testbed.emulation.links.shape import LinkCalibration
+
+RESTART = "restart"
+
+
+def number(value: object) -> float | None:
+    """A finite number, or None for everything else (NaN, null, text, true)."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def whole(value: object) -> int | None:
+    """A whole number, or None."""
+    found = number(value)
+    return None if found is None else int(found)
+
+
+@dataclass(frozen=True)
+class DeviceRound:
+    """One device's round. ``time_s`` runs from its first batch to its last; waiting for others is not in it."""
+
+    round: int
+    time_s: float | None = None
+    batches: int | None = None
+    compute_s: float | None = None
+    wait_s: float | None = None
+    late_steps: int | None = None
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> DeviceRound | None:
+        """From a row of ``summary.json`` or ``metrics.csv``; None without a round's number."""
+        count = whole(row.get("round"))
+        if count is None:
+            return None
+        return cls(
+            count, number(row.get("time_s")), whole(row.get("batches")), number(row.get("compute_s")),
+            number(row.get("wait_s")), whole(row.get("late_steps")),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class MoveRecord:
+    """One move as it was carried out; ``raw`` is its whole row in ``summary.json``."""
+
+    device: str
+    origin: str
+    to: str
+    strategy: str
+    round: int | None
+    batch: int | None
+    progress: float | None
+    at_s: float | None
+    downtime_s: float | None
+    gap_s: float | None
+    state_s: float | None
+    state_bytes: float | None
+    limit_s: float | None
+    lost_batches: int | None
+    lost_s: float | None
+    raw: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> MoveRecord:
+        """From a row of ``summary.json``."""
+        return cls(
+            device=str(row.get("device", "?")), origin=str(row.get("from", "?")), to=str(row.get("to", "?")),
+            strategy=str(row.get("strategy") or "?"), round=whole(row.get("round")), batch=whole(row.get("batch")),
+            progress=number(row.get("progress")), at_s=number(row.get("at_s")),
+            downtime_s=number(row.get("downtime_s")), gap_s=number(row.get("handover_gap_s")),
+            state_s=number(row.get("state_s")), state_bytes=number(row.get("state_bytes")),
+            limit_s=number(row.get("limit_s")), lost_batches=whole(row.get("lost_batches")),
+            lost_s=number(row.get("lost_s")), raw=row,
+        )  # fmt: skip
+
+    @property
+    def completed(self) -> bool:
+        """Whether training went on after it, as far as was measured."""
+        return self.downtime_s is not None
+
+
+@dataclass(frozen=True)
+class SchemeRecord:
+    """One scheme of a run. ``spans`` are in order of their begin; ``begin`` is the clock when training started."""
+
+    name: str
+    verdict: str = "unknown"
+    reasons: tuple[str, ...] = ()
+    rounds: int = 0
+    accuracy: tuple[float | None, ...] = ()
+    loss: tuple[float | None, ...] = ()
+    weights_sha256: str | None = None
+    duration_s: float | None = None
+    begin: float = 0.0
+    devices: Mapping[str, tuple[DeviceRound, ...]] = field(default_factory=dict)
+    moves: tuple[MoveRecord, ...] = ()
+    nodes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    spans: tuple[Span, ...] = ()
+
+    def time_of(self, device: str, count: int) -> float | None:
+        """What a device's round took, s."""
+        return next((r.time_s for r in self.devices.get(device, ()) if r.round == count), None)
+
+    @property
+    def final_accuracy(self) -> float | None:
+        """Accuracy after the last round that has one."""
+        return next((a for a in reversed(self.accuracy) if a is not None), None)
+
+    @property
+    def last_round(self) -> int:
+        """Highest round that anything is known of."""
+        known = [r.round for rows in self.devices.values() for r in rows]
+        return max([self.rounds, len(self.accuracy), *known])
+
+    @property
+    def measured(self) -> bool:
+        """Whether anything at all was measured."""
+        return bool(self.spans or self.devices or self.accuracy)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run. ``missing`` says in words what its directory lacks; ``path`` is where it was read from."""
+
+    path: Path
+    run: str
+    experiment: str
+    verdict: str
+    reasons: tuple[str, ...] = ()
+    seed: int | None = None
+    duration_s: float | None = None
+    schemes: tuple[SchemeRecord, ...] = ()
+    calibration: tuple[LinkCalibration, ...] = ()
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    tolerances: Mapping[str, float] = field(default_factory=dict)
+    rendered: str = ""
+    missing: tuple[str, ...] = ()
+
+    def scheme(self, name: str) -> SchemeRecord | None:
+        """The scheme of that name, if the run has it."""
+        return next((s for s in self.schemes if s.name == name), None)
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Every device that anything is known of, by name; those that moved come first."""
+        known = {d for s in self.schemes for d in s.devices}
+        known |= {s.node for scheme in self.schemes for s in scheme.spans if s.kind in ("forward", "step")}
+        moved = {m.device for s in self.schemes for m in s.moves}
+        return tuple(sorted(known | moved, key=lambda d: (d not in moved, d)))

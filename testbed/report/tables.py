@@ -1,0 +1,82 @@
+"""What a run came to, for the terminal: the end of ``testbed run`` and ``make demo``."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from testbed.report import grids, words
+from testbed.report.grids import Cell, Grid
+from testbed.report.records import RunRecord
+
+_STYLES = {grids.BAD: "bold red", grids.GOOD: "green", grids.QUIET: "dim"}
+
+
+def comparison_table(record: RunRecord) -> Table | None:
+    """What moving the state saved against restarting; None unless the run has both."""
+    grid = grids.comparison_grid(record)
+    return None if grid is None else rich_table(grid)
+
+
+def summary_table(record: RunRecord) -> RenderableType:
+    """Schemes, rounds, moves and verdict, as far as they are known."""
+    parts: list[RenderableType] = [rich_table(grids.scheme_grid(record))] if record.schemes else []
+    rounds = grids.rounds_grid(record)
+    if rounds.rows:
+        parts.append(rich_table(rounds))
+    moves = _moves(record)
+    if moves.rows:
+        parts.append(rich_table(moves))
+    return Group(*parts, _verdict(record))
+
+
+def print_summary(record: RunRecord, console: Console) -> None:
+    """Print the summary, and the comparison where there is one."""
+    comparison = comparison_table(record)
+    if comparison is not None:
+        console.print(comparison)
+    console.print(summary_table(record))
+
+
+def rich_table(grid: Grid) -> Table:
+    """A table of the report for the terminal."""
+    table = Table(title=grid.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, name in enumerate(grid.head):
+        first = i < grid.names
+        table.add_column(name, justify="left" if first else "right", overflow="fold", no_wrap=first)
+    for row in grid.rows:
+        table.add_row(*(_text(cell) for cell in row))
+    return table
+
+
+def _moves(record: RunRecord) -> Grid:
+    # The page has every field; here are those that answer "what did it cost?".
+    grid = Grid(
+        "Moves",
+        ("device", "scheme", "strategy", "way", "at", "round", "progress", "downtime", "link silent", "state wait",
+         "limit", "lost"),
+        names=4,
+    )  # fmt: skip
+    for scheme in record.schemes:
+        for move in scheme.moves:
+            grid.add(
+                move.device, scheme.name, move.strategy, f"{move.origin} > {move.to}", words.seconds(move.at_s),
+                words.plain(move.round), words.percent(move.progress, 0),
+                Cell(words.seconds(move.downtime_s), "" if move.completed else grids.BAD), words.seconds(move.gap_s),
+                words.seconds(move.state_s), words.seconds(move.limit_s), words.seconds(move.lost_s),
+            )  # fmt: skip
+    return grid
+
+
+def _verdict(record: RunRecord) -> Text:
+    good = record.verdict == "ok"
+    text = Text(f"verdict: {record.verdict}", style="bold green" if good else "bold red")
+    for reason in (*record.reasons, *record.missing):
+        text.append(f"\n  {reason}", style="default")
+    return text
+
+
+def _text(cell: Cell) -> Text:
+    return Text(cell.text, style=_STYLES.get(cell.mark, ""))
