@@ -10,6 +10,7 @@ This module does *not* cover reading back limits (``cgroups``) or running comman
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from testbed.experiment.plan import NodePlan
 NODE_IMAGE = "roambed-node:latest"
 RUN, NODE, KIND, PLACE = "roambed.run", "roambed.node", "roambed.kind", "roambed.root"
 USER = "1000:1000"
+_SOCKET = "unix:///var/run/docker.sock"
 _PIDS = 512
 _POOL = 64
 _TIMEOUT = 60
@@ -80,6 +82,7 @@ class Engine:
 
     def __init__(self) -> None:
         with engine_errors("connect to the container engine"):
+            _knock(os.environ.get("DOCKER_HOST") or _SOCKET)
             self._client = docker.DockerClient.from_env(timeout=_TIMEOUT, max_pool_size=_POOL, version="auto")
         self.api = self._client.api
 
@@ -226,6 +229,17 @@ class Engine:
             extra_hosts=dict(hosts),
             log_config=LogConfig(type=LogConfig.types.JSON, config={"max-size": "10m", "max-file": "1"}),
         )
+
+
+def _knock(address: str) -> None:
+    """Raise OSError if nobody listens at a Unix socket: the SDK would leave its own socket open, and say less."""
+    scheme, _, path = address.partition("://")
+    if scheme == "unix":
+        with socket.socket(socket.AF_UNIX) as door:
+            try:
+                door.connect(path)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, path) from error
 
 
 @contextmanager

@@ -95,8 +95,8 @@ class Fleet:
         return self._containers[node]
 
     def pids(self) -> dict[str, int]:
-        """A process in each node's namespaces, as the host numbers it."""
-        return {name: container.pid for name, container in self._containers.items()}
+        """A process in each node's namespaces, as the host numbers it; in the plan's order."""
+        return {name: self._containers[name].pid for name in self._plans if name in self._containers}
 
     def apply_limits(self) -> dict[str, AppliedLimits]:
         """Put all limits in force and read them back.
@@ -180,7 +180,7 @@ class Fleet:
         return self._cgroups[name]
 
     def _each(self, act: Callable[[str], _T]) -> dict[str, _T]:
-        names = list(self._containers)
+        names = list(self.pids())
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="fleet") as pool:
             return dict(zip(names, pool.map(act, names), strict=True))
 
