@@ -22,6 +22,10 @@ def command(
     from testbed.emulation import execute
     from testbed.emulation.attach import attach
 
+    # Options stop at NODE, so that those of the command are its own; then "--" is not swallowed either.
+    words = argv[1:] if argv[0] == "--" else argv
+    if not words:
+        raise typer.BadParameter("a command is missing", param_hint="CMD")
     with attach(run) as bed:
-        code = execute.interactive(bed.record.node(node).container_id, argv)
+        code = execute.interactive(bed.record.node(node).container_id, words)
     raise typer.Exit(code)
