@@ -1,0 +1,17 @@
+#!/bin/bash
+# Build a base image from Debian packages, for machines that reach no image registry. Usage: base_image.sh TAG
+set -euo pipefail
+tag=$1
+tar=$(mktemp --suffix=.tar)
+trap 'rm -f "$tar"' EXIT
+
+excludes=()
+for room in man doc locale info; do excludes+=("--dpkgopt=path-exclude=/usr/share/$room/*"); done
+
+mmdebstrap --variant=minbase --quiet "${excludes[@]}" \
+  --include=python3,python3-venv,ca-certificates,iproute2,iputils-ping,procps \
+  --aptopt='APT::Install-Recommends "0"' \
+  --customize-hook='rm -rf "$1"/var/cache/apt/*.bin "$1"/var/lib/apt/lists/*' \
+  bookworm "$tar"
+docker import --change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' \
+  --change 'CMD ["python3"]' "$tar" "$tag" >/dev/null
