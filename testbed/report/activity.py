@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 
 from nodes.events import Span
@@ -34,7 +35,7 @@ def thrown_away(spans: Sequence[Span]) -> list[tuple[float, float]]:
     found = []
     forwards = [s for s in spans if s.kind in FORWARDS]
     begun = forwards[0] if forwards else None
-    for before, now in zip(forwards, forwards[1:], strict=False):
+    for before, now in pairwise(forwards):
         if begun is not None and now.round == before.round and now.batch <= before.batch:
             last = max(s.end for s in spans if s.kind in ON_DEVICE and begun.begin <= s.begin < now.begin)
             found.append((begun.begin, min(last, now.begin)))
@@ -67,7 +68,7 @@ def moving(scheme: SchemeRecord, move: MoveRecord) -> Moving | None:
     forwards = [s.begin for s in mine if s.kind in FORWARDS]
     if not forwards:
         return None
-    gaps = [b - a for a, b in zip(forwards, forwards[1:], strict=False)]
+    gaps = [b - a for a, b in pairwise(forwards)]
     cycle = median(gaps) if gaps else 1.0
     near = max(10 * cycle, 5.0)
     state = tuple(s for s in mine if s.kind in STATE and abs(s.begin - handover) < near) if move.state_bytes else ()

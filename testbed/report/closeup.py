@@ -13,18 +13,31 @@ from nodes.events import Span
 from testbed.report import words
 from testbed.report.activity import FORWARDS, Moving, edges, moving, of_device, thrown_away
 from testbed.report.records import MoveRecord, RunRecord, SchemeRecord
-from testbed.report.style import HANDOVER, INK, LINE, LOST, MIGRATION, WAIT, drawing, figure, margins, svg
+from testbed.report.style import (
+    BACKWARD,
+    FORWARD,
+    HANDOVER,
+    INK,
+    LINE,
+    LOST,
+    MIGRATION,
+    WAIT,
+    drawing,
+    figure,
+    margins,
+    svg,
+)
 from testbed.report.timeline import Rectangles, edge_colours, rectangles
-from testbed.report.style import BACKWARD, FORWARD
 
 MOST_MOVES = 8
 _HALF = 0.2  # height of a row's bars, from its middle
+_WAIT = 0.04
 _ROUND_TRIPS = 3.2  # batches before and after the move
 
 
 def closeup_plots(record: RunRecord) -> list[tuple[str, str]]:
     """A caption and a plot for every move, as many as fit into a report."""
-    found = []
+    found: list[tuple[str, str]] = []
     colours = edge_colours(record)
     for scheme in record.schemes:
         for i, move in enumerate(scheme.moves):
@@ -32,7 +45,8 @@ def closeup_plots(record: RunRecord) -> list[tuple[str, str]]:
                 return found
             around = moving(scheme, move)
             if around is not None:
-                found.append((caption(scheme, move), _plot(scheme, around, edges(record), colours, f"move-{scheme.name}-{i}")))
+                drawn = _plot(scheme, around, edges(record), colours, f"move-{scheme.name}-{i}")
+                found.append((caption(scheme, move), drawn))
     return found
 
 
@@ -83,18 +97,17 @@ def _plot(scheme: SchemeRecord, around: Moving, all_edges: Sequence[str], colour
         return svg(fig, name, caption(scheme, around.move))
 
 
-def _boxes(
-    spans: Sequence[Span], begin: float, node: str, lane: int, colours: dict[str, str]
-) -> Rectangles:
+def _boxes(spans: Sequence[Span], begin: float, node: str, lane: int, colours: dict[str, str]) -> Rectangles:
     found: Rectangles = defaultdict(list)
-    shapes = {"forward": (FORWARD, _HALF), "step": (FORWARD, _HALF), "backward": (BACKWARD, _HALF), "wait": (WAIT, 0.04)}
+    shapes = {"forward": FORWARD, "step": FORWARD, "backward": BACKWARD, "wait": WAIT}
     for span in spans:
         if span.node != node:
             continue
+        half = _HALF if span.kind != "wait" else _WAIT
         if span.kind in shapes:
-            colour, half = shapes[span.kind]
+            colour = shapes[span.kind]
         elif span.kind == "tail-step":
-            colour, half = colours[node], _HALF
+            colour = colours[node]
         else:
             continue
         found[colour].append((span.begin - begin, lane - half, span.end - span.begin, 2 * half))
@@ -145,8 +158,8 @@ def _state(axes: Any, around: Moving, begin: float, lanes: dict[str, int]) -> No
                        (span.end - begin, ends[1]), (span.end - begin - width, ends[1])]  # fmt: skip
             axes.add_patch(Polygon(corners, facecolor=MIGRATION, alpha=0.85, linewidth=0, zorder=4))
             axes.text(
-                (span.begin + span.end) / 2 - begin, sum(ends) / 2,
-                f"   {words.size(span.bytes)} in {words.seconds(span.end - span.begin)}", fontsize=8, va="center",
+                (span.begin + span.end) / 2 - begin, sum(ends) / 2 - 0.12 * down,
+                f" {words.size(span.bytes)} in {words.seconds(span.end - span.begin)}", fontsize=8, va="center",
                 zorder=6,
             )  # fmt: skip
         elif span.kind != "transfer":

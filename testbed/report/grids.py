@@ -37,6 +37,15 @@ class Grid:
         self.rows.append([c if isinstance(c, Cell) else Cell(c) for c in cells])
 
 
+def turned(grid: Grid, naming: int) -> Grid:
+    """The same table with a column a row; the first ``naming`` cells of each row name its column."""
+    head = ("", *(", ".join(cell.text for cell in row[:naming]) for row in grid.rows))
+    rows = [
+        [Cell(name), *(row[i] for row in grid.rows)] for i, name in enumerate(grid.head) if i >= naming
+    ]
+    return Grid(grid.title, head, rows, grid.note)
+
+
 def comparison_grid(record: RunRecord) -> Grid | None:
     """Restarting against moving the state, round by round; None unless the run has both."""
     found = savings(record)
@@ -110,8 +119,8 @@ def moves_grid(record: RunRecord) -> Grid:
     extra = sorted({k for _, m in rows for k in m.raw if k not in _KNOWN})
     grid = Grid(
         "Moves",
-        ("device", "scheme", "strategy", "from", "to", "at", "round", "batches done", "progress", "downtime", "link silent",
-         "command", "state wait", "state", "limit", "wait / limit", "lost batches", "lost", *extra),
+        ("device", "scheme", "strategy", "from", "to", "at", "round", "batches done", "progress", "downtime",
+         "link silent", "command", "state wait", "state", "limit", "wait / limit", "lost batches", "lost", *extra),
         note="Downtime is all time that a device could not train because of the move; link silent is the handover's "
         "own interruption, state wait what waiting for the training state added; limit is the state's bytes over the "
         "slowest link on its way and one round trip.",
@@ -146,41 +155,45 @@ def calibration_grid(record: RunRecord) -> Grid:
     rate, rtt = record.tolerances.get("rate", 0.02), record.tolerances.get("rtt", 0.0005)
     grid = Grid(
         "Calibration of the links",
-        ("link", "direction", "rate asked", "measured", "error", "delay asked", "measured", "jitter asked", "measured",
-         "loss asked", "measured", "of packets", "RTT asked", "measured", "error"),
+        ("link", "direction", "rate asked", "measured", "error", "RTT asked", "measured", "error", "delay", "jitter",
+         "loss"),
         note=f"Measured before training, each direction alone. Tolerated: rate {words.percent(rate)}, round-trip time "
-        f"{words.seconds(rtt)}.",
+        f"{words.seconds(rtt)}. Delay, jitter and loss: asked → measured.",
         names=2,
     )  # fmt: skip
     for link in record.calibration:
         for way, direction in ((f"{link.a} to {link.b}", link.ab), (f"{link.b} to {link.a}", link.ba)):
-            grid.add(link.link, way, *_direction(direction, rate), *_rtt(link, rtt, way.startswith(f"{link.a} ")))
+            round_trip = _rtt(link, rtt) if direction is link.ab else ["", "", ""]
+            grid.add(link.link, way, *_rate(direction, rate), *round_trip, *_shape(direction))
         for problem in link.problems:
             grid.add(Cell(link.link, BAD), Cell(f"missed: {problem}", BAD), *[""] * (len(grid.head) - 2))
     return grid
 
 
-def _direction(way: Direction, tolerance: float) -> list[str | Cell]:
-    asked = way.asked
+def _rate(way: Direction, tolerance: float) -> list[str | Cell]:
     off = number(way.rate_error)
     return [
-        words.rate(asked.rate) if asked.rate else "any", words.rate(number(way.rate)),
+        words.rate(way.asked.rate) if way.asked.rate else "any", words.rate(number(way.rate)),
         Cell(words.percent(off, 2, sign=True), BAD if off is not None and abs(off) > tolerance else ""),
-        words.seconds(asked.delay), words.seconds(number(way.delay)),
-        words.seconds(asked.jitter), words.seconds(number(way.jitter)),
-        words.percent(asked.loss, 2), words.percent(number(way.loss), 2), words.plain(way.loss_sample or None),
     ]  # fmt: skip
 
 
-def _rtt(link: LinkCalibration, tolerance: float, first: bool) -> list[str | Cell]:
-    if not first:
-        return ["", "", ""]
+def _shape(way: Direction) -> list[str | Cell]:
+    asked = way.asked
+    return [
+        words.change(words.millis(asked.delay), words.millis(number(way.delay))),
+        words.change(words.millis(asked.jitter), words.millis(number(way.jitter))),
+        words.change(words.percent(asked.loss, 2), words.percent(number(way.loss), 2)),
+    ]
+
+
+def _rtt(link: LinkCalibration, tolerance: float) -> list[str | Cell]:
     off = number(link.rtt_error)
     missed = off is not None and abs(off) > tolerance
     sign = "+" if off is not None and off > 0 else ""
     return [
-        words.seconds(link.rtt_asked), words.seconds(number(link.rtt)),
-        Cell(sign + words.seconds(off), BAD if missed else ""),
+        words.millis(link.rtt_asked), words.millis(number(link.rtt)),
+        Cell(sign + words.millis(off), BAD if missed else ""),
     ]  # fmt: skip
 
 

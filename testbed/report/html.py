@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,8 @@ from testbed.report.plots import accuracy_plot, round_time_plot, saving_plot
 from testbed.report.records import RunRecord
 from testbed.report.saving import Saving, savings
 from testbed.report.timeline import timeline_plot
+
+_FEW_MOVES = 6
 
 
 @dataclass(frozen=True)
@@ -65,25 +66,27 @@ def render(record: RunRecord) -> str:
 
 def _sections(record: RunRecord, found: list[Saving]) -> list[Section]:
     comparison = grids.comparison_grid(record)
-    closeups = [(text, Markup(drawn)) for text, drawn in closeup_plots(record)]  # noqa: S704 (drawn by us)
+    moves = grids.moves_grid(record)
+    if len(moves.rows) <= _FEW_MOVES:
+        moves = grids.turned(moves, 2)  # it has more fields than a page is wide
+    closeups = [(text, Markup(drawn)) for text, drawn in closeup_plots(record)]
     return [
-        Section("Restart or migrate", "saving", _plots((lambda r: saving_plot(r, found), record, "")),
+        Section("Restart or migrate", "saving", _plots(saving_plot(record, found)),
                 [comparison] if comparison else []),
-        Section("Results", "results", [], _filled(grids.scheme_grid(record))),
-        Section("Accuracy", "accuracy", _plots((accuracy_plot, record, "")), _filled(grids.accuracy_grid(record)), True),
-        Section("Time of each round", "rounds", _plots((round_time_plot, record, "")),
+        Section("Schemes", "schemes", [], _filled(grids.scheme_grid(record))),
+        Section("Accuracy", "accuracy", _plots(accuracy_plot(record)), _filled(grids.accuracy_grid(record)), True),
+        Section("Time of each round", "rounds", _plots(round_time_plot(record)),
                 _filled(grids.rounds_grid(record)), True),
-        Section("Timeline", "timeline", _plots((timeline_plot, record, ""))),
-        Section("Moves, close up", "moves", closeups, _filled(grids.moves_grid(record))),
-        Section("Link use", "links", _plots((link_plot, record, ""))),
-        Section("Calibration", "calibration", [], _filled(grids.calibration_grid(record))),
-        Section("Limits", "limits", [], _filled(grids.limits_grid(record))),
+        Section("Timeline", "timeline", _plots(timeline_plot(record))),
+        Section("Moves", "moves", closeups, _filled(moves)),
+        Section("Link use", "links", _plots(link_plot(record))),
+        Section("Calibration of the links", "calibration", [], _filled(grids.calibration_grid(record))),
+        Section("Limits of the nodes", "limits", [], _filled(grids.limits_grid(record))),
     ]  # fmt: skip
 
 
-def _plots(*wanted: tuple[Callable[[RunRecord], str | None], RunRecord, str]) -> list[tuple[str, Markup]]:
-    drawn = [(text, draw(record)) for draw, record, text in wanted]
-    return [(text, Markup(plot)) for text, plot in drawn if plot]  # noqa: S704 (drawn by us)
+def _plots(drawn: str | None) -> list[tuple[str, Markup]]:
+    return [("", Markup(drawn))] if drawn else []
 
 
 def _filled(grid: Grid) -> list[Grid]:
@@ -100,15 +103,15 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
         ("seed", record.seed),
         ("training", words.seconds(record.duration_s)),
         ("links", links.get("backend") if isinstance(links, dict) else None),
-        ("begun", record.manifest.get("started")),
+        ("begun", str(record.manifest.get("started") or "")[:16].replace("T", " ")),
     ]
     return [(label, str(value)) for label, value in facts if value not in (None, "", words.DASH)]
 
 
 def _headline(row: Saving) -> tuple[str, str]:
-    law = f"; at most {words.percent(row.law)} could be" if row.law is not None else ""
+    law = f" (law: at most {words.percent(row.law)})" if row.law is not None else ""
     return (
         words.percent(row.saved),
-        f"of round {row.round} saved for {row.device} by {row.strategy} instead of restart "
-        f"({words.seconds(row.moving_s)} for {words.seconds(row.restarting_s)}{law})",
+        f"of its round {row.round} saved for {row.device}: {words.seconds(row.moving_s)} with {row.strategy}, "
+        f"{words.seconds(row.restarting_s)} with restart{law}",
     )

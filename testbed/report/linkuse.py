@@ -26,7 +26,8 @@ def link_samples(scheme: SchemeRecord) -> dict[str, Samples]:
         if span.kind != "link" or took <= 0:
             continue
         there, back = (8 * (number(span.attrs.get(key)) or 0.0) / took for key in ("ab_bytes", "ba_bytes"))
-        found[str(span.attrs.get("link", "?"))].append((span.begin - scheme.begin, span.end - scheme.begin, there, back))
+        begin, end = span.begin - scheme.begin, span.end - scheme.begin
+        found[str(span.attrs.get("link", "?"))].append((begin, end, there, back))
     return dict(found)
 
 
@@ -41,9 +42,8 @@ def link_plot(record: RunRecord) -> str | None:
         fig = figure(0.85 + 0.44 * len(links))
         panels = fig.subplots(len(links), len(schemes), sharex="col", sharey="row", squeeze=False)
         for column, (scheme, samples) in enumerate(schemes):
-            moves = [m.at_s for m in scheme.moves if m.at_s is not None]
             for row, link in enumerate(links):
-                _row(panels[row][column], samples.get(link, []), moves)
+                _row(panels[row][column], samples.get(link, []), _moves(record, scheme, link))
             panels[0][column].set_title(scheme.name)
             panels[-1][column].set_xlabel("time since training began [s]")
             panels[-1][column].set_xlim(left=0)
@@ -52,9 +52,11 @@ def link_plot(record: RunRecord) -> str | None:
             first, last = panels[row][0], panels[row][-1]
             first.set_ylim(-1.1 * peak, 1.1 * peak)
             first.text(-0.015, 0.5, link, transform=first.transAxes, ha="right", va="center", fontsize=8)
+            if row == 0:
+                last.text(1.01, 1.15, "peak", transform=last.transAxes, va="bottom", fontsize=8)
             last.text(1.01, 0.5, words.rate(peak), transform=last.transAxes, va="center", fontsize=8)
         handles = [Patch(color=FORWARD), Patch(color=BACKWARD), Patch(color=HANDOVER, alpha=0.7)]
-        legend(fig, handles, ["first end to second", "back", "handover; right: the row's peak"])
+        legend(fig, handles, ["from the first end (a device, or as named)", "back", "handover"])
         margins(fig, left=1.35, right=0.85, top=0.55, bottom=0.42, hspace=0.25, wspace=0.06)
         return svg(fig, "links", f"Bits per second over time on {', '.join(links)}.")
 
@@ -80,6 +82,13 @@ def _row(axes: Any, samples: Samples, moves: Sequence[float]) -> None:
     axes.tick_params(length=0)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
+
+
+def _moves(record: RunRecord, scheme: SchemeRecord, link: str) -> list[float]:
+    """When devices moved: on a device's own link its moves, on all others everybody's."""
+    ends = next(((c.a, c.b) for c in record.calibration if c.link == link), link.split(":"))
+    own = any(end in record.devices for end in ends)
+    return [m.at_s for m in scheme.moves if m.at_s is not None and (not own or m.device in ends)]
 
 
 def _busiest(record: RunRecord, samples: Sequence[dict[str, Samples]]) -> list[str]:

@@ -44,7 +44,7 @@ def load(path: Path) -> RunRecord:
         experiment=str(summary.get("experiment") or manifest.get("experiment") or spec.get("name") or path.name),
         verdict=str(summary.get("verdict") or "unknown"),
         reasons=tuple(reasons),
-        seed=whole(next((v for v in (summary.get("seed"), manifest.get("seed"), spec.get("seed")) if v is not None), None)),
+        seed=next((s for s in (whole(d.get("seed")) for d in (summary, manifest, spec)) if s is not None), None),
         duration_s=number(summary.get("duration_s")),
         schemes=tuple(schemes),
         calibration=_calibration(common / "calibration.json", missing),

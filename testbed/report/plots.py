@@ -35,7 +35,7 @@ def saving_plot(record: RunRecord, found: Sequence[Saving]) -> str | None:
         for i, row in enumerate(rows):
             bars = ((row.restarting_s, row.base, -0.19), (row.moving_s, row.other, 0.19))
             for value, scheme, offset in bars:
-                axes.barh(i + offset, value, 0.34, color=colour_of(record, scheme))
+                axes.barh(i + offset, value or 0.0, 0.34, color=colour_of(record, scheme))
                 axes.text((value or 0) + longest * 0.008, i + offset, words.seconds(value), va="center", fontsize=9)
             saved, law = words.percent(row.saved), words.percent(row.law)
             axes.text(longest * 1.16, i - 0.12, f"{saved} saved", va="center", weight="bold", fontsize=12)
@@ -76,8 +76,8 @@ def accuracy_plot(record: RunRecord) -> str | None:
             # Curves that coincide stay visible: each later one is thinner than the one under it.
             style: dict[str, Any] = {
                 "color": colour_of(record, scheme.name), "linewidth": max(1.2, 4.2 - 1.9 * i), "marker": "os^D"[i % 4],
-                "markersize": max(4.0, 8.5 - 2.6 * i), "markeredgecolor": PAPER, "markeredgewidth": 0.8, "clip_on": False,
-                "zorder": 3 + i,
+                "markersize": max(4.0, 8.5 - 2.6 * i), "markeredgecolor": PAPER, "markeredgewidth": 0.8,
+                "clip_on": False, "zorder": 3 + i,
             }  # fmt: skip
             points = [(r + 1, a) for r, a in enumerate(scheme.accuracy) if a is not None]
             lines += by_round.plot([p[0] for p in points], [p[1] for p in points], **style)
@@ -131,7 +131,7 @@ def round_time_plot(record: RunRecord) -> str | None:
                               xytext=(0, 1), textcoords="offset points")  # fmt: skip
             axes.set_title(device, pad=12)
             axes.set_xlim(rounds[0] - 0.6, rounds[-1] + 0.6)
-            axes.xaxis.set_major_locator(MaxNLocator(min(8, len(rounds)), integer=True, min_n_ticks=1))
+            axes.set_xticks(list(rounds)[:: -(-len(rounds) // 8)])
             axes.tick_params(length=0)
             axes.spines["left"].set_visible(False)
         for axes in panels.flat[len(devices) :]:
@@ -147,7 +147,8 @@ def round_time_plot(record: RunRecord) -> str | None:
             labels.append("of it thrown away by a restart")
         legend(fig, handles, labels)
         margins(fig, left=0.55, right=0.1, top=0.72, bottom=0.45, wspace=0.1, hspace=0.62)
-        return svg(fig, "rounds", f"Time of every round for {', '.join(devices)}, by scheme; the table has the numbers.")
+        names = ", ".join(devices)
+        return svg(fig, "rounds", f"Time of every round for {names}, by scheme; the table has the numbers.")
 
 
 def _lost(axes: Any, scheme: SchemeRecord, device: str, places: dict[int, float], width: float) -> bool:

@@ -99,5 +99,5 @@ def _saving(
 
 
 def _sum(values: Iterable[float | None]) -> float | None:
-    known = [v for v in values]
+    known = list(values)
     return None if not known or None in known else sum(v for v in known if v is not None)

@@ -82,9 +82,9 @@ def margins(figure: Figure, *, left: float, right: float, top: float, bottom: fl
 
 
 def legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
-    """One legend for all panels, in a line at the top left."""
+    """One legend for all panels, at the top left: a line of at most five."""
     figure.legend(
-        handles, labels, loc="upper left", bbox_to_anchor=(0.0, 1.0), ncol=max(1, len(labels)), fontsize=8.5,
+        handles, labels, loc="upper left", bbox_to_anchor=(0.0, 1.0), ncol=max(1, min(5, len(labels))), fontsize=8.5,
         handlelength=1.4, handleheight=0.9, columnspacing=1.6, borderaxespad=0.1,
     )  # fmt: skip
 
@@ -93,7 +93,8 @@ def svg(figure: Figure, name: str, description: str) -> str:
     """The figure as an ``<svg>`` element to put into a page.
 
     Args:
-        figure: Drawn within `drawing`. name: Unique in the page; keeps ids apart.
+        figure: Drawn within `drawing`.
+        name: Unique in the page; keeps ids apart.
         description: What a person who does not see it should know.
     """
     out = io.StringIO()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 from matplotlib.collections import PolyCollection
@@ -55,7 +56,7 @@ def timeline_plot(record: RunRecord) -> str | None:
         return None
     colours = edge_colours(record)
     with drawing("timeline"):
-        fig = figure(0.95 + len(schemes) * (0.42 + 0.5 * len(devices)))
+        fig = figure(1.15 + len(schemes) * (0.42 + 0.5 * len(devices)))
         panels = fig.subplots(len(schemes), 1, sharex=True, squeeze=False)[:, 0]
         for axes, scheme in zip(panels, schemes, strict=True):
             _panel(axes, scheme, devices, colours)
@@ -64,11 +65,11 @@ def timeline_plot(record: RunRecord) -> str | None:
         panels[-1].xaxis.set_major_locator(MaxNLocator(12))
         panels[-1].set_xlabel("time since training began [s]")
         legend(fig, *_legend(schemes, colours))
-        margins(fig, left=0.75, right=0.1, top=0.62, bottom=0.45, hspace=0.42 / (0.5 * len(devices)))
+        margins(fig, left=0.75, right=0.1, top=0.82, bottom=0.45, hspace=0.42 / (0.5 * len(devices)))
         return svg(
             fig, "timeline",
-            f"Timeline of {', '.join(devices)} under {', '.join(s.name for s in schemes)}: computing, waiting, the edge "
-            "half's node, handovers and migrations; the tables of rounds and moves have the numbers.",
+            f"Timeline of {', '.join(devices)} under {', '.join(s.name for s in schemes)}: computing, waiting, where "
+            "the edge half is, handovers and migrations; the tables of rounds and moves have the numbers.",
         )  # fmt: skip
 
 
@@ -76,8 +77,9 @@ def rectangles(axes: Any, found: Rectangles, *, few: int = _FEW) -> None:
     """Draw rectangles by colour, as pixels where they are many."""
     many = sum(map(len, found.values())) > few
     for colour, boxes in found.items():
-        corners = [((x, y), (x, y + h), (x + w, y + h), (x + w, y)) for x, y, w, h in boxes]
-        axes.add_collection(PolyCollection(corners, facecolors=colour, linewidths=0, rasterized=many))
+        corners = [_box(*box) for box in boxes]
+        # Not snapped to whole pixels: steps narrower than one still show, as a tint.
+        axes.add_collection(PolyCollection(corners, facecolors=colour, linewidths=0, rasterized=many, snap=False))
 
 
 def work(spans: Sequence[Span], begin: float, lane: float, colours: dict[str, str]) -> Rectangles:
@@ -93,12 +95,27 @@ def work(spans: Sequence[Span], begin: float, lane: float, colours: dict[str, st
     return found
 
 
+def places(spans: Sequence[Span], begin: float, lane: float, colours: dict[str, str]) -> Rectangles:
+    """Where a device's edge half was: from its first step of a round on a node to its last there."""
+    found: Rectangles = defaultdict(list)
+    offset, height = _EDGE
+    steps = [s for s in spans if s.kind == "tail-step"]
+    for (_, node), same in groupby(steps, key=lambda s: (s.round, s.node)):
+        here = list(same)
+        found[colours[node]].append((here[0].begin - begin, lane + offset, here[-1].end - here[0].begin, height))
+    return found
+
+
 def _panel(axes: Any, scheme: SchemeRecord, devices: Sequence[str], colours: dict[str, str]) -> None:
     boxes: Rectangles = defaultdict(list)
     for lane, device in enumerate(devices):
         spans = of_device(scheme, device)
         for colour, more in work(spans, scheme.begin, lane, colours).items():
             boxes[colour] += more
+        for colour, more in places(spans, scheme.begin, lane, colours).items():
+            axes.add_collection(
+                PolyCollection([_box(*box) for box in more], facecolors=colour, linewidths=0, alpha=0.4, zorder=0.5)
+            )
         _marks(axes, scheme, spans, lane)
     rectangles(axes, boxes)
     axes.set_yticks(range(len(devices)), devices)

@@ -25,6 +25,17 @@ def seconds(value: float | None) -> str:
     return f"{value // 60:.0f} min {value % 60:.0f} s"
 
 
+def millis(value: float | None) -> str:
+    """``10.09 ms``, whatever its size: to compare what was asked with what was measured."""
+    return DASH if value is None else f"{value * 1e3:.2f} ms"
+
+
+def change(before: str, after: str) -> str:
+    """``4.00 → 4.03 ms``: two quantities, their unit said once if it is the same."""
+    unit = after.rpartition(" ")[2]
+    return f"{before.removesuffix(' ' + unit)} → {after}"
+
+
 def percent(value: float | None, digits: int = 1, *, sign: bool = False) -> str:
     """``33.3 %``; with ``sign``, ``+0.4 %``."""
     return DASH if value is None else f"{100 * value:{'+' if sign else ''}.{digits}f} %"

@@ -165,7 +165,7 @@ def calibration(*, missed: bool = False) -> list[LinkCalibration]:
                          0.0012 if asked.loss else 0.0, 8000)
 
     found = [
-        LinkCalibration(f"access:{d}", "access", d, "ap-north", way(up, -0.004), way(down, -0.007), 0.008, 0.00812, 1.2e-4)
+        LinkCalibration(f"access:{d}", "access", d, "ap-north", way(up, -4e-3), way(down, -7e-3), 8e-3, 8.12e-3, 12e-5)
         for d in ("pi3-1", "pi3-2", "pi4-1", "pi4-2")
     ]
     error = -0.06 if missed else -0.003
