@@ -17,7 +17,7 @@ from testbed.emulation.fleet import AppliedLimits, Fleet, NodeState
 from testbed.emulation.ledger import Ledger
 from testbed.emulation.links.base import Emulator
 from testbed.emulation.record import BedRecord, LinkRecord, NodeRecord
-from testbed.errors import EmulationError, InputError
+from testbed.errors import EmulationError, InputError, RoambedError
 from testbed.experiment.plan import NodePlan, Plan
 
 if TYPE_CHECKING:
@@ -85,10 +85,14 @@ class Bed:
         try:
             self._up(progress or (lambda *_: None), run_dir)
         except BaseException as error:
+            # A node that ended meanwhile makes all kinds of things fail: it is the cause to be named.
+            cause = self._fleet.ended() if self._fleet and isinstance(error, RoambedError) else None
             try:
                 self.down()
             except EmulationError as left:
-                error.add_note(str(left))
+                (cause or error).add_note(str(left))
+            if cause is not None:
+                raise cause from error
             raise
 
     def _up(self, progress: Progress, run_dir: str) -> None:

@@ -78,7 +78,7 @@ def clean(run_ids: Iterable[str] | None = None, force: bool = False) -> Report:
     finally:
         if engine:
             engine.close()
-    ledger.remove_abandoned_staging()
+    ledger.remove_abandoned()
     return report
 
 
@@ -123,8 +123,9 @@ def _clean_run(run_id: str, engine: Engine | None) -> Removed:
         for entry in entries:
             if entry.kind in ("directory", "file"):
                 _remove_path(Path(entry.name), removed)
-        if not removed.problems:
-            _remove_path(book.directory, removed)
+        if not removed.problems and book.directory.exists():
+            ledger.remove_directory(book.directory)
+            removed.paths.append(str(book.directory))
     return removed
 
 

@@ -20,6 +20,7 @@ import docker
 import requests
 from docker import errors as docker_errors
 from docker.types import LogConfig
+from docker.types import Mount as BindMount
 
 from testbed.emulation import ledger
 from testbed.errors import EmulationError, EnvironmentProblem, RoambedError
@@ -75,6 +76,15 @@ class State:
 def name_of(run_id: str, node: str) -> str:
     """Name of a node's container."""
     return f"rb-{run_id}-{node}"
+
+
+def ended_at_once(node: str, exit_code: int | None, log: str) -> EmulationError:
+    """The error for a container that did not stay up."""
+    return EmulationError(
+        f"the container of {node} ended as soon as it had started",
+        found=f"exit code {exit_code}\n{log}".rstrip(),
+        where=node,
+    )
 
 
 class Engine:
@@ -135,11 +145,7 @@ class Engine:
                 self.api.start(made["Id"])
             state = self.state(made["Id"])
             if not state.running or not state.pid:
-                raise EmulationError(
-                    f"the container of {node.name} ended as soon as it had started",
-                    found=f"exit code {state.exit_code}\n{self.logs(made['Id'], tail=20)}".rstrip(),
-                    where=node.name,
-                )
+                raise ended_at_once(node.name, state.exit_code, self.logs(made["Id"], tail=20))
         except BaseException:
             self.remove(made["Id"])
             raise
@@ -217,7 +223,8 @@ class Engine:
         return self.api.create_host_config(
             network_mode="none",
             init=True,
-            binds={m.source: {"bind": m.target, "mode": "ro" if m.read_only else "rw"} for m in launch.mounts},
+            # Not `binds`: for those the engine makes what is missing on the host, as root, and leaves it there.
+            mounts=[BindMount(m.target, m.source, type="bind", read_only=m.read_only) for m in launch.mounts],
             cap_drop=["ALL"],
             security_opt=["no-new-privileges"],
             read_only=True,

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from testbed.emulation import execute
 from testbed.emulation.cgroups import Cgroup, CpuUse, Limits, MemoryUse
-from testbed.emulation.containers import NODE_IMAGE, Container, Engine, Launch, name_of
+from testbed.emulation.containers import NODE_IMAGE, Container, Engine, Launch, ended_at_once, name_of
 from testbed.emulation.ledger import Ledger
-from testbed.errors import EmulationError, InputError, NotAppliedError
+from testbed.errors import EmulationError, EnvironmentProblem, InputError, NotAppliedError, RoambedError
 from testbed.experiment.plan import NodePlan
 
 _THREADS = 16
 _KERNEL_GRAIN = 1e-6  # s; quotas and periods are whole microseconds
-_PAGE = 4096
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 _T = TypeVar("_T")
 
@@ -110,6 +112,15 @@ class Fleet:
         """How every node is."""
         return self._each(self._state)
 
+    def ended(self) -> EmulationError | None:
+        """An error about the first node that was started and has ended; None if there is none."""
+        for name in self.pids():
+            with suppress(RoambedError):
+                state = self.engine.state(self.container(name).id)
+                if not state.running:
+                    return ended_at_once(name, state.exit_code, self.logs(name, tail=20))
+        return None
+
     def cpu(self, node: str) -> CpuUse:
         """CPU time and throttling of a node so far."""
         return self._cgroup(node).cpu()
@@ -148,6 +159,7 @@ class Fleet:
         self._ledger.add("container", name_of(self.run_id, node.name))
         container = self.engine.start(self.run_id, node, launch(node), self._hosts)
         self._containers[node.name] = container
+        _require_visible(node.name, container)
         self._cgroups[node.name] = Cgroup.of(container.pid)
 
     def _limit(self, name: str) -> AppliedLimits:
@@ -183,6 +195,23 @@ class Fleet:
         names = list(self.pids())
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="fleet") as pool:
             return dict(zip(names, pool.map(act, names), strict=True))
+
+
+def _require_visible(name: str, container: Container) -> None:
+    """Make sure that the pid which the engine names is the container's here, and not some other process's."""
+    try:
+        member = Path(f"/proc/{container.pid}/cgroup").read_text()
+    except OSError:
+        member = ""
+    if container.id not in member:
+        raise EnvironmentProblem(
+            "the processes of containers are not to be seen from here",
+            wanted=f"container {container.id[:12]} at pid {container.pid}",
+            found=member.strip().splitlines()[-1] if member else "no such process",
+            where=name,
+            remedy="use an engine on this very machine (not Docker Desktop, not rootless, not remote); "
+            "from a container, give it the host's pid namespace",
+        )
 
 
 def _in_force(asked: Limits, found: Limits) -> bool:

@@ -33,7 +33,7 @@ ROOT = "/run/roambed"
 ROOT_VARIABLE = "ROAMBED_RUN_DIR"
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 SOCKET_PATH_MAX = 106  # sun_path holds 107 bytes and a terminating zero
-_STAGING = ".new-"
+_STAGING, _GOING = ".new-", ".gone-"
 _STAGING_GRACE = 60.0  # s; a directory being set up by a live process is never older than this
 
 
@@ -99,11 +99,25 @@ def runs() -> list[RunInfo]:
     return sorted(found, key=lambda run: (run.created, run.run_id))
 
 
-def remove_abandoned_staging() -> None:
-    """Remove directories of runs whose creation was killed half-way."""
+def remove_abandoned() -> None:
+    """Remove directories whose making or removal was killed half-way."""
     for directory in _children(root()):
-        if directory.name.startswith(_STAGING) and time.time() - _created(directory) > _STAGING_GRACE:
+        if directory.name.startswith((_STAGING, _GOING)) and time.time() - _created(directory) > _STAGING_GRACE:
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def remove_directory(directory: Path) -> None:
+    """Remove a run's directory. It disappears at once, so that nobody takes a half-removed one for a dead run.
+
+    Raises:
+        OSError: It cannot be removed.
+    """
+    going = directory.with_name(f"{_GOING}{directory.name}-{os.getpid()}")
+    try:
+        directory.rename(going)
+    except FileNotFoundError:
+        return
+    shutil.rmtree(going)
 
 
 class Ledger:
@@ -245,7 +259,7 @@ class Ledger:
 
     def finish(self) -> None:
         """Remove the run's directory and let go of the lock: all that was made is gone."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+        remove_directory(self.directory)
         self.release()
 
     def __enter__(self) -> Ledger:

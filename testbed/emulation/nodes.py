@@ -9,13 +9,13 @@ Importing this module imports Mininet. ``import testbed`` must work without it, 
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import warnings
 from collections.abc import Sequence
 from typing import Any, TextIO
 
-from testbed.emulation import netns
 from testbed.emulation.record import BedRecord, LinkRecord, NodeRecord
 from testbed.errors import EnvironmentProblem
 
@@ -219,6 +219,6 @@ def speak(stream: TextIO) -> None:
 
 def build_net(record: BedRecord) -> RunNet:
     """Mininet's objects for a bed that stands."""
-    if not netns.names():
+    if not os.path.exists(record.fabric):
         raise EnvironmentProblem(f"run {record.run_id} has no fabric any more", remedy="testbed clean")
     return RunNet(record)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import statistics
 import time
 from dataclasses import replace
 from itertools import permutations
+from pathlib import Path
 
 import pytest
 
 from testbed.emulation import netlink, netns
 from testbed.emulation.bed import Bed
-from testbed.emulation.containers import Engine, Launch, name_of
+from testbed.emulation.containers import Container, Engine, Launch, Mount, name_of
 from testbed.emulation.ledger import Ledger
+from testbed.emulation.links.shape import LinkEnd, Shape
 from testbed.emulation.record import BedRecord
 from testbed.errors import EmulationError, EnvironmentProblem, InputError, NotAppliedError
 from tests.support import (
@@ -256,11 +259,21 @@ def test_a_failed_up_leaves_nothing() -> None:
             bed.pid("dev-1")
 
 
-def test_a_node_that_ends_at_once_says_why_and_leaves_nothing() -> None:
+class LateEmulator(VethEmulator):
+    """Comes to the cloud's link only once the cloud has ended."""
+
+    def add(self, link: str, a: LinkEnd, b: LinkEnd, ab: Shape, ba: Shape) -> None:
+        if link == "wire:cloud":
+            assert eventually(lambda: not os.path.exists(a.netns))
+        super().add(link, a, b, ab, ba)
+
+
+@pytest.mark.parametrize("delay", ["0", "0.3"])
+def test_a_node_that_ends_while_it_comes_up_is_named(delay: str) -> None:
     name = run_id()
     with Ledger.create(name) as book:
-        broken = Launch(("sh", "-c", "echo no such luck; exit 7"))
-        bed = Bed(loop_plan(), name, book, lambda node: broken if node.name == "cloud" else IDLE, VethEmulator())
+        broken = Launch(("sh", "-c", f"sleep {delay}; echo no such luck; exit 7"))
+        bed = Bed(loop_plan(), name, book, lambda node: broken if node.name == "cloud" else IDLE, LateEmulator())
         with pytest.raises(EmulationError) as raised:
             bed.up()
         assert raised.value.where == "cloud"
@@ -289,6 +302,47 @@ def test_what_others_have_under_our_names_stays() -> None:
             assert netns.name_of(name) in netns.names()
         finally:
             netns.delete(netns.name_of(name))
+
+
+def test_mounts_are_what_was_asked_and_nothing_is_made_for_them(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir(mode=0o777)
+    (tmp_path / "out").chmod(0o777)
+    (tmp_path / "in" / "said").write_text("hello\n")
+    launch = Launch(
+        IDLE.command,
+        {"TOLD": "so"},
+        [Mount(str(tmp_path / "in"), "/in"), Mount(str(tmp_path / "out"), "/out", read_only=False)],
+    )
+    name = run_id()
+    with Ledger.create(name) as book:
+        bed = Bed(loop_plan(), name, book, lambda _: launch, VethEmulator())
+        bed.up()
+        try:
+            assert bed.exec("cloud", ["sh", "-c", "cat /in/said; echo $TOLD; touch /out/x"]).stdout == "hello\nso\n"
+            assert bed.exec("cloud", ["touch", "/in/x"]).exit_code != 0
+            assert (tmp_path / "out" / "x").stat().st_uid == 1000
+        finally:
+            bed.down()
+    absent = tmp_path / "absent"
+    with Ledger.create(name) as book, pytest.raises(EmulationError, match="create the container"):
+        Bed(loop_plan(), name, book, lambda _: Launch(mounts=[Mount(str(absent), "/x")]), VethEmulator()).up()
+    assert not absent.exists()
+
+
+def test_an_engine_whose_processes_are_not_here_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = run_id()
+    real = Engine.start
+
+    def elsewhere(engine: Engine, *arguments: object) -> Container:
+        made = real(engine, *arguments)  # type: ignore[arg-type]
+        return replace(made, pid=os.getpid())
+
+    monkeypatch.setattr(Engine, "start", elsewhere)
+    host = set(os.listdir("/sys/class/net"))
+    with Ledger.create(name) as book, pytest.raises(EnvironmentProblem, match="not to be seen from here"):
+        Bed(loop_plan(), name, book, lambda _: IDLE, VethEmulator()).up()
+    assert set(os.listdir("/sys/class/net")) == host
 
 
 def test_an_image_that_is_not_here_is_not_pulled() -> None:

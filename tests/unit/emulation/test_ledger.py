@@ -120,7 +120,7 @@ def test_half_made_directories_go_when_they_are_old(here: Path) -> None:
         (here / name / "lock").touch()
         os.utime(here / name / "lock", (time.time() - age, time.time() - age))
     assert ledger.runs() == []
-    ledger.remove_abandoned_staging()
+    ledger.remove_abandoned()
     assert [child.name for child in here.iterdir()] == [".new-fresh-2"]
 
 
