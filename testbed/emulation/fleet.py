@@ -15,6 +15,7 @@ from testbed.emulation import execute
 from testbed.emulation.cgroups import Cgroup, CpuUse, Limits, MemoryUse
 from testbed.emulation.containers import NODE_IMAGE, Container, Engine, Launch, ended_at_once, name_of
 from testbed.emulation.ledger import Ledger
+from testbed.emulation.process import Process
 from testbed.errors import EmulationError, EnvironmentProblem, InputError, NotAppliedError, RoambedError
 from testbed.experiment.plan import NodePlan
 
@@ -61,6 +62,7 @@ class Fleet:
         self._hosts = hosts
         self._containers: dict[str, Container] = {}
         self._cgroups: dict[str, Cgroup] = {}
+        self._processes: dict[str, Process | None] = {}
         self._oom_kills: dict[str, int] = {}
         self._stop_starting = threading.Event()
 
@@ -110,7 +112,7 @@ class Fleet:
 
     def states(self) -> dict[str, NodeState]:
         """How every node is."""
-        return self._each(self._state)
+        return {name: self._state(name) for name in self.pids()}
 
     def ended(self) -> EmulationError | None:
         """An error about the first node that was started and has ended; None if there is none."""
@@ -159,6 +161,7 @@ class Fleet:
         self._ledger.add("container", name_of(self.run_id, node.name))
         container = self.engine.start(self.run_id, node, launch(node), self._hosts)
         self._containers[node.name] = container
+        self._processes[node.name] = Process.of(container.pid)
         _require_visible(node.name, container)
         self._cgroups[node.name] = Cgroup.of(container.pid)
 
@@ -182,9 +185,12 @@ class Fleet:
         # The count dies with the container's cgroup: then the last one read is the one to report.
         with suppress(EmulationError):
             kills = self._cgroup(name).oom_kills()
-        state = self.engine.state(self.container(name).id)
-        if state.running:
+        # The engine is asked only once the main process has gone: it is looked at every second while nodes train.
+        process = self._processes[name]
+        if process is not None and process.running():
             self._oom_kills[name] = kills
+            return NodeState(running=True, exit_code=None, oom_killed=False, oom_child_kills=kills)
+        state = self.engine.state(self.container(name).id)
         return NodeState(state.running, state.exit_code, state.oom_killed, self._oom_kills.get(name, 0))
 
     def _cgroup(self, name: str) -> Cgroup:
