@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -161,7 +161,9 @@ class Fleet:
         self._ledger.add("container", name_of(self.run_id, node.name))
         container = self.engine.start(self.run_id, node, launch(node), self._hosts)
         self._containers[node.name] = container
-        self._processes[node.name] = Process.of(container.pid)
+        first = Process.of(container.pid)
+        # Right after its start it may still run the engine's helper, which then becomes the node's program.
+        self._processes[node.name] = first and replace(first, exe="")
         _require_visible(node.name, container)
         self._cgroups[node.name] = Cgroup.of(container.pid)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Process:
-    """A process by its id, its start time (clock ticks since boot) and the program it runs."""
+    """A process by its id, its start time (clock ticks since boot) and the program it runs ("" for any)."""
 
     pid: int
     start: int
@@ -31,8 +31,10 @@ class Process:
     def running(self) -> bool:
         """Whether it is this very process that still runs."""
         now = Process.of(self.pid)
+        if now is None or now.start != self.start:
+            return False
         # After an upgrade of the program the kernel appends " (deleted)" to the path.
-        return now is not None and now.start == self.start and now.exe.split(" (")[0] == self.exe.split(" (")[0]
+        return not self.exe or now.exe.split(" (")[0] == self.exe.split(" (")[0]
 
     def end(self, *, patience: float = 0.0) -> bool:
         """Ask it to end (SIGTERM), and after ``patience`` seconds kill it. Without patience, kill it.
