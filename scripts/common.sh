@@ -5,13 +5,13 @@ log="$root_dir/build/setup.log"
 
 say() { printf '%s\n' "$*" >&2; }
 
-# die WHAT REMEDY...: end with what is wrong and what to do about it.
+# die WHAT REMEDY...: end with what is wrong and what to do about it; exit code 3 is "this machine cannot".
 die() {
   local what=$1
   shift
   printf '\nerror: %s\n' "$what" >&2
   for remedy in "$@"; do printf '  do: %s\n' "$remedy" >&2; done
-  exit 1
+  exit 3
 }
 
 # The user who called sudo, when that user may write here; else whoever runs this.
@@ -31,6 +31,27 @@ as_caller() {
   fi
 }
 
+# Hand what root made in the checkout to that user.
+give_back() {
+  if [ "$caller_uid" != "$(id -u)" ]; then
+    find "$root_dir" -xdev -uid 0 -exec chown -h "$caller_uid:$caller_gid" {} +
+  fi
+}
+
+# torch_wheel PYTHON_TAG: a CPU wheel of torch that is here already, the newest; nothing if there is none.
+# (On x86-64 a wheel without +cpu in its name is the CUDA build.)
+torch_wheel() {
+  local directory machine wheel=
+  machine=$(uname -m)
+  for directory in ${TORCH_WHEEL_DIR:-} ${PIP_FIND_LINKS:-} /opt/wheels; do
+    directory=${directory#file://}
+    if [ -z "$wheel" ] && [ -d "$directory" ]; then
+      wheel=$(find "$directory" -maxdepth 1 -name "torch-*+cpu-$1-$1-*_$machine.whl" | sort -V | tail -n 1)
+    fi
+  done
+  printf '%s' "$wheel"
+}
+
 # phase EXPECTED WHAT COMMAND...: run a step with its output in the log, and say how long it took.
 phase() {
   local expected=$1 what=$2 began=$SECONDS
@@ -39,7 +60,7 @@ phase() {
   as_caller touch "$log"
   printf '  %-42s (about %s) ... ' "$what" "$expected" >&2
   printf '\n== %s\n' "$what" >>"$log"
-  if ( set -e; "$@" ) >>"$log" 2>&1 </dev/null; then
+  if "$@" >>"$log" 2>&1 </dev/null; then
     printf '%d s\n' $((SECONDS - began)) >&2
   else
     printf 'failed after %d s\n' $((SECONDS - began)) >&2

@@ -12,13 +12,8 @@ torch_index=${TORCH_INDEX:-https://download.pytorch.org/whl/cpu}
 
 # What the network may not give is put into the build's context; both directories are ignored by git.
 stage_wheel() {
-  local directory wheel=
-  for directory in ${TORCH_WHEEL_DIR:-} ${PIP_FIND_LINKS:-} /opt/wheels; do
-    [ -d "$directory" ] || continue
-    wheel=$(find "$directory" -maxdepth 1 -name "torch-*cp311-cp311-*$(uname -m).whl" ! -name '*+cu*' ! -name '*+rocm*' \
-      | sort -V | tail -n 1)
-    [ -z "$wheel" ] || break
-  done
+  local wheel
+  wheel=$(torch_wheel cp311)
   [ -n "$wheel" ] || return 0
   local staged="image/wheels/${wheel##*/}"
   if [ ! -e "$staged" ] || [ "$(stat -Lc %s "$wheel")" != "$(stat -c %s "$staged")" ]; then

@@ -1,0 +1,52 @@
+# make help shows what there is. Whatever needs root takes it by sudo; what it makes here stays yours.
+SHELL := /bin/bash
+ROOT := scripts/as_root.sh
+TESTBED := .venv/bin/testbed
+PYTHON := .venv/bin/python
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup image doctor demo test unit smoke bench up down lint clean need-setup
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: ## Install and start what is missing (asks first; YES=1 does not ask)
+	@scripts/setup.sh
+
+image: ## Build the image that nodes run, if its inputs changed
+	@$(ROOT) scripts/image.sh
+
+doctor: need-setup ## Say what this machine can do, and what to do about the rest
+	@$(ROOT) $(TESTBED) doctor
+
+demo: setup ## A device walks away in mid-training: restart against migration, with a report
+	@$(ROOT) $(TESTBED) run topologies/fedfly.yaml
+
+test: setup lint ## Lint, types and every test
+	@$(ROOT) env ROAMBED_REQUIRE_DOCKER=1 $(PYTHON) -m pytest --junit-xml=build/junit.xml
+
+unit: need-setup lint ## Lint, types and the tests that need neither root nor containers
+	@$(PYTHON) -m pytest tests/unit -m 'not root and not docker'
+
+smoke: setup ## The smallest experiment, in about a minute; writes build/smoke-junit.xml
+	@$(ROOT) $(TESTBED) run topologies/smoke.yaml --junit build/smoke-junit.xml
+
+bench: setup ## Measure, side by side (benchmarks/)
+	@for file in benchmarks/*.py; do echo "== $$file"; $(ROOT) $(PYTHON) $$file || exit; done
+
+up: need-setup ## Build a topology and leave it standing: make up TOPO=topologies/smoke.yaml
+	@test -n "$(TOPO)" || { echo "error: which topology? make up TOPO=topologies/smoke.yaml" >&2; exit 2; }
+	@$(ROOT) $(TESTBED) up "$(TOPO)"
+
+down: need-setup ## Take the standing topology down
+	@$(ROOT) $(TESTBED) down
+
+lint: need-setup ## Style and types
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m mypy
+
+clean: need-setup ## Remove what dead runs left: containers, namespaces, processes
+	@$(ROOT) $(TESTBED) clean
+
+need-setup:
+	@test -x $(TESTBED) || { echo "error: not set up yet; do: make setup" >&2; exit 3; }
