@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+MTU_FRAME = 1514
+"""Bytes of a full frame: an MTU of 1500 and the Ethernet header, which the kernel counts as well."""
+DEFAULT_QUEUE_S = 0.1
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -23,6 +27,18 @@ class Shape:
     jitter: float = 0.0
     loss: float = 0.0
     queue: int | None = None
+
+    @property
+    def unshaped(self) -> bool:
+        """Whether nothing at all is asked of this direction: a plain wire."""
+        return self == Shape()
+
+    @property
+    def queue_bytes(self) -> int:
+        """``queue`` with its default filled in; 0 means unlimited (without a rate nothing ever waits)."""
+        if self.queue is not None:
+            return self.queue
+        return 0 if self.rate is None else max(round(self.rate / 8 * DEFAULT_QUEUE_S), 2 * MTU_FRAME)
 
 
 @dataclass(frozen=True)
