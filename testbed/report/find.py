@@ -13,15 +13,16 @@ _PARTS = ("summary.json", "manifest.json", "experiment.yaml", "events.jsonl", "c
 
 def is_run(path: Path) -> bool:
     """Whether a directory holds a run, or one scheme of it."""
-    return path.is_dir() and (any((path / name).is_file() for name in _PARTS) or bool(scheme_directories(path)))
+    return path.is_dir() and (_has(path, *_PARTS) or bool(scheme_directories(path)))
 
 
 def scheme_directories(path: Path) -> dict[str, Path]:
     """The directories of a run's schemes, where it has several."""
     if not path.is_dir():
         return {}
-    here = sorted(p for p in path.iterdir() if p.is_dir())
-    return {p.name: p for p in here if (p / "events.jsonl").is_file() or (p / "summary.json").is_file()}
+    # What has a manifest or an experiment of its own is a run, and so no scheme of another.
+    here = sorted(p for p in path.iterdir() if p.is_dir() and not _has(p, "manifest.json", "experiment.yaml"))
+    return {p.name: p for p in here if _has(p, "events.jsonl", "summary.json")}
 
 
 def runs_in(base: Path) -> list[Path]:
@@ -65,7 +66,7 @@ def find_run(run: str, base: Path) -> Path:
             f"run {Path(head).name} has no scheme {scheme!r}", where=str(base / head), found=having,
             remedy=f"name one of these, or the run alone: {head}",
         )  # fmt: skip
-    near = difflib.get_close_matches(run, known, n=3, cutoff=0.5) or [k for k in known if k.startswith(run)][-3:]
+    near = difflib.get_close_matches(run, known, n=3, cutoff=0.6) or [k for k in known if k.startswith(run)][-3:]
     if near:
         remedy = f"did you mean {' or '.join(near)}?"
     else:
@@ -76,10 +77,14 @@ def find_run(run: str, base: Path) -> Path:
     )  # fmt: skip
 
 
+def _has(path: Path, *names: str) -> bool:
+    return any((path / name).is_file() for name in names)
+
+
 def _made(path: Path) -> float:
     # Written once, when the run begins; the directory itself changes with every report drawn.
-    for name in _PARTS:
-        if (path / name).is_file() and name in ("experiment.yaml", "manifest.json"):
+    for name in ("experiment.yaml", "manifest.json"):
+        if _has(path, name):
             return (path / name).stat().st_mtime
     return path.stat().st_mtime
 

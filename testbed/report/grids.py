@@ -8,10 +8,11 @@ from typing import Any
 
 from testbed.emulation.links.shape import Direction, LinkCalibration
 from testbed.report import words
-from testbed.report.records import MoveRecord, RunRecord, number
+from testbed.report.records import MoveRecord, RunRecord, number, table, text
 from testbed.report.saving import savings
 
 BAD, GOOD, QUIET = "bad", "good", "quiet"
+MOST_ROUNDS = 12
 
 
 @dataclass(frozen=True)
@@ -85,10 +86,11 @@ def scheme_grid(record: RunRecord) -> Grid:
 
 def rounds_grid(record: RunRecord) -> Grid:
     """Each device's rounds: a column a round, a row a device and scheme."""
-    last = max((s.last_round for s in record.schemes), default=0)
+    shown, left_out = _rounds(record)
     grid = Grid(
-        "Time of each round", ("device", "scheme", *(f"round {n}" for n in range(1, last + 1)), "batches"),
-        note="From a device's first batch of the round to its last; a dot marks the rounds it moved in.", names=2,
+        "Time of each round", ("device", "scheme", *(f"round {n}" for n in shown), "batches"),
+        note=f"From a device's first batch of the round to its last; a dot marks the rounds it moved in.{left_out}",
+        names=2,
     )  # fmt: skip
     for device in record.devices:
         for scheme in record.schemes:
@@ -96,7 +98,7 @@ def rounds_grid(record: RunRecord) -> Grid:
             moved = {m.round for m in scheme.moves if m.device == device}
             times = [
                 words.seconds(rounds[n].time_s if n in rounds else None) + (" •" if n in moved else "")
-                for n in range(1, last + 1)
+                for n in shown
             ]
             batches = next((r.batches for r in rounds.values() if r.batches is not None), None)
             grid.add(device, scheme.name, *times, words.plain(batches))
@@ -105,12 +107,22 @@ def rounds_grid(record: RunRecord) -> Grid:
 
 def accuracy_grid(record: RunRecord) -> Grid:
     """Accuracy after each round."""
-    last = max((len(s.accuracy) for s in record.schemes), default=0)
-    grid = Grid("Accuracy after each round", ("scheme", *(f"round {n}" for n in range(1, last + 1))))
+    shown, left_out = _rounds(record)
+    grid = Grid("Accuracy after each round", ("scheme", *(f"round {n}" for n in shown)), note=left_out.strip())
     for scheme in record.schemes:
-        padded = (*scheme.accuracy, *([None] * (last - len(scheme.accuracy))))
-        grid.add(scheme.name, *(words.percent(a) for a in padded))
+        known = dict(enumerate(scheme.accuracy, start=1))
+        grid.add(scheme.name, *(words.percent(known.get(n)) for n in shown))
     return grid
+
+
+def _rounds(record: RunRecord) -> tuple[list[int], str]:
+    """Rounds that have a column, and what to say about the others: moves first, then the last ones."""
+    last = max((s.last_round for s in record.schemes), default=0)
+    if last <= MOST_ROUNDS:
+        return list(range(1, last + 1)), ""
+    moved = sorted({m.round for s in record.schemes for m in s.moves if m.round})[: MOST_ROUNDS - 4]
+    others = [n for n in (1, *range(last, 0, -1)) if n not in moved]
+    return sorted([*moved, *others[: MOST_ROUNDS - len(moved)]]), f" All {last} rounds are in metrics.csv."
 
 
 def moves_grid(record: RunRecord) -> Grid:
@@ -215,7 +227,7 @@ def limits_grid(record: RunRecord) -> Grid:
             off = measured / asked - 1 if asked and measured is not None else None
             cpus, limit = _read_back(node)
             grid.add(
-                name, str(node.get("profile") or node.get("kind") or words.DASH), words.plain(asked),
+                name, text(node.get("profile")) or text(node.get("kind"), words.DASH), words.plain(asked),
                 words.plain(measured), words.percent(off, 2, sign=True),
                 Cell(words.percent(late), BAD if late is not None and late > late_most else ""),
                 words.plain(number(node.get("cpus"))), words.plain(cpus),
@@ -225,10 +237,7 @@ def limits_grid(record: RunRecord) -> Grid:
 
 
 def _read_back(node: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    limits = node.get("limits")
-    read = limits.get("read_back") if isinstance(limits, Mapping) else None
-    if not isinstance(read, Mapping):
-        return None, None
+    read = table(table(node.get("limits")).get("read_back"))
     period, quota = number(read.get("period")), number(read.get("quota"))
     return quota / period if quota is not None and period else None, number(read.get("memory"))
 

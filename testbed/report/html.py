@@ -15,7 +15,7 @@ from testbed.report.closeup import closeup_plots
 from testbed.report.grids import Grid
 from testbed.report.linkuse import link_plot
 from testbed.report.load import load
-from testbed.report.plots import accuracy_plot, round_time_plot, saving_plot
+from testbed.report.plots import MOST_DEVICES, accuracy_plot, round_time_plot, saving_plot
 from testbed.report.records import RunRecord
 from testbed.report.saving import Saving, savings
 from testbed.report.timeline import timeline_plot
@@ -66,8 +66,10 @@ def render(record: RunRecord) -> str:
 
 def _sections(record: RunRecord, found: list[Saving]) -> list[Section]:
     comparison = grids.comparison_grid(record)
+    there = len(record.devices)
+    crowd = f"{MOST_DEVICES} of {there} devices; those that moved come first." if there > MOST_DEVICES else ""
     moves = grids.moves_grid(record)
-    if len(moves.rows) <= _FEW_MOVES:
+    if 0 < len(moves.rows) <= _FEW_MOVES:
         moves = grids.turned(moves, 2)  # it has more fields than a page is wide
     closeups = [(text, Markup(drawn)) for text, drawn in closeup_plots(record)]
     return [
@@ -75,9 +77,9 @@ def _sections(record: RunRecord, found: list[Saving]) -> list[Section]:
                 [comparison] if comparison else []),
         Section("Schemes", "schemes", [], _filled(grids.scheme_grid(record))),
         Section("Accuracy", "accuracy", _plots(accuracy_plot(record)), _filled(grids.accuracy_grid(record)), True),
-        Section("Time of each round", "rounds", _plots(round_time_plot(record)),
+        Section("Time of each round", "rounds", _plots(round_time_plot(record), crowd),
                 _filled(grids.rounds_grid(record)), True),
-        Section("Timeline", "timeline", _plots(timeline_plot(record))),
+        Section("Timeline", "timeline", _plots(timeline_plot(record), crowd)),
         Section("Moves", "moves", closeups, _filled(moves)),
         Section("Link use", "links", _plots(link_plot(record))),
         Section("Calibration of the links", "calibration", [], _filled(grids.calibration_grid(record))),
@@ -85,8 +87,8 @@ def _sections(record: RunRecord, found: list[Saving]) -> list[Section]:
     ]  # fmt: skip
 
 
-def _plots(drawn: str | None) -> list[tuple[str, Markup]]:
-    return [("", Markup(drawn))] if drawn else []
+def _plots(drawn: str | None, caption: str = "") -> list[tuple[str, Markup]]:
+    return [(caption, Markup(drawn))] if drawn else []
 
 
 def _filled(grid: Grid) -> list[Grid]:

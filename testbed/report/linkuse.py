@@ -55,8 +55,13 @@ def link_plot(record: RunRecord) -> str | None:
             if row == 0:
                 last.text(1.01, 1.15, "peak", transform=last.transAxes, va="bottom", fontsize=8)
             last.text(1.01, 0.5, words.rate(peak), transform=last.transAxes, va="center", fontsize=8)
-        handles = [Patch(color=FORWARD), Patch(color=BACKWARD), Patch(color=HANDOVER, alpha=0.7)]
-        legend(fig, handles, ["from the first end (a device, or as named)", "back", "handover"])
+        entries = {
+            "from the first end (a device, or as named)": Patch(color=FORWARD),
+            "back": Patch(color=BACKWARD),
+        }
+        if any(scheme.moves for scheme, _ in schemes):
+            entries["handover"] = Patch(color=HANDOVER, alpha=0.7)
+        legend(fig, list(entries.values()), list(entries))
         margins(fig, left=1.35, right=0.85, top=0.55, bottom=0.42, hspace=0.25, wspace=0.06)
         return svg(fig, "links", f"Bits per second over time on {', '.join(links)}.")
 

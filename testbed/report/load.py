@@ -21,7 +21,7 @@ from testbed.emulation.links.shape import LinkCalibration
 from testbed.experiment.plan import Tolerances
 from testbed.experiment.units import UnitError, parse_duration, parse_fraction
 from testbed.report.find import scheme_directories
-from testbed.report.records import DeviceRound, MoveRecord, RunRecord, SchemeRecord, number, whole
+from testbed.report.records import DeviceRound, MoveRecord, RunRecord, SchemeRecord, items, number, table, text, whole
 
 
 def load(path: Path) -> RunRecord:
@@ -37,13 +37,13 @@ def load(path: Path) -> RunRecord:
     rendered = _text(common / "experiment.yaml", missing)
     spec = _yaml(rendered)
     schemes = _schemes(path, summary, manifest, spec, missing)
-    reasons = [str(r) for r in summary.get("reasons") or []]
+    names = (summary.get("experiment"), manifest.get("experiment"), spec.get("name"))
     return RunRecord(
         path=path,
-        run=str(summary.get("run") or manifest.get("run") or path.name),
-        experiment=str(summary.get("experiment") or manifest.get("experiment") or spec.get("name") or path.name),
-        verdict=str(summary.get("verdict") or "unknown"),
-        reasons=tuple(reasons),
+        run=text(summary.get("run")) or text(manifest.get("run")) or path.name,
+        experiment=next((n for n in map(text, names) if n), path.name),
+        verdict=text(summary.get("verdict"), "unknown"),
+        reasons=tuple(map(str, items(summary.get("reasons")))),
         seed=next((s for s in (whole(d.get("seed")) for d in (summary, manifest, spec)) if s is not None), None),
         duration_s=number(summary.get("duration_s")),
         schemes=tuple(schemes),
@@ -61,9 +61,9 @@ def _schemes(
     asked = summary.get("scheme")
     if isinstance(asked, str):
         return [_scheme(path, asked, summary, manifest, missing)]
-    rows = {str(r.get("scheme")): r for r in summary.get("results") or [] if isinstance(r, Mapping)}
+    rows = {name: r for r in items(summary.get("results")) if (name := text(table(r).get("scheme")))}
     places = scheme_directories(path)
-    names = [str(n) for n in asked] if isinstance(asked, list) else _asked(spec)
+    names = [n for n in map(text, items(asked)) if n] or _asked(spec)
     names += [n for n in [*rows, *places] if n not in names]
     if not rows and not places and (path / "events.jsonl").exists():
         # A run of one scheme that ended before it could sum up: its events stand in the run's own directory.
@@ -90,24 +90,24 @@ def _scheme(
     done = whole(row.get("rounds"))
     return SchemeRecord(
         name=name,
-        verdict=str(row.get("verdict") or "unknown"),
-        reasons=tuple(str(r) for r in row.get("reasons") or []),
+        verdict=text(row.get("verdict"), "unknown"),
+        reasons=tuple(map(str, items(row.get("reasons")))),
         rounds=len(accuracy) if done is None else done,
         accuracy=accuracy,
         loss=_scores(row.get("loss_by_round"), metrics, spans, "loss"),
-        weights_sha256=str(row["weights_sha256"]) if row.get("weights_sha256") else None,
+        weights_sha256=text(row.get("weights_sha256")) or None,
         duration_s=number(row.get("duration_s")),
         begin=_begin(row, manifest, name, spans),
         devices=devices,
-        moves=tuple(MoveRecord.of(m) for m in row.get("moves") or [] if isinstance(m, Mapping)),
-        nodes={str(k): v for k, v in (row.get("nodes") or {}).items() if isinstance(v, Mapping)},
+        moves=tuple(MoveRecord.of(m) for m in items(row.get("moves")) if isinstance(m, Mapping)),
+        nodes={k: v for k, v in table(row.get("nodes")).items() if isinstance(v, Mapping)},
         spans=spans,
     )
 
 
 def _begin(row: Mapping[str, Any], manifest: Mapping[str, Any], name: str, spans: Iterable[Span]) -> float:
-    noted = (manifest.get("schemes") or {}).get(name) if isinstance(manifest.get("schemes"), Mapping) else None
-    known = number(row.get("begin")) or number(noted.get("begin") if isinstance(noted, Mapping) else None)
+    noted = table(table(manifest.get("schemes")).get(name))
+    known = number(row.get("begin")) or number(noted.get("begin"))
     return known or min((s.begin for s in spans), default=0.0)
 
 
@@ -116,8 +116,8 @@ def _device_rounds(
 ) -> dict[str, tuple[DeviceRound, ...]]:
     """From the summary; where there is none, from the metrics; where there are none, from the events."""
     rows: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for device, lines in (row.get("devices") or {}).items():
-        rows[str(device)] += [line for line in lines or [] if isinstance(line, Mapping)]
+    for device, lines in table(row.get("devices")).items():
+        rows[device] += [line for line in items(lines) if isinstance(line, Mapping)]
     if not rows:
         for line in metrics:
             rows[str(line.get("device"))].append(line)
@@ -189,24 +189,23 @@ def _calibration(path: Path, missing: list[str]) -> tuple[LinkCalibration, ...]:
 
 def _tolerances(spec: Mapping[str, Any]) -> dict[str, float]:
     """Thresholds of this run's verdict, as far as they colour tables."""
-    asked = spec.get("tolerances")
+    asked = table(spec.get("tolerances"))
     found = {name: float(getattr(Tolerances, name)) for name in ("rate", "rtt", "late_steps")}
     for name, parse in (("rate", parse_fraction), ("rtt", parse_duration), ("late_steps", parse_fraction)):
-        if isinstance(asked, Mapping) and asked.get(name) is not None:
+        if asked.get(name) is not None:
             with suppress(UnitError):
                 found[name] = parse(asked[name])
     return found
 
 
 def _asked(spec: Mapping[str, Any]) -> list[str]:
-    workload = spec.get("workload")
-    asked = workload.get("scheme") if isinstance(workload, Mapping) else None
-    return [asked] if isinstance(asked, str) else [str(n) for n in asked or []]
+    asked = table(spec.get("workload")).get("scheme")
+    return [asked] if isinstance(asked, str) else [n for n in map(text, items(asked)) if n]
 
 
-def _yaml(text: str) -> dict[str, Any]:
+def _yaml(document: str) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(text)
+        content = yaml.safe_load(document)
     except yaml.YAMLError:
         return {}
     return content if isinstance(content, dict) else {}
@@ -218,9 +217,9 @@ def _mapping(path: Path, missing: list[str]) -> dict[str, Any]:
 
 
 def _json(path: Path, missing: list[str]) -> Any:
-    text = _text(path, missing)
+    content = _text(path, missing)
     try:
-        return json.loads(text) if text else None
+        return json.loads(content) if content else None
     except ValueError as error:
         missing.append(f"{path.name}: cannot be read ({error})")
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,21 @@ def whole(value: object) -> int | None:
     """A whole number, or None."""
     found = number(value)
     return None if found is None else int(found)
+
+
+def text(value: object, default: str = "") -> str:
+    """Text, or the default for everything else."""
+    return value if isinstance(value, str) and value else default
+
+
+def items(value: object) -> list[Any]:
+    """A list, or an empty one."""
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def table(value: object) -> Mapping[str, Any]:
+    """A mapping, or an empty one."""
+    return value if isinstance(value, Mapping) else {}
 
 
 @dataclass(frozen=True)
@@ -79,8 +95,8 @@ class MoveRecord:
     def of(cls, row: Mapping[str, Any]) -> MoveRecord:
         """From a row of ``summary.json``."""
         return cls(
-            device=str(row.get("device", "?")), origin=str(row.get("from", "?")), to=str(row.get("to", "?")),
-            strategy=str(row.get("strategy") or "?"), round=whole(row.get("round")), batch=whole(row.get("batch")),
+            device=text(row.get("device"), "?"), origin=text(row.get("from"), "?"), to=text(row.get("to"), "?"),
+            strategy=text(row.get("strategy"), "?"), round=whole(row.get("round")), batch=whole(row.get("batch")),
             progress=number(row.get("progress")), at_s=number(row.get("at_s")),
             downtime_s=number(row.get("downtime_s")), gap_s=number(row.get("handover_gap_s")),
             state_s=number(row.get("state_s")), state_bytes=number(row.get("state_bytes")),
@@ -135,7 +151,10 @@ class SchemeRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run. ``missing`` says in words what its directory lacks; ``path`` is where it was read from."""
+    """A run. ``missing`` says in words what its directory lacks; ``path`` is where it was read from.
+
+    ``tolerances`` are those that its verdict was given by, as far as tables mark what missed them.
+    """
 
     path: Path
     run: str
@@ -155,7 +174,7 @@ class RunRecord:
         """The scheme of that name, if the run has it."""
         return next((s for s in self.schemes if s.name == name), None)
 
-    @property
+    @cached_property
     def devices(self) -> tuple[str, ...]:
         """Every device that anything is known of, by name; those that moved come first."""
         known = {d for s in self.schemes for d in s.devices}

@@ -55,7 +55,7 @@ _SETTINGS: dict[str, Any] = {
     "ytick.labelcolor": INK,
     "legend.frameon": False,
     "hatch.linewidth": 0.8,
-    "path.simplify": True,
+    "text.parse_math": False,
 }
 
 
