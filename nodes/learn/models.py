@@ -21,12 +21,14 @@ from nodes.policies.layers import LAYERS
 IN_SHAPE = (3, 32, 32)
 
 
-def build(model: str, seed: int, in_shape: tuple[int, ...] = IN_SHAPE, classes: int = 10) -> nn.Sequential:
+def build(
+    model: str, seed: int | None, in_shape: tuple[int, ...] = IN_SHAPE, classes: int = 10
+) -> nn.Sequential:
     """The whole model with its initial weights, in training mode.
 
     Args:
         model: A name of `LAYERS`.
-        seed: The experiment's.
+        seed: The experiment's; None leaves all weights zero, for a model whose weights are about to be loaded.
         in_shape: Channels, height, width of one sample; height and width are multiples of 4.
         classes: Number of outputs.
 
@@ -37,6 +39,10 @@ def build(model: str, seed: int, in_shape: tuple[int, ...] = IN_SHAPE, classes: 
     with torch.device("meta"):
         sequence = _design(model, in_shape, classes)
     sequence.to_empty(device="cpu")
+    if seed is None:
+        for tensor in sequence.state_dict().values():
+            tensor.zero_()
+        return sequence.train()
     for name, layer in sequence.named_children():
         _initialise(layer, keyed.torch_generator(seed, "", f"init/{name}"))
     return sequence.train()

@@ -1,1 +1,1 @@
-
+"""Policies: plain functions of plain data; no torch, no sockets, no clock."""

@@ -156,6 +156,13 @@ class Host:
         )  # fmt: skip
         self._transport.send(to, envelope, snapshot.tensors)
 
+    def rehearse(self, movable: tuple[str, ...] = ()) -> None:
+        """Let every part do its work once, and parts of these roles that may yet come here."""
+        for part in sorted(self.parts):
+            self.parts[part].rehearse()
+        for role in movable:
+            self._make(PartId(self.task.id, role, self.task.owners[0]), self).rehearse()
+
     # --- what the worker feeds in -----------------------------------------------------------------------
 
     def begin(self) -> None:

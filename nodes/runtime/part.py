@@ -73,6 +73,9 @@ class Part(Protocol):
 
     id: PartId
 
+    def rehearse(self) -> None:
+        """Do the part's work once on nothing, before the task starts: first times are slow. State may be spoilt."""
+
     def begin(self) -> None:
         """The task starts (only parts that act first do anything)."""
 
@@ -96,6 +99,9 @@ class Quiet:
     """A part's reactions to what most parts do not care about; a base class for parts."""
 
     id: PartId
+
+    def rehearse(self) -> None:
+        """Nothing is slow the first time."""
 
     def begin(self) -> None:
         """Wait for a message."""

@@ -15,6 +15,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -144,9 +145,9 @@ class Worker:
                 case ctl.Configure():
                     self._configure(message.peers)
                 case ctl.Notice():
-                    self._job(lambda m=message: self._compute.control(m), urgent=True)  # type: ignore[misc]
+                    self._job(partial(self._compute.control, message), urgent=True)
                 case _:
-                    self._job(lambda m=message: self._compute.control(m))  # type: ignore[misc]
+                    self._job(partial(self._compute.control, message))
 
     def _configure(self, peers: list[ctl.Peer]) -> None:
         self._channel.know(peers)
@@ -249,7 +250,7 @@ class Compute:
         torch.set_num_threads(1)
         torch.set_num_interop_threads(1)
         layer = torch.nn.Conv2d(3, 4, 3)
-        layer(torch.zeros(1, 3, 8, 8)).sum().backward()  # type: ignore[no-untyped-call]
+        layer(torch.zeros(1, 3, 8, 8)).sum().backward()
         # Imported now rather than under the node's limits.
         import nodes.schemes._aggregator
         import nodes.schemes._split
@@ -301,6 +302,7 @@ class Compute:
         scheme = schemes.get(task.scheme)
         self._pacer = Pacer(self._file.speed)
         self._host = Host(self._file.name, task, self._pacer, self._worker, scheme.make)
+        self._host.rehearse(scheme.movable if self._file.kind == "edge" else ())
         self._worker.tell(ctl.Started(task.id))
         early, self._early = self._early, []
         for message in early:

@@ -31,6 +31,7 @@ class Scheme:
         strategies: What may happen to the edge half on a move, the first being the default.
         roles: By role, the class of its parts as ``module:class``. Names, not classes: the host reads
             declarations without importing torch. place: First placement of all parts of a task.
+        movable: Roles that may come to another edge server; each edge server rehearses them.
         source: Where the idea comes from, or that it is ours.
     """
 
@@ -40,6 +41,7 @@ class Scheme:
     roles: Mapping[str, str]
     place: Callable[[str, Members], list[Placed]]
     source: str
+    movable: tuple[str, ...] = ()
 
     def make(self, part: PartId, context: Context) -> Part:
         """Build a part of this scheme (KeyError for a role it does not have)."""

@@ -39,9 +39,12 @@ from nodes.wire.messages import (
     Work,
 )
 
+_REHEARSALS = 3
+
 
 def _stage(task: Task, half: str) -> Stage:
-    whole = models.build(task.model, task.seed, tuple(task.in_shape), task.classes)
+    # Without initial weights: those of the round are loaded, or those of a state that has moved.
+    whole = models.build(task.model, None, tuple(task.in_shape), task.classes)
     head, tail = models.cut(whole, task.cut)
     sgd = Sgd(task.lr, task.momentum, task.weight_decay)
     return Stage(head, sgd, first=True) if half == "head" else Stage(tail, sgd)
@@ -67,6 +70,13 @@ class Head(Quiet):
         self._begun = 0.0
         self._sent = 0.0
         self._move_to = ""
+
+    def rehearse(self) -> None:
+        """A few steps on nothing: the first ones of a process are slow."""
+        x, _ = self._batches.get(1, 0)
+        for _ in range(_REHEARSALS):
+            self._stage.backward(self._stage.forward(x))
+            self._stage.step()
 
     def begin(self) -> None:
         """Connect to where the tail is: devices connect, edge servers do not connect to them."""
@@ -190,6 +200,18 @@ class Tail(Quiet):
         self._applied = -1           # last batch of the round that was applied
         self._loss_sum = 0.0
         self._owed: tuple[Gradients, torch.Tensor] | None = None
+
+    def rehearse(self) -> None:
+        """A few steps on nothing, and a state captured and restored."""
+        task = self._context.task
+        shape = models.shapes(task.model, tuple(task.in_shape), task.classes)[task.cut]
+        labels = torch.zeros(task.batch, dtype=torch.int64)
+        for _ in range(_REHEARSALS):
+            gradient, loss = self._stage.train_step_tail(torch.zeros(task.batch, *shape), labels)
+            assert gradient is not None
+            self._owed = (Gradients(Work(0, 0), loss), gradient)
+            self.restore(self.capture())
+        self._owed, self._applied = None, -1
 
     def receive(self, src: PartId, body: Body, tensors: Tensors) -> None:
         """The model of a round, a batch, the head's weights at the end, or the order to start over."""

@@ -26,13 +26,19 @@ class Whole(Quiet):
         self._context = context
         self._aggregator = PartId(task.id, AGGREGATOR, "")
         self._stage = Stage(
-            models.build(task.model, task.seed, tuple(task.in_shape), task.classes),
+            models.build(task.model, None, tuple(task.in_shape), task.classes),
             Sgd(task.lr, task.momentum, task.weight_decay), first=True,
         )  # fmt: skip
         self._batches = Batches(
             shards.read(Path(task.data[context.node])), seed=task.seed, owner=part.owner,
             batch=task.batch, epochs=task.local_epochs, augment=task.augment,
         )  # fmt: skip
+
+    def rehearse(self) -> None:
+        """A few steps on nothing: the first ones of a process are slow."""
+        x, y = self._batches.get(1, 0)
+        for _ in range(3):
+            self._stage.train_step_tail(x, y)
 
     def begin(self) -> None:
         """Connect to the aggregator: it does not connect to devices."""

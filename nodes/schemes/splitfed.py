@@ -16,5 +16,6 @@ SCHEME = Scheme(
         "tail": "nodes.schemes._split:Tail",
     },
     place=place_split,
+    movable=("tail",),
     source="Thapa et al., SplitFed: When Federated Learning Meets Split Learning, AAAI 2022",
 )

@@ -23,4 +23,5 @@ def command(file: FileArgument, set_: SetOption = None, format_: FormatOption = 
         console.print(f"! {problem}", style="yellow", highlight=False)
     out = Console()
     out.print(f"[bold]{said['run']}[/bold] stands with {said['nodes']} nodes. Now try", highlight=False)
-    out.print("  testbed inspect\n  testbed exec NODE -- ping -c 3 OTHER\n  testbed shell\n  testbed down", highlight=False)
+    for line in ("inspect", "exec NODE -- ping -c 3 OTHER", "shell", "down"):
+        out.print(f"  testbed {line}", highlight=False)

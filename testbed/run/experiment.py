@@ -30,7 +30,9 @@ class Experiment:
         """Read an experiment file.
 
         Args:
-            path: The YAML file. overrides: As ``--set``: ``["workload.rounds=2"]``. no_moves: Leave mobility out.
+            path: The YAML file.
+            overrides: As ``--set``: ``["workload.rounds=2"]``.
+            no_moves: Leave mobility out.
 
         Raises:
             InputError: The file cannot be used; the error says where and why.
@@ -76,7 +78,7 @@ class StandingBed:
         names = (scheme,) if scheme else self._plan.workload.schemes
         directory = RunDirectory(self._runs, new_run_id(self._plan.name))
         outcomes = train(self.session, names, directory, self._live, threading.Event(), [])
-        result = conclude(self.session, outcomes, directory, self._live)
+        result = conclude(self.session, names, outcomes, directory, self._live)
         directory.hand_over()
         return result
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -58,7 +59,7 @@ def path_limit(plan: Plan, source: str, target: str, state_bytes: int) -> float 
     except (nx.NetworkXNoPath, nx.NodeNotFound):
         return None
     rates, rtt = [], 0.0
-    for here, there in zip(path, path[1:], strict=False):
+    for here, there in pairwise(path):
         link = graph.edges[here, there]["link"]
         forward = link.ab if link.a == here else link.ba
         rtt += link.ab.delay + link.ba.delay

@@ -13,10 +13,12 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 
 from nodes.wire import control as ctl
 from testbed.emulation.calibrate import Gap, measure_gap
 from testbed.experiment.plan import Move, Plan
+from testbed.run import targets
 from testbed.run.moves import Carried
 from testbed.run.session import Session
 
@@ -47,7 +49,7 @@ class Replay:
         """The task has started: timed moves count from here."""
         for move in self._timed:
             assert move.at is not None
-            self._at(begin + move.at, lambda m=move: self._announce(m))  # type: ignore[misc]
+            self._at(begin + move.at, partial(self._announce, move))
         # "0 % of round 1" is due before the first batch.
         for move in [m for m in self._scripted if m.round == 1 and m.progress == 0]:
             self._scripted.remove(move)
@@ -105,9 +107,9 @@ class Replay:
         if new_edge:
             self._session.control.send(move.device, ctl.Notice(self._task, new_edge, done=False))
         if old_edge:
-            probe = measure_gap(self._session.bed.gap_target(move.device, old_edge))
+            probe = measure_gap(targets.gap(self._session.bed, move.device, old_edge))
             self._probes[id(carried)] = (probe, probe.__enter__())
-        self._at(carried.noticed + self._plan.lead, lambda: self._hand_over(carried))
+        self._at(carried.noticed + self._plan.lead, partial(self._hand_over, carried))
 
     def _hand_over(self, carried: Carried) -> None:
         done = self._session.bed.handover(carried.device, carried.to)
@@ -115,7 +117,7 @@ class Replay:
         edge = self._plan.site(carried.to).edge
         if edge:
             self._session.control.send(carried.device, ctl.Notice(self._task, edge, done=True))
-        self._at(done.end + _AFTER_S, lambda: self._close_probe(carried))
+        self._at(done.end + _AFTER_S, partial(self._close_probe, carried))
 
     def _close_probe(self, carried: Carried) -> None:
         if id(carried) in self._probes:

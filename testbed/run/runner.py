@@ -59,7 +59,10 @@ def run(plan: Plan, base: Path, live: Live, argv: Sequence[str] = ()) -> Result:
     """Run an experiment as a user does.
 
     Args:
-        plan: What to run. base: Where run directories go. live: Where progress goes. argv: For the manifest.
+        plan: What to run.
+        base: Where run directories go.
+        live: Where progress goes.
+        argv: The command line, for the manifest.
 
     Raises:
         RoambedError: It could not begin. What goes wrong after that is in the result, with all that was measured.
@@ -81,7 +84,7 @@ def run(plan: Plan, base: Path, live: Live, argv: Sequence[str] = ()) -> Result:
             finally:
                 with live.phase("taking everything down"):
                     session.close()
-        return conclude(session, outcomes, directory, live)
+        return conclude(session, plan.workload.schemes, outcomes, directory, live)
     finally:
         if directory.path.exists():
             directory.hand_over()
@@ -113,10 +116,12 @@ def train(
     return outcomes
 
 
-def conclude(session: Session, outcomes: list[Outcome], directory: RunDirectory, live: Live) -> Result:
+def conclude(
+    session: Session, names: Sequence[str], outcomes: list[Outcome], directory: RunDirectory, live: Live
+) -> Result:
     """Write the run's summary and report."""
     rows = [outcome.row for outcome in outcomes]
-    result = dict(rows[0]) if len(session.plan.workload.schemes) == 1 else _several(session, rows)
+    result = dict(rows[0]) if len(names) == 1 else _several(session, names, rows)
     result["timings"] = session.timings
     directory.write_json("summary.json", result)
     with live.phase("drawing the report", 4):
@@ -125,13 +130,13 @@ def conclude(session: Session, outcomes: list[Outcome], directory: RunDirectory,
     return Result(directory.path, result, failure, any(o.interrupted for o in outcomes))
 
 
-def _several(session: Session, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _several(session: Session, names: Sequence[str], rows: list[dict[str, Any]]) -> dict[str, Any]:
     reasons = [f"{row['scheme']}: {reason}" for row in rows for reason in row["reasons"]]
     return {
         "run": session.run_id,
         "experiment": session.plan.name,
-        "scheme": list(session.plan.workload.schemes),
-        "verdict": "invalid" if reasons or len(rows) < len(session.plan.workload.schemes) else "ok",
+        "scheme": list(names),
+        "verdict": "invalid" if reasons or len(rows) < len(names) else "ok",
         "reasons": reasons,
         "seed": session.plan.seed,
         "duration_s": sum(row["duration_s"] for row in rows),

@@ -25,7 +25,7 @@ from testbed.emulation.links.shape import LinkCalibration
 from testbed.errors import NodeError
 from testbed.experiment import check_capacity
 from testbed.experiment.plan import NodePlan, Plan
-from testbed.run import birth, reference
+from testbed.run import birth, reference, targets
 from testbed.run.control import ControlServer, Said, make_keys
 from testbed.run.live import Live
 
@@ -119,9 +119,7 @@ class Session:
             self.control.send(name, ctl.Configure(peers))
         if self._measure_links:
             with self.live.phase("measuring every link in both directions", 8):
-                self.calibration = calibrate(
-                    self._bed.emulator, self._bed.calibration_targets(), self.plan.tolerances
-                )
+                self.calibration = calibrate(self._bed.emulator, targets.links(self._bed), self.plan.tolerances)
         self.timings["up_s"] = time.monotonic() - begin
 
     def limit(self) -> None:

@@ -77,7 +77,9 @@ def calibration_summary(links: Sequence[LinkCalibration]) -> dict[str, Any]:
     }
 
 
-def verdict(plan: Plan, links: Sequence[LinkCalibration], nodes: dict[str, dict[str, Any]], notes: list[str]) -> list[str]:
+def verdict(
+    plan: Plan, links: Sequence[LinkCalibration], nodes: dict[str, dict[str, Any]], notes: list[str]
+) -> list[str]:
     """Reasons why the numbers of this run should not be trusted, in words; none means ``ok``."""
     reasons = [problem for link in links for problem in link.problems]
     for name, row in nodes.items():

@@ -155,7 +155,8 @@ class TaskRun:
                 outcome.accuracy.append(message.accuracy)
                 outcome.loss.append(message.loss)
                 live.round(message.round, message.accuracy, said.at - outcome.begin)
-                self._log.add([self._evaluated(said, message)])
+                found = {"accuracy": message.accuracy, "loss": message.loss}
+                self._log.add([self._span("accuracy", said.node, said.at, said.at, found, message.round)])
             case ctl.TaskDone():
                 outcome.weights_sha256 = message.weights_sha256
                 self._done = True
@@ -165,13 +166,6 @@ class TaskRun:
                 raise NodeError(f"{said.node} failed: {message.reason}", where=said.node)
             case _:
                 pass
-
-    def _evaluated(self, said: Said, message: ctl.RoundDone) -> Span:
-        attrs = {"accuracy": message.accuracy, "loss": message.loss, "text": f"round {message.round}"}
-        return Span(
-            kind="accuracy", node=said.node, scheme=self.task.scheme, task=self.task.id,
-            round=message.round, begin=said.at, end=said.at, attrs=attrs,
-        )  # fmt: skip
 
     def _deadline(self) -> float:
         """Longest time between two signs of progress before a task counts as stuck."""
@@ -186,7 +180,7 @@ class TaskRun:
         return NodeError(
             f"training stands still: no batch was finished for {since:.0f} s",
             found=f"round {self.outcome.rounds + 1}; the quietest node is {silent}",
-            remedy="see events.jsonl for the last thing each node did; raise tolerances.round_deadline if this is normal",
+            remedy="events.jsonl has the last thing each node did; if this is normal, raise tolerances.round_deadline",
         )
 
     def _wrap_up(self, watch: LinkWatch) -> None:
@@ -214,11 +208,16 @@ class TaskRun:
         for carried in [c for c in self._replay.carried if c.done]:
             row = moved.describe(self._plan, carried, outcome.strategy, spans, outcome.begin)
             outcome.moves.append(row)
-            common = {"node": carried.device, "scheme": self.task.scheme, "task": self.task.id}
             attrs = {"device": carried.device, "from": carried.origin, "to": carried.to}
             self._log.add(
                 [
-                    Span(kind="handover", begin=carried.begin, end=carried.end, attrs=attrs, **common),
-                    Span(kind="move", begin=carried.noticed, end=carried.end, attrs=row, **common),
+                    self._span("handover", carried.device, carried.begin, carried.end, attrs),
+                    self._span("move", carried.device, carried.noticed, carried.end, row),
                 ]
             )
+
+    def _span(self, kind: str, node: str, begin: float, end: float, attrs: dict[str, Any], number: int = 0) -> Span:
+        task = self.task
+        return Span(
+            kind=kind, node=node, scheme=task.scheme, task=task.id, round=number, begin=begin, end=end, attrs=attrs
+        )
