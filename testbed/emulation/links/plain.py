@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from testbed.emulation import netlink
 from testbed.emulation.links.base import Emulator
@@ -11,11 +12,16 @@ from testbed.errors import EmulationError, NotAppliedError
 
 
 class PlainWire(Emulator):
-    """Makes veth pairs straight in the two namespaces. Only ``Shape()`` can be asked of them."""
+    """Makes veth pairs straight in the two namespaces. Only ``Shape()`` can be asked of them.
+
+    Args:
+        prepare: Done to each new end, told the link's name: what the emulator of shaped links needs of all senders.
+    """
 
     name = "wire"
 
-    def __init__(self) -> None:
+    def __init__(self, prepare: Callable[[str, LinkEnd], None] | None = None) -> None:
+        self._prepare = prepare
         self._ends: dict[str, tuple[LinkEnd, LinkEnd]] = {}
 
     def open(self) -> None:
@@ -28,6 +34,9 @@ class PlainWire(Emulator):
         _refuse(link, ab, ba)
         make_veth(link, a, b)
         self._ends[link] = (a, b)
+        if self._prepare is not None:
+            for end in (a, b):
+                self._prepare(link, end)
 
     def set(self, link: str, ab: Shape | None = None, ba: Shape | None = None) -> None:
         """Refuse everything but the shape of a plain wire."""

@@ -52,7 +52,7 @@ class RelayEmulator(Emulator):
         if self._process is not None:
             return
         program = self._program or native.build().relay
-        self._complaints = tempfile.TemporaryFile()
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the relay
         # In a session of its own, so that Ctrl-C in a terminal leaves it to us when it ends.
         self._process = subprocess.Popen(
             [str(program)],
@@ -217,7 +217,9 @@ class RelayEmulator(Emulator):
             code = str(self._process.wait(1))
         except subprocess.TimeoutExpired:
             code = "unknown"
-        return EmulationError("the relay has ended, and all links with it", found=f"exit code {code} {said}", where=where)
+        return EmulationError(
+            "the relay has ended, and all links with it", found=f"exit code {code} {said}".strip(), where=where
+        )
 
 
 def same(wanted: Shape, found: Shape) -> bool:
