@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -193,10 +193,14 @@ def _rate(way: Direction, tolerance: float) -> list[str | Cell]:
 def _shape(way: Direction) -> list[str | Cell]:
     asked = way.asked
     return [
-        words.change(words.millis(asked.delay), words.millis(number(way.delay))),
-        words.change(words.millis(asked.jitter), words.millis(number(way.jitter))),
-        words.change(words.percent(asked.loss, 2), words.percent(number(way.loss), 2)),
+        _change(asked.delay, number(way.delay), words.millis),
+        _change(asked.jitter, number(way.jitter), words.millis),
+        _change(asked.loss, number(way.loss), lambda share: words.percent(share, 2)),
     ]
+
+
+def _change(asked: float, measured: float | None, say: Callable[[float | None], str]) -> str:
+    return words.DASH if not asked and measured is None else words.change(say(asked), say(measured))
 
 
 def _rtt(link: LinkCalibration, tolerance: float) -> list[str | Cell]:

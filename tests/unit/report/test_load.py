@@ -115,7 +115,7 @@ def leaves(content: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]
 
 
 def test_any_value_of_a_summary_may_be_null_or_nan(run_of: RunOf) -> None:
-    run = run_of(schemes=["fedfly"], rounds=2, batches=4)
+    run = run_of(schemes=["fedfly"], rounds=2, batches=4, devices=["pi3-1"], moves=[("pi3-1", 1, 0.5, "south")])
     whole = json.loads((run / "summary.json").read_text())
     tried = 0
     for path in leaves(whole):
