@@ -12,6 +12,6 @@ mmdebstrap --variant=minbase --quiet "${excludes[@]}" \
   --include=python3,python3-venv,ca-certificates,iproute2,iputils-ping,procps \
   --aptopt='APT::Install-Recommends "0"' \
   --customize-hook='rm -rf "$1"/var/cache/apt/*.bin "$1"/var/lib/apt/lists/*' \
-  bookworm "$tar"
+  bookworm "$tar" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"}
 docker import --change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' \
   --change 'CMD ["python3"]' "$tar" "$tag" >/dev/null

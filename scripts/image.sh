@@ -1,6 +1,7 @@
 #!/bin/bash
 # Build the node image, unless the one that fits the checkout is there. --check only tells (exit 1: out of date).
 #   BASE_IMAGE        another base, taken as it is (Debian or Ubuntu with python3 >= 3.11 and venv)
+#   DEBIAN_MIRROR     Debian mirror for a base that is made here
 #   TORCH_WHEEL_DIR   directory with a CPU torch wheel for Python 3.11 (also: PIP_FIND_LINKS, /opt/wheels)
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
@@ -30,24 +31,37 @@ stage_certificates() {
   done
 }
 
+# pull IMAGE: gives up after 20 s without an answer, or 120 s without progress once layers are coming.
+pull() {
+  local line puller limit=20 status=0
+  exec 3< <(exec docker pull "$1" 2>&1)
+  puller=$!
+  while IFS= read -r -t "$limit" -u 3 line || { status=$?; false; }; do
+    case $line in *"Pulling "*) limit=120 ;; esac
+  done
+  if [ "$status" -gt 128 ]; then kill "$puller"; fi
+  exec 3<&-
+  wait "$puller"
+}
+
 find_base() {
-  if [ -n "${BASE_IMAGE:-}" ]; then
-    base=$BASE_IMAGE
-  elif docker image inspect "$upstream" >/dev/null 2>&1; then
-    base=$upstream
-  elif phase "20 s at most" "base image from the registry" timeout 20 docker pull -q "$upstream" 2>/dev/null; then
-    base=$upstream
-  else
+  base=${BASE_IMAGE:-$upstream}
+  if docker image inspect "$base" >/dev/null 2>&1; then return; fi
+  if [ -z "${BASE_IMAGE:-}" ] && docker image inspect "$own_base" >/dev/null 2>&1; then
     base=$own_base
-    docker image inspect "$base" >/dev/null 2>&1 && return
-    say "  no registry within reach: the base is made from Debian packages"
-    [ "$(id -u)" = 0 ] || die "mmdebstrap needs root to make the base image" "sudo make image"
-    command -v mmdebstrap >/dev/null || die "mmdebstrap is not installed" "make setup"
-    phase "40 s" "base image from Debian packages" scripts/base_image.sh "$base" \
-      || die "no base image: neither the registry nor the Debian mirror can be used" \
-        "check the network (http_proxy, https_proxy), then: make image" \
-        "or give one that is there: BASE_IMAGE=name:tag make image"
+    return
   fi
+  say "  asking the registry for $base (about 10 s, 20 s at most without an answer)"
+  if pull "$base" 2>/dev/null; then return; fi
+  [ -z "${BASE_IMAGE:-}" ] || die "$base is not here and cannot be pulled" "name an image that can, or unset BASE_IMAGE"
+  say "  no registry within reach: the base is made from Debian packages"
+  base=$own_base
+  [ "$(id -u)" = 0 ] || die "mmdebstrap needs root to make the base image" "sudo -E make image"
+  command -v mmdebstrap >/dev/null || die "mmdebstrap is not installed" "make setup"
+  phase "30 s" "base image from Debian packages" scripts/base_image.sh "$base" \
+    || die "no base image: neither the registry nor the Debian mirror can be used" \
+      "check the network (http_proxy, https_proxy; DEBIAN_MIRROR), then: make image" \
+      "or give one that is there: BASE_IMAGE=name:tag make image"
 }
 
 build() {
@@ -87,7 +101,7 @@ if [ "${1:-}" = --check ]; then
 fi
 
 find_base
-phase "2 min" "node image on $base" build \
+phase "1 min" "node image on $base" build \
   || die "the node image could not be built" "see $log; without network to the package index: TORCH_WHEEL_DIR, PIP_INDEX_URL"
 if ! phase "5 s" "check of the node image" check; then
   docker rmi "$tag" >/dev/null
