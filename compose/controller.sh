@@ -14,6 +14,10 @@ if [ -e "$cpu/cpu.rt_runtime_us" ] && ! chrt -f 1 true 2>/dev/null; then
   echo $$ >"$cpu/cgroup.procs"
 fi
 
+# What is written to the checkout belongs to whom the checkout belongs, as after sudo.
+SUDO_UID=$(stat -c %u "$PYTHONPATH") SUDO_GID=$(stat -c %g "$PYTHONPATH")
+export SUDO_UID SUDO_GID
+
 # Of cgroup version 2 a container sees its own group as the root of all; those of nodes are beside it.
 set -- /opt/controller/bin/python -P -c 'from testbed.cli import main; main()' "$@"
 [ ! -e /proc/1/ns/cgroup ] || set -- nsenter --cgroup=/proc/1/ns/cgroup -- "$@"

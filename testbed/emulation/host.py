@@ -21,6 +21,7 @@ from typing import Any
 from testbed.emulation import ledger
 from testbed.emulation.cgroups import parse_mounts
 from testbed.emulation.containers import NODE_IMAGE, Engine, engine_errors
+from testbed.emulation.image import expected_tag
 from testbed.errors import EnvironmentProblem, RoambedError
 
 TUN = "/dev/net/tun"
@@ -266,7 +267,15 @@ def node_image(engine: Engine) -> Check:
         digest = engine.require_image(NODE_IMAGE)
     except RoambedError as error:
         return Check("node image", error.message, NODE_IMAGE, False, error.remedy or "make image")
-    return Check("node image", digest.removeprefix("sha256:")[:12], NODE_IMAGE, True)
+    found = digest.removeprefix("sha256:")[:12]
+    wanted = expected_tag()
+    try:
+        fits = wanted is None or engine.require_image(wanted) == digest
+    except EnvironmentProblem:
+        fits = False
+    if fits:
+        return Check("node image", found, wanted or NODE_IMAGE, True)
+    return Check("node image", f"{found}, built for another checkout", str(wanted), None, "make image")
 
 
 def torch_build() -> Check:
