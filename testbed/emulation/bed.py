@@ -164,7 +164,7 @@ class Bed:
         if self._emulator is None:
             from testbed.emulation.links import choose
 
-            self._emulator = choose(self.plan.link_backend, seed=self.plan.seed)
+            self._emulator = choose(self.plan.link_backend, self.plan.seed)
         return self._emulator
 
     @property

@@ -162,14 +162,16 @@ class Fabric:
         old = self.table[device]
         new = forwarding.column(self._graph, bridge, link.name)
         ifname = self.interface(link, "b")
-        requests = self._enslave(ifname, bridge)
+        join, silence = self._enslave(ifname, bridge)
+        requests = [join]
         moved = LinkPlan(link.name, link.kind, device, bridge, link.ab, link.ba)
         for change in forwarding.changes(device, old, new, port_left=link.b):
             leaving = change.link or old[change.bridge]
             port = self._indices[ifname] if leaving == link.name else self._port(leaving, change.bridge)
             write = netlink.delete_forward if change.link is None else netlink.set_forward
             requests.append(write(port, self._macs[device]))
-        self._netlink.run(requests)
+        # Last, as the device hears nothing until its entries are there, and one port that floods makes no loop.
+        self._netlink.run([*requests, silence])
         self.table[device] = new
         self.links[link.name] = self._attached[device] = moved
         return moved

@@ -14,12 +14,13 @@ from itertools import pairwise
 from testbed.emulation import netns
 from testbed.emulation.bed import Bed
 from testbed.emulation.ledger import Ledger
+from testbed.emulation.links.base import Emulator
 from testbed.experiment.plan import Plan
 from tests.support import IDLE, VethEmulator, loop_plan, run_id
 
 
 @contextmanager
-def standing(plan: Plan | None = None, name: str | None = None, emulator: VethEmulator | None = None) -> Iterator[Bed]:
+def standing(plan: Plan | None = None, name: str | None = None, emulator: Emulator | None = None) -> Iterator[Bed]:
     name = name or run_id()
     with Ledger.create(name) as book:
         bed = Bed(plan or loop_plan(), name, book, lambda _: IDLE, emulator or VethEmulator())

@@ -29,9 +29,11 @@ CONTROLLER = """
 import signal, sys
 from testbed.emulation.bed import Bed
 from testbed.emulation.ledger import Ledger
+from testbed.emulation.links import choose
 from tests.support import IDLE, VethEmulator, loop_plan
+emulator = VethEmulator() if sys.argv[2] == "veth" else choose(sys.argv[2], 1)
 with Ledger.create(sys.argv[1]) as book:
-    bed = Bed(loop_plan(devices=4), sys.argv[1], book, lambda _: IDLE, VethEmulator())
+    bed = Bed(loop_plan(devices=4), sys.argv[1], book, lambda _: IDLE, emulator)
     print("begins", flush=True)
     try:
         bed.up()
@@ -44,8 +46,8 @@ with Ledger.create(sys.argv[1]) as book:
 
 
 @contextmanager
-def controller(name: str, until: str = "stands") -> Iterator[subprocess.Popen[str]]:
-    with subprocess.Popen([sys.executable, "-c", CONTROLLER, name], stdout=subprocess.PIPE, text=True) as child:
+def controller(name: str, until: str = "stands", links: str = "veth") -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen([sys.executable, "-c", CONTROLLER, name, links], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         for line in child.stdout:
             if line.strip() == until:
@@ -118,6 +120,42 @@ def test_kill_9_then_clean_leaves_nothing() -> None:
     assert left_of(name) == []
     assert took <= 3.0
     assert clean().removed == []
+
+
+@pytest.mark.usefixtures("bystanders")
+def test_links_end_by_themselves_when_their_controller_is_killed() -> None:
+    name = run_id("relay")
+    with controller(name, links="relay") as child:
+        [relay] = [entry.process() for entry in Ledger.open(name).entries() if entry.name.startswith("links")]
+        assert relay.running()
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        assert eventually(lambda: not relay.running(), 10), "the relay outlives its controller"
+    fabric_left = netns.path_of(netns.name_of(name))
+
+    def ports() -> list[str]:
+        with netlink.Netlink(fabric_left) as socket:
+            return [port for port in socket.interfaces() if port.startswith("p")]
+
+    assert eventually(lambda: len(ports()) <= 2), "of all ports only those of the plain wire are left"
+    report = clean()
+    assert report.clean
+    assert left_of(name) == []
+
+
+def test_a_relay_that_is_stuck_is_ended() -> None:
+    name = run_id("stuck")
+    with controller(name, links="relay") as child:
+        [relay] = [entry.process() for entry in Ledger.open(name).entries() if entry.name.startswith("links")]
+        os.kill(relay.pid, signal.SIGSTOP)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    assert relay.running()
+    report = clean()
+    assert report.clean
+    assert report.removed[0].processes == [f"links (relay) ({relay.pid})"]
+    assert not relay.running()
+    assert left_of(name) == []
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.05, 0.15, 0.3, 0.45, 0.6])
