@@ -8,7 +8,7 @@ from typing import Any
 
 from testbed.emulation.links.shape import Direction, LinkCalibration
 from testbed.report import words
-from testbed.report.records import MoveRecord, RunRecord, number, table, text
+from testbed.report.records import MoveRecord, RunRecord, SchemeRecord, number, table, text
 from testbed.report.saving import savings
 
 BAD, GOOD, QUIET = "bad", "good", "quiet"
@@ -127,7 +127,7 @@ def _rounds(record: RunRecord) -> tuple[list[int], str]:
 
 def moves_grid(record: RunRecord) -> Grid:
     """Every move, with all that is known of it; fields this version does not know come last."""
-    rows = [(s.name, m) for s in record.schemes for m in s.moves]
+    rows = [(s, m) for s in record.schemes for m in s.moves]
     extra = sorted({k for _, m in rows for k in m.raw if k not in _KNOWN})
     grid = Grid(
         "Moves",
@@ -149,13 +149,14 @@ _KNOWN = {
 }  # fmt: skip
 
 
-def _move_cells(scheme: str, move: MoveRecord) -> list[str | Cell]:
+def _move_cells(scheme: SchemeRecord, move: MoveRecord) -> list[str | Cell]:
     ratio = move.state_s / move.limit_s if move.state_s and move.limit_s else None
     return [
-        move.device, scheme, move.strategy, move.origin, move.to, words.seconds(move.at_s), words.plain(move.round),
+        move.device, scheme.name, move.strategy, move.origin, move.to, words.seconds(move.at_s),
+        words.plain(move.round),
         words.plain(None if move.batch is None else move.batch + (move.strategy != "restart")),
         words.percent(move.progress, 0),
-        Cell(words.seconds(move.downtime_s), "" if move.completed else BAD), words.seconds(move.gap_s),
+        Cell(words.seconds(move.downtime_s), "" if scheme.went_on(move) else BAD), words.seconds(move.gap_s),
         words.seconds(number(move.raw.get("handover_command_s"))), words.seconds(move.state_s),
         words.size(move.state_bytes), words.seconds(move.limit_s), words.DASH if ratio is None else f"{ratio:.2f}",
         words.plain(move.lost_batches), words.seconds(move.lost_s),

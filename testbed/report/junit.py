@@ -33,7 +33,7 @@ def cases(record: RunRecord) -> list[Case]:
     found += [Case("links", link.link, problem="; ".join(link.problems)) for link in record.calibration]
     for scheme in record.schemes:
         found += _rounds(record, scheme)
-        found += [Case(f"{scheme.name}.moves", _move(m), m.downtime_s, _incomplete(m)) for m in scheme.moves]
+        found += [Case(f"{scheme.name}.moves", _move(m), m.downtime_s, _incomplete(scheme, m)) for m in scheme.moves]
         found += _undone(record, scheme)
     return found
 
@@ -80,8 +80,8 @@ def _move(move: MoveRecord) -> str:
     return f"{move.device} to {move.to}{when}"
 
 
-def _incomplete(move: MoveRecord) -> str:
-    return "" if move.completed else f"{move.device} was not seen training again after its move to {move.to}"
+def _incomplete(scheme: SchemeRecord, move: MoveRecord) -> str:
+    return "" if scheme.went_on(move) else f"{move.device} was not seen training again after its move to {move.to}"
 
 
 def _undone(record: RunRecord, scheme: SchemeRecord) -> Iterator[Case]:

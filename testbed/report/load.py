@@ -122,10 +122,14 @@ def _device_rounds(
         for line in metrics:
             rows[str(line.get("device"))].append(line)
     if not rows:
+        # A round that was begun again counts from its first attempt.
+        begun: dict[tuple[str, int], float] = {}
         for span in spans:
-            if span.kind == "round":
-                batches = span.attrs.get("batches")
-                rows[span.node].append({"round": span.round, "time_s": span.end - span.begin, "batches": batches})
+            if span.kind in ("forward", "step"):
+                begun.setdefault((span.node, span.round), span.begin)
+            elif span.kind == "round":
+                begin, batches = begun.get((span.node, span.round), span.begin), span.attrs.get("batches")
+                rows[span.node].append({"round": span.round, "time_s": span.end - begin, "batches": batches})
     made = {device: [DeviceRound.of(line) for line in lines] for device, lines in rows.items()}
     return {
         device: tuple(sorted((r for r in lines if r is not None), key=lambda r: r.round))

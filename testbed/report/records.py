@@ -104,11 +104,6 @@ class MoveRecord:
             lost_s=number(row.get("lost_s")), raw=row,
         )  # fmt: skip
 
-    @property
-    def completed(self) -> bool:
-        """Whether training went on after it, as far as was measured."""
-        return self.downtime_s is not None
-
 
 @dataclass(frozen=True)
 class SchemeRecord:
@@ -131,6 +126,13 @@ class SchemeRecord:
     def time_of(self, device: str, count: int) -> float | None:
         """What a device's round took, s."""
         return next((r.time_s for r in self.devices.get(device, ()) if r.round == count), None)
+
+    def went_on(self, move: MoveRecord) -> bool:
+        """Whether the device trained on after a move, or had nothing left to do."""
+        if move.downtime_s is not None or self.weights_sha256 is not None:
+            return True
+        since = self.begin + (move.at_s or 0.0)
+        return any(s.kind in ("forward", "step") and s.node == move.device and s.begin >= since for s in self.spans)
 
     @property
     def final_accuracy(self) -> float | None:

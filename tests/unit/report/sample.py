@@ -56,7 +56,7 @@ class Job:
         return self
 
     def round(self, device: str, number: int) -> float:
-        at, begun, work, wait = self.now, self.now, 0.0, 0.0
+        at, begun, attempt, work, wait = self.now, self.now, self.now, 0.0, 0.0
         due = next((m for m in self.moves if m[0] == device and m[1] == number), None)
         leave = round(due[2] * self.batches) if due else None
         restarting = STRATEGIES.get(self.scheme) == "restart"
@@ -66,6 +66,7 @@ class Job:
                 leave = None
                 self.moved(due, at - 0.05, restart=(begun, at, batch))
                 batch, at = 0, at + 0.03
+                attempt = at  # a round's own span is that of its last attempt
                 continue
             migrating = bool(due) and leave is not None and batch == leave - 1 and not restarting
             before = at
@@ -73,7 +74,7 @@ class Job:
             work += computed
             wait += at - before - computed
             batch += 1
-        self.add("round", device, begun, at, part=f"head:{device}", round=number,
+        self.add("round", device, attempt, at, part=f"head:{device}", round=number,
                  attrs={"batches": self.batches, "device": device, "attempt": int(bool(due) and restarting)})
         self.rows.setdefault(device, []).append(
             {"round": number, "time_s": at - begun, "batches": self.batches, "compute_s": work, "wait_s": wait,

@@ -44,7 +44,8 @@ def test_what_did_not_happen_fails(run_of: RunOf) -> None:
     run = run_of(schemes=["fedfly"])
     content = json.loads((run / "summary.json").read_text())
     content["rounds"] = 2
-    content["moves"] = [content["moves"][0] | {"downtime_s": None}]
+    content["weights_sha256"] = None
+    content["moves"] = [content["moves"][0] | {"downtime_s": None, "at_s": content["duration_s"] + 1}]
     write(run / "summary.json", content)
     failed = {name: problem for name, problem in written(run).items() if problem}
     assert failed == {

@@ -73,6 +73,27 @@ def test_a_run_killed_in_its_first_scheme_keeps_what_was_measured(run_of: RunOf)
     assert "lines unreadable" in said
 
 
+def test_events_alone_tell_the_same_times_as_the_summary(run_of: RunOf) -> None:
+    run = run_of(schemes=["splitfed"])
+    told = load(run).schemes[0].devices
+    for name in ("summary.json", "metrics.csv"):
+        (run / name).unlink()
+    found = load(run).schemes[0].devices
+    assert {d: [r.time_s for r in rows] for d, rows in found.items()} == {
+        d: pytest.approx([r.time_s for r in rows]) for d, rows in told.items()
+    }
+
+
+def test_a_move_without_downtime_counts_by_what_came_after(run_of: RunOf) -> None:
+    run = run_of(schemes=["fedfly"])
+    content = json.loads((run / "summary.json").read_text()) | {"weights_sha256": None}
+    content["moves"] = [m | {"downtime_s": None} for m in content["moves"]]
+    content["moves"][1]["at_s"] = content["duration_s"] + 1
+    write(run / "summary.json", content)
+    (scheme,) = load(run).schemes
+    assert [scheme.went_on(m) for m in scheme.moves] == [True, False]
+
+
 def test_a_single_scheme_killed_is_found_without_its_summary(run_of: RunOf) -> None:
     run = run_of(schemes=["fedfly"])
     (run / "summary.json").unlink()
@@ -141,7 +162,6 @@ def test_nan_is_shown_as_not_measured(run_of: RunOf) -> None:
     record = load(run)
     move = record.schemes[0].moves[0]
     assert move.downtime_s is None
-    assert not move.completed
     assert record.schemes[0].accuracy[1] is None
     assert record.schemes[0].final_accuracy == pytest.approx(content["accuracy_by_round"][-1])
     texts = [cell.text for row in grids.moves_grid(record).rows for cell in row]
