@@ -211,8 +211,9 @@ def _both(pair: SchemePair) -> str:
 
 
 def _name(record: RunRecord, path: Path) -> str:
-    name = path.resolve().name
-    return record.run if name == record.run or len(record.schemes) != 1 else f"{record.run}/{record.schemes[0].name}"
+    here = path.resolve()
+    whole = len(record.schemes) != 1 or here.name != record.schemes[0].name
+    return here.name if whole else f"{here.parent.name}/{here.name}"
 
 
 __all__ = ["TOLERANCE", "Comparison", "Difference", "RoundPair", "SchemePair", "compare", "comparison_grids"]

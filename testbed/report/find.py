@@ -73,7 +73,7 @@ def find_run(run: str, base: Path) -> Path:
         remedy = f"the newest are {', '.join(known[-3:])}" if known else "make one: testbed run topologies/smoke.yaml"
     raise InputError(
         f"there is no run {run!r}", where=str(base), wanted="the id of a run, its directory, or <run>/<scheme>",
-        found=f"{len(known)} runs" if known else "no runs", remedy=remedy,
+        found=f"{len(known)} run{'s' * (len(known) > 1)} there" if known else "no runs there", remedy=remedy,
     )  # fmt: skip
 
 

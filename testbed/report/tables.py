@@ -65,7 +65,8 @@ def _moves(record: RunRecord) -> Grid:
                 move.device, scheme.name, move.strategy, f"{move.origin} > {move.to}", words.seconds(move.at_s),
                 words.plain(move.round), words.percent(move.progress, 0),
                 Cell(words.seconds(move.downtime_s), "" if scheme.went_on(move) else grids.BAD),
-                words.seconds(move.gap_s), words.seconds(move.state_s), words.seconds(move.limit_s), words.seconds(move.lost_s),
+                words.seconds(move.gap_s), words.seconds(move.state_s), words.seconds(move.limit_s),
+                words.seconds(move.lost_s),
             )  # fmt: skip
     return grid
 
