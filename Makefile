@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 ROOT := scripts/as_root.sh
 TESTBED := .venv/bin/testbed
-PYTHON := .venv/bin/python
+VENV_PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup image doctor demo test unit smoke bench up down lint clean need-setup
@@ -23,16 +23,16 @@ demo: setup ## A device walks away in mid-training: restart against migration, w
 	@$(ROOT) $(TESTBED) run topologies/fedfly.yaml
 
 test: setup lint ## Lint, types and every test
-	@$(ROOT) env ROAMBED_REQUIRE_DOCKER=1 $(PYTHON) -m pytest --junit-xml=build/junit.xml
+	@$(ROOT) env ROAMBED_REQUIRE_DOCKER=1 $(VENV_PYTHON) -m pytest --junit-xml=build/junit.xml
 
 unit: need-setup lint ## Lint, types and the tests that need neither root nor containers
-	@$(PYTHON) -m pytest tests/unit -m 'not root and not docker'
+	@$(VENV_PYTHON) -m pytest tests/unit -m 'not root and not docker'
 
 smoke: setup ## The smallest experiment, in about a minute; writes build/smoke-junit.xml
 	@$(ROOT) $(TESTBED) run topologies/smoke.yaml --junit build/smoke-junit.xml
 
 bench: setup ## Measure, side by side (benchmarks/)
-	@for file in benchmarks/*.py; do echo "== $$file"; $(ROOT) $(PYTHON) $$file || exit; done
+	@for file in benchmarks/*.py; do echo "== $$file"; $(ROOT) $(VENV_PYTHON) $$file || exit; done
 
 up: need-setup ## Build a topology and leave it standing: make up TOPO=topologies/smoke.yaml
 	@test -n "$(TOPO)" || { echo "error: which topology? make up TOPO=topologies/smoke.yaml" >&2; exit 2; }
@@ -42,8 +42,8 @@ down: need-setup ## Take the standing topology down
 	@$(ROOT) $(TESTBED) down
 
 lint: need-setup ## Style and types
-	@$(PYTHON) -m ruff check .
-	@$(PYTHON) -m mypy
+	@$(VENV_PYTHON) -m ruff check .
+	@$(VENV_PYTHON) -m mypy
 
 clean: need-setup ## Remove what dead runs left: containers, namespaces, processes
 	@$(ROOT) $(TESTBED) clean

@@ -31,10 +31,14 @@ as_caller() {
   fi
 }
 
-# Hand what root made in the checkout to that user.
+# Hand what root made in the checkout, and in that user's cache, to that user.
 give_back() {
+  local cache place
   if [ "$caller_uid" != "$(id -u)" ]; then
-    find "$root_dir" -xdev -uid 0 -exec chown -h "$caller_uid:$caller_gid" {} +
+    cache=$(getent passwd "$caller_uid" | cut -d: -f6)/.cache
+    for place in "$root_dir" "$cache/roambed"; do
+      if [ -d "$place" ]; then find "$place" -xdev -uid 0 -exec chown -h "$caller_uid:$caller_gid" {} +; fi
+    done
   fi
 }
 
@@ -64,7 +68,7 @@ phase() {
     printf '%d s\n' $((SECONDS - began)) >&2
   else
     printf 'failed after %d s\n' $((SECONDS - began)) >&2
-    tail -n 15 "$log" | sed 's/^/    | /' >&2
+    awk '/^== /{part = ""; next} {part = part $0 "\n"} END {printf "%s", part}' "$log" | tail -n 15 | sed 's/^/    | /' >&2
     say "    (all of it: $log)"
     return 1
   fi

@@ -179,6 +179,8 @@ install_torch() {
 
 install_python_packages() { pip_install -e '.[dev]' && echo "$root_dir $(fingerprint)" | as_caller tee "$stamp" >/dev/null; }
 
+# They are named after a digest of their sources, which only Python knows; it also builds what is not there.
+programs_are_ready() { ls build/native/relay-* build/native/probe-* >/dev/null 2>&1 && build_programs >/dev/null 2>&1; }
 build_programs() { as_caller "$venv/bin/python" -c 'from testbed.emulation.native import build; build()'; }
 
 # ---- the kernel -----------------------------------------------------------------------------------------------
@@ -203,9 +205,11 @@ find_packages
 need_apt
 
 todo=()
+as_caller mkdir -p build
+as_caller touch "$log"
 [ "${#packages[@]}" = 0 ] || todo+=("install Debian packages, 1 min: ${packages[*]}")
 [ "$engine" = answers ] || todo+=("start the container engine, 5 s")
-venv_is_ready || todo+=("make a virtual environment in $venv, with PyTorch for CPUs (800 MB), 2 min")
+if ! venv_is_ready; then todo+=("make a virtual environment in $venv, with PyTorch for CPUs (800 MB), 2 min"); fi
 if [ "$engine" != answers ] || ! scripts/image.sh --check >/dev/null 2>&1; then todo+=("build the node image roambed-node (900 MB), 2 min, where it is not there yet"); fi
 
 if [ "${#todo[@]}" != 0 ]; then
@@ -229,15 +233,15 @@ if [ "$engine" != answers ]; then
   phase "5 s" "container engine" start_engine || die "the container engine does not start" "see $engine_log or: journalctl -u docker" "then: make setup"
   find_engine
 fi
-phase "1 s" "kernel: veth, bridge, TUN" try_kernel || die "this kernel lacks veth, bridges or TUN, or keeps them from this container" \
-  "modprobe veth bridge tun; in a container: --device /dev/net/tun and CAP_NET_ADMIN, CAP_SYS_ADMIN" "or use a distribution's own kernel"
+try_kernel >>"$log" 2>&1 || die "this kernel lacks veth, bridges or TUN, or keeps them from this container" \
+  "see the end of $log" "modprobe veth bridge tun; in a container: --device /dev/net/tun and CAP_NET_ADMIN, CAP_SYS_ADMIN" "or use a distribution's own kernel"
 if ! venv_is_ready; then
   phase "5 s" "virtual environment" make_venv || die "the virtual environment could not be made" "see $log; rm -r $venv, then: make setup"
   phase "1 min" "PyTorch for CPUs" install_torch || die "PyTorch could not be installed" "$network" \
     "or put a CPU wheel of it into a directory: TORCH_WHEEL_DIR=... make setup"
   phase "1 min" "Python packages" install_python_packages || die "Python packages could not be installed" "$network"
 fi
-if [ -f testbed/emulation/native.py ]; then
+if ! programs_are_ready; then
   phase "5 s" "C programs: relay, probe" build_programs || die "the C programs do not compile" "apt install gcc libc6-dev; all of it: $log"
 fi
 scripts/image.sh
