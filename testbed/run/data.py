@@ -7,9 +7,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from nodes.learn import datasets, partition, shards
 from testbed.experiment.plan import Plan
 from testbed.run import birth
+
+
+@dataclass(frozen=True)
+class Split:
+    """A data set and which of its training samples each device owns."""
+
+    data: datasets.DataSet
+    owned: Mapping[str, npt.NDArray[np.int64]]
+    cloud: str
 
 
 @dataclass(frozen=True)
@@ -25,8 +37,8 @@ class Prepared:
     classes: int
 
 
-def prepare(plan: Plan, directory: Path) -> Prepared:
-    """Write the shards of a run: training samples to the devices, the test set to the cloud.
+def split(plan: Plan) -> Split:
+    """Read the data set and split it; makes nothing.
 
     Raises:
         InputError: The data set is missing or damaged, or too small for the split.
@@ -34,19 +46,20 @@ def prepare(plan: Plan, directory: Path) -> Prepared:
     asked, work = plan.workload.data, plan.workload
     data = datasets.load(asked.set, Path(asked.dir) if asked.dir else None, asked.train_samples, asked.test_samples)
     devices = sorted(n.name for n in plan.nodes if n.kind == "device")
-    split = partition.split(data.train_y, devices, plan.seed, work.batch, asked.dirichlet, asked.fractions)
+    owned = partition.split(data.train_y, devices, plan.seed, work.batch, asked.dirichlet, asked.fractions)
+    return Split(data, owned, next(n.name for n in plan.nodes if n.kind == "cloud"))
+
+
+def write(found: Split, directory: Path) -> Prepared:
+    """Write the shards of a run: training samples to the devices, the test set to the cloud."""
+    data = found.data
+    samples = {device: (data.train_x[own], data.train_y[own]) for device, own in found.owned.items()}
+    samples[found.cloud] = (data.test_x, data.test_y)
     paths: dict[str, str] = {}
-    for device in devices:
-        x, y = data.train_x[split[device]], data.train_y[split[device]]
-        host, inside = birth.shard(directory, device)
+    for node, (x, y) in samples.items():
+        host, paths[node] = birth.shard(directory, node)
         shards.write(host, x, y, data.classes, data.mean, data.std)
-        paths[device] = inside
-    cloud = next(n.name for n in plan.nodes if n.kind == "cloud")
-    host, paths[cloud] = birth.shard(directory, cloud)
-    shards.write(host, data.test_x, data.test_y, data.classes, data.mean, data.std)
-    for name in paths:
-        file = birth.shard(directory, name)[0]
-        os.chown(file, birth.NODE_USER, birth.NODE_USER)
-        file.chmod(0o400)
-    samples = {device: len(split[device]) for device in devices}
-    return Prepared(paths, samples, tuple(data.train_x.shape[1:]), data.classes)
+        os.chown(host, birth.NODE_USER, birth.NODE_USER)
+        host.chmod(0o400)
+    counts = {device: len(own) for device, own in found.owned.items()}
+    return Prepared(paths, counts, tuple(data.train_x.shape[1:]), data.classes)

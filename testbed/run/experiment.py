@@ -13,6 +13,7 @@ from testbed.emulation.execute import ExecResult
 from testbed.emulation.host import preflight
 from testbed.experiment import load_plan
 from testbed.experiment.plan import Plan
+from testbed.run import data
 from testbed.run.live import Live
 from testbed.run.record import RunDirectory, new_run_id
 from testbed.run.runner import Result, conclude, train
@@ -77,7 +78,7 @@ class StandingBed:
         """Train a scheme (the file's, by default) on this bed; results go to a run directory of their own."""
         names = (scheme,) if scheme else self._plan.workload.schemes
         directory = RunDirectory(self._runs, new_run_id(self._plan.name))
-        outcomes = train(self.session, names, directory, self._live, threading.Event(), [])
+        outcomes = train(self.session, names, data.split(self._plan), directory, self._live, threading.Event(), [])
         result = conclude(self.session, names, outcomes, directory, self._live)
         directory.hand_over()
         return result

@@ -68,6 +68,7 @@ def run(plan: Plan, base: Path, live: Live, argv: Sequence[str] = ()) -> Result:
         RoambedError: It could not begin. What goes wrong after that is in the result, with all that was measured.
     """
     preflight()
+    split = data.split(plan)
     run_id = new_run_id(plan.name)
     stop = threading.Event()
     directory = RunDirectory(base, run_id)
@@ -80,7 +81,7 @@ def run(plan: Plan, base: Path, live: Live, argv: Sequence[str] = ()) -> Result:
                 directory.path.rmdir()  # nothing was measured yet: nothing is left
                 raise
             try:
-                outcomes = train(session, plan.workload.schemes, directory, live, stop, list(argv))
+                outcomes = train(session, plan.workload.schemes, split, directory, live, stop, list(argv))
             finally:
                 with live.phase("taking everything down"):
                     session.close()
@@ -91,14 +92,14 @@ def run(plan: Plan, base: Path, live: Live, argv: Sequence[str] = ()) -> Result:
 
 
 def train(
-    session: Session, names: Sequence[str], directory: RunDirectory, live: Live, stop: threading.Event,
-    argv: list[str],
+    session: Session, names: Sequence[str], split: data.Split, directory: RunDirectory, live: Live,
+    stop: threading.Event, argv: list[str],
 ) -> list[Outcome]:  # fmt: skip
     """Train each scheme, one after the other, writing events as they come; stops at the first failure."""
     plan = session.plan
     directory.place().joinpath("experiment.yaml").write_text(plan.rendered)
     directory.write_json("calibration.json", [msgspec.to_builtins(c) for c in session.calibration])
-    prepared = data.prepare(plan, session.directory)
+    prepared = data.write(split, session.directory)
     reference = session.reference()
     session.limit()
     directory.write_json("manifest.json", manifest.build(plan, session, reference, argv))
