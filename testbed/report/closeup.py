@@ -57,11 +57,11 @@ def caption(scheme: SchemeRecord, move: MoveRecord) -> str:
     if move.strategy == "restart":
         lost = f" {move.lost_batches} batches are thrown away." if move.lost_batches else ""
         return f"{scheme.name}, restart: {place}{done}.{lost}"
-    down = f" Downtime {words.seconds(move.downtime_s)}" if move.downtime_s is not None else ""
-    if move.state_bytes:
-        down += f", of it {words.seconds(move.state_s)} for {words.size(move.state_bytes)} of training state"
-        down += f" (the link's limit: {words.seconds(move.limit_s)})" if move.limit_s else ""
-    return f"{scheme.name}, {move.strategy}: {place}{done}.{down}{'.' if down else ''}"
+    cost = f" Downtime {words.seconds(move.downtime_s)}." if move.downtime_s is not None else ""
+    if move.state_bytes and move.state_s is not None:
+        limit = f"; the links allow {words.seconds(move.limit_s)}" if move.limit_s else ""
+        cost += f" {words.size(move.state_bytes)} of training state added {words.seconds(move.state_s)}{limit}."
+    return f"{scheme.name}, {move.strategy}: {place}{done}.{cost}"
 
 
 def _plot(scheme: SchemeRecord, around: Moving, all_edges: Sequence[str], colours: dict[str, str], name: str) -> str:

@@ -114,7 +114,7 @@ def round_time_plot(record: RunRecord) -> str | None:
     columns = min(_COLUMNS, len(devices))
     rows = -(-len(devices) // columns)
     rounds = range(1, max(s.last_round for s in schemes) + 1)
-    width = 0.8 / len(schemes)
+    width = min(0.36, 0.8 / len(schemes))
     with drawing("rounds"):
         fig = figure(0.75 + 1.75 * rows)
         panels = fig.subplots(rows, columns, sharey=True, squeeze=False)
@@ -122,7 +122,7 @@ def round_time_plot(record: RunRecord) -> str | None:
         for axes, device in zip(panels.flat, devices, strict=False):
             for i, scheme in enumerate(schemes):
                 known = {r.round: r.time_s for r in scheme.devices.get(device, ()) if r.time_s is not None}
-                places = [n - 0.4 + width * (i + 0.5) for n in known]
+                places = [n + width * (i + 0.5 - len(schemes) / 2) for n in known]
                 axes.bar(places, list(known.values()), width * 0.92, color=colour_of(record, scheme.name))
                 lost = _lost(axes, scheme, device, dict(zip(known, places, strict=True)), width * 0.92) or lost
             moved = sorted({m.round for s in schemes for m in s.moves if m.device == device and m.round})
