@@ -1,7 +1,7 @@
 """What this machine is and can do, one fact a function, and the check that every run makes first.
 
 ``preflight`` asks only what would make a run fail, in a fraction of a second. ``facts`` asks everything there is to
-know and is what ``testbed doctor`` prints. What has to be tried out in the kernel is in ``probes``.
+know and is what ``testbed doctor`` prints. What has to be tried out is in ``features``.
 """
 
 from __future__ import annotations
@@ -94,12 +94,12 @@ def preflight() -> None:
 
 def facts() -> list[Check]:
     """Everything there is to know, in the order in which problems should be solved."""
-    from testbed.emulation import probes
+    from testbed.emulation import features
 
     found = [system(), kernel(), root(), cores(), memory(), cgroup()]
     found += [mnexec(), ip_tool(), *(helper(name) for name in HELPERS), tun_device()]
-    found += probes.kernel_features()
-    found += [probes.real_time(), probes.clock_jitter()]
+    found += features.kernel_features()
+    found += [features.real_time(), features.clock_jitter()]
     found += engine_facts()
     found += [torch_build(), leftovers()]
     return found

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.emulation import host, netns, probes
+from testbed.emulation import features, host, netns
 
 
 def doctor(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -24,7 +24,7 @@ def doctor(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
 @pytest.mark.root
 def test_probes_agree_with_what_links_are_made_of() -> None:
     before = netns.names()
-    found = {check.name: check for check in probes.kernel_features()}
+    found = {check.name: check for check in features.kernel_features()}
     assert found["kernel: veth"].ok, found["kernel: veth"].found
     assert found["kernel: bridge"].ok
     assert found["kernel: TAP"].ok
@@ -68,7 +68,7 @@ def test_doctor_without_rights_asks_for_root() -> None:
     drop = "import os; os.setgroups([]); os.setgid(65534); os.setuid(65534); "
     run = "from testbed.emulation.host import facts; print([c.remedy for c in facts() if c.ok is False])"
     said = subprocess.run(
-        [sys.executable, "-c", "import testbed.emulation.probes; " + drop + run],
+        [sys.executable, "-c", "import testbed.emulation.features; " + drop + run],
         capture_output=True, text=True, timeout=60, cwd="/",
     )  # fmt: skip
     assert said.returncode == 0, said.stderr

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from testbed.emulation import host, probes
+from testbed.emulation import features, host
 from testbed.emulation.host import Check
 from testbed.errors import EnvironmentProblem
 
@@ -212,23 +212,23 @@ def test_torch_builds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, source: s
 
 
 def test_jitter_is_measured_and_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "ms late" in probes.clock_jitter(0.05).found
-    monkeypatch.setattr(probes, "_lateness", lambda _: [0.0001] * 97 + [0.003] * 3)
-    late = probes.clock_jitter()
+    assert "ms late" in features.clock_jitter(0.05).found
+    monkeypatch.setattr(features, "_lateness", lambda _: [0.0001] * 97 + [0.003] * 3)
+    late = features.clock_jitter()
     assert late.ok is None
     assert late.found.startswith("3.00 ms")
-    monkeypatch.setattr(probes, "_lateness", lambda _: [0.0001] * 200 + [0.5])
-    assert probes.clock_jitter().ok is True
+    monkeypatch.setattr(features, "_lateness", lambda _: [0.0001] * 200 + [0.5])
+    assert features.clock_jitter().ok is True
 
 
 def test_a_kernel_without_netem_is_a_warning_and_without_veth_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes.netns, "create", lambda name: f"/run/netns/{name}")
+    monkeypatch.setattr(features.netns, "create", lambda name: f"/run/netns/{name}")
     deleted = []
-    monkeypatch.setattr(probes.netns, "delete", deleted.append)
-    monkeypatch.setattr(probes.netns, "inside", lambda _, act: act())
-    monkeypatch.setattr(probes, "_tap", lambda: None)
-    monkeypatch.setattr(probes, "_run", lambda *words: "unknown" if {"netem", "veth"} & set(words) else None)
-    found = {check.name: check.ok for check in probes.kernel_features()}
+    monkeypatch.setattr(features.netns, "delete", deleted.append)
+    monkeypatch.setattr(features.netns, "inside", lambda _, act: act())
+    monkeypatch.setattr(features, "_tap", lambda: None)
+    monkeypatch.setattr(features, "_run", lambda *words: "unknown" if {"netem", "veth"} & set(words) else None)
+    found = {check.name: check.ok for check in features.kernel_features()}
     assert found == {
         "kernel: veth": False,
         "kernel: bridge": True,
