@@ -110,6 +110,10 @@ class Host:
         self._where[part] = (node, version)
         return version
 
+    def now(self) -> float:
+        """See `Context.now`."""
+        return self._clock()
+
     def connect(self, node: str) -> None:
         """See `Context.connect`."""
         self._transport.connect(node)

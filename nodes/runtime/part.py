@@ -52,6 +52,9 @@ class Context(Protocol):
     def place(self, part: PartId, node: str) -> int:
         """Decide that a part lives on ``node`` from now on; returns the new version."""
 
+    def now(self) -> float:
+        """CLOCK_MONOTONIC, for events."""
+
     def connect(self, node: str) -> None:
         """Have a connection ready before it is needed."""
 

@@ -169,7 +169,8 @@ class Head(Quiet):
         self._attempt += 1
         version = self._context.place(self._tail, self._move_to)
         new, self._move_to = self._move_to, ""
-        self._span("restart", self._begun, self._begun, batch=self._batch, peer=new, attrs={"from": old, "to": new})
+        now = self._context.now()
+        self._span("restart", self._begun or now, now, batch=self._batch, peer=new, attrs={"from": old, "to": new})
         self._context.send(self.id, self._tail, Close(new, version), node=old)
         self._context.send(self.id, self._tail, Open(self._round, self._attempt, version))
 

@@ -38,6 +38,10 @@ def test_a_restart_repeats_the_round_and_ends_with_the_same_weights(tmp_path):
     count = [sum(s.kind == "forward" and s.node == "d1" for s in n.spans) for n in (calm, net)]
     assert count[1] - count[0] == 3
     assert not any(s.kind == "capture" for s in net.spans)
+    [gave_up] = [s for s in net.spans if s.kind == "restart"]
+    first = min(s.begin for s in net.spans if s.kind == "forward" and s.part == "head:d1" and s.round == 2)
+    assert (gave_up.round, gave_up.batch, gave_up.begin) == (2, 3, first)
+    assert gave_up.end > gave_up.begin
 
 
 def test_every_batch_is_applied_once(tmp_path):
