@@ -87,6 +87,7 @@ class Direction:
     jitter: float | None = None        # measured half-width estimate, s
     loss: float | None = None          # measured fraction
     loss_sample: int = 0               # packets that the loss figure stands on
+    offered: float | None = None       # bit/s offered while the rate was measured
 
 
 @dataclass(frozen=True)
@@ -103,3 +104,4 @@ class LinkCalibration:
     rtt: float | None = None           # median, s, unloaded, small probes
     rtt_error: float | None = None     # s
     problems: list[str] = field(default_factory=list)  # tolerances missed, in words
+    notes: list[str] = field(default_factory=list)     # what could not be measured whole, and why
