@@ -53,20 +53,15 @@ def rich_table(grid: Grid) -> Table:
 
 def _moves(record: RunRecord) -> Grid:
     # The page has every field; here are those that answer "what did it cost?".
-    grid = Grid(
-        "Moves",
-        ("device", "scheme", "strategy", "way", "at", "round", "progress", "downtime", "link silent", "state wait",
-         "limit", "lost"),
-        names=4,
-    )  # fmt: skip
+    grid = Grid("Moves", ("device", "scheme", "move", "downtime", "gap", "state (limit)", "lost"), names=3)
     for scheme in record.schemes:
         for move in scheme.moves:
+            point = f"to {move.to}, {words.percent(move.progress, 0)} of {words.plain(move.round)}"
+            state = f"{words.seconds(move.state_s)} ({words.seconds(move.limit_s)})" if move.state_s else words.DASH
             grid.add(
-                move.device, scheme.name, move.strategy, f"{move.origin} > {move.to}", words.seconds(move.at_s),
-                words.plain(move.round), words.percent(move.progress, 0),
+                move.device, scheme.name, point,
                 Cell(words.seconds(move.downtime_s), "" if scheme.went_on(move) else grids.BAD),
-                words.seconds(move.gap_s), words.seconds(move.state_s), words.seconds(move.limit_s),
-                words.seconds(move.lost_s),
+                words.seconds(move.gap_s), state, words.seconds(move.lost_s) if move.lost_s else words.DASH,
             )  # fmt: skip
     return grid
 
