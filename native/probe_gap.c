@@ -17,7 +17,7 @@ static const ns_t DRAIN = 300000000; /* for the frames under way at the end */
 struct gap {
     struct port ports[2];
     uint64_t sent, received, next; /* next: sequence number that has not arrived yet */
-    ns_t last, longest, begin, end; /* CLOCK_REALTIME */
+    ns_t started, last, longest, begin, end; /* CLOCK_REALTIME */
 };
 
 static void send_next(struct gap *g)
@@ -47,7 +47,9 @@ static void receive(struct gap *g)
     int n;
     while ((n = port_receive(&g->ports[1], arrivals, 64)) > 0)
         for (int i = 0; i < n; i++) {
-            silence(g, arrivals[i].at);
+            if (!g->received) /* before the first arrival, what counts is how long frames were lost */
+                g->last = g->started;
+            silence(g, g->received ? arrivals[i].at : arrivals[i].mark.sent);
             g->last = arrivals[i].at;
             g->received++;
             if (arrivals[i].mark.sequence >= g->next)
@@ -71,7 +73,7 @@ int probe_gap(int argc, char **argv)
 
     struct pollfd polled[] = {
         {.fd = timer, .events = POLLIN}, {.fd = g.ports[1].in, .events = POLLIN}, {.fd = STDIN_FILENO, .events = POLLIN}};
-    ns_t started = clock_ns(CLOCK_REALTIME);
+    g.started = clock_ns(CLOCK_REALTIME);
     send_next(&g);
     printf("ready\n");
     fflush(stdout);
@@ -89,7 +91,7 @@ int probe_gap(int argc, char **argv)
     while (g.next < g.sent && now_ns() < deadline && port_wait(&g.ports[1], 1, deadline - now_ns()))
         receive(&g);
     if (!g.received)
-        g.last = started;
+        g.last = g.started;
     silence(&g, stopped);
     bool open = g.end == stopped; /* it was silent to the end */
 

@@ -1,4 +1,7 @@
-/* Saturates a link and measures what comes through, from receive times: exact also for few frames. */
+/* Saturates a link and measures what comes through.
+ *
+ * The rate is the slope of a line fitted through (bytes so far, receive time) of all frames in the window: exact also
+ * for few frames, and a frame that was seen late hardly matters. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/if_packet.h>
@@ -30,6 +33,7 @@ struct flow {
     /* receiver */
     uint64_t bytes, frames;
     ns_t first, begin, end;
+    double sum_b, sum_t, sum_bb, sum_bt;
 };
 
 /* Layer-2 bytes of a received frame, the headers of all its segments included. */
@@ -106,6 +110,11 @@ static void count(struct flow *f, const struct arrival *a)
     f->bytes += wire_bytes(a->length);
     f->frames++;
     f->end = a->at;
+    double b = (double)f->bytes, t = (double)(f->end - f->begin) / NS_PER_S;
+    f->sum_b += b;
+    f->sum_t += t;
+    f->sum_bb += b * b;
+    f->sum_bt += b * t;
     if (f->end - f->begin >= f->window)
         atomic_store(&f->done, true);
 }
@@ -128,12 +137,19 @@ static void *receiver(void *argument)
     return NULL;
 }
 
+static double fitted_rate(const struct flow *f)
+{
+    double n = (double)f->frames + 1; /* the frame with which the window began is the point (0, 0) */
+    double spread = n * f->sum_bb - f->sum_b * f->sum_b, along = n * f->sum_bt - f->sum_b * f->sum_t;
+    return f->frames > 1 && along > 0 ? 8 * spread / along : 0;
+}
+
 static void report(const char *name, const struct flow *f, uint32_t overruns)
 {
     double span = (double)(f->end - f->begin) / NS_PER_S;
     printf("\"%s\": {\"rate\": %.1f, \"offered\": %.1f, \"frames\": %llu, \"bytes\": %llu, \"window\": %.6f, "
            "\"refused\": %llu, \"overruns\": %u}",
-           name, span > 0 ? (double)f->bytes * 8 / span : 0.0,
+           name, fitted_rate(f),
            f->offering_s > 0 ? (double)f->offered * 8 / f->offering_s : 0.0, (unsigned long long)f->frames,
            (unsigned long long)f->bytes, span, (unsigned long long)f->refused, overruns);
 }

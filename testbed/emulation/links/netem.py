@@ -146,7 +146,7 @@ def commands(verb: str, ifname: str, shape: Shape) -> list[str]:
 
 
 def packet_limit(shape: Shape) -> int:
-    """The packet limit that netem gets for a shape: the queue in full frames, and those that are being delayed at full rate."""
+    """The limit that netem gets: the queue in full frames, and those that are being delayed at full rate."""
     if shape.rate is None:
         return _MOST_LIMIT
     under_way = shape.rate / 8 * (shape.delay + shape.jitter)
