@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -188,6 +189,63 @@ def test_nodes_and_relay_end_by_themselves_when_the_controller_is_killed(tmp_pat
         assert f"rb-{run}" not in os.listdir("/run/netns")
     finally:
         subprocess.run(["docker", "rm", "-f", bystander], capture_output=True, check=True)
+
+
+def test_an_access_link_carries_no_plain_tensor(tmp_path: Path) -> None:
+    """The global model goes to the devices at the start: none of its bytes may be readable on the way."""
+    from nodes.learn import models
+    from testbed.emulation import netns
+
+    weights = models.build("cnn", 1).state_dict()["conv1.conv.weight"].numpy().tobytes()
+    process = testbed("run", str(SMOKE), *SHORT, "--runs", str(tmp_path))
+
+    def socket_there() -> bool:
+        found.extend(p for p in _pids(tmp_path, "dev-1") if p not in found)
+        return bool(found)
+
+    found: list[int] = []
+    assert eventually(socket_there, 30)
+    capture = netns.inside(netns.of_pid(found[0]), _packet_socket)
+    with capture:
+        frames, routes = [], _routes(found[0])
+        while process.poll() is None:
+            try:
+                frames.append(capture.recv(70_000))
+            except TimeoutError:
+                continue
+    finish(process)
+    seen = b"".join(frames)
+    assert len(seen) > 1_000_000, "the capture saw no traffic"
+    windows = [weights[i : i + 24] for i in range(0, len(weights) - 24, 24)]
+    assert not any(window in seen for window in windows)
+    assert routes == ["10.77.0.0/16 dev eth0"], routes
+
+
+def _pids(runs: Path, node: str) -> list[int]:
+    if not list(runs.iterdir()):
+        return []
+    named = [name for name in containers(runs) if name.endswith(f"-{node}")]
+    show = ["docker", "inspect", "--format", "{{.State.Pid}}", *named]
+    done = subprocess.run(show, capture_output=True, text=True, check=False) if named else None
+    found = [int(word) for word in done.stdout.split()] if done else []
+    # The address is the last thing that bring-up gives a node.
+    return [pid for pid in found if pid and "10.77." in ip_text(pid, "addr")]
+
+
+def ip_text(pid: int, *what: str) -> str:
+    command = ["nsenter", "-t", str(pid), "-n", "ip", "-4", *what]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def _routes(pid: int) -> list[str]:
+    return [" ".join(line.split()[:3]) for line in ip_text(pid, "route").splitlines()]
+
+
+def _packet_socket() -> socket.socket:
+    made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0003))
+    made.settimeout(0.5)
+    made.setsockopt(socket.SOL_SOCKET, 33, 1 << 25)  # SO_RCVBUFFORCE
+    return made
 
 
 def test_up_exec_down(tmp_path: Path) -> None:

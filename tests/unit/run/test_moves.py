@@ -11,7 +11,8 @@ STATE = 4_000_000
 
 
 def span(kind, node, begin, end, **more):
-    return Span(kind=kind, node=node, begin=begin, end=end, scheme="fedfly", part=more.pop("part", "head:dev-1"), **more)
+    part = more.pop("part", "head:dev-1")
+    return Span(kind=kind, node=node, begin=begin, end=end, scheme="fedfly", part=part, **more)
 
 
 def batches(first, last, start, step=0.1, wait=0.05, number=2):
