@@ -6,6 +6,7 @@
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 cd "$root_dir"
+log=$root_dir/build/image.log
 
 upstream=python:3.11-slim-bookworm
 own_base=roambed-base:bookworm
@@ -84,8 +85,7 @@ assert torch.version.cuda is None and zmq.has(\"curve\")"'
 docker version >/dev/null 2>&1 || die "no Docker engine answers" "make setup" "or, if one runs: sudo -E make image"
 stage_wheel
 stage_certificates
-python=python3
-[ ! -x .venv/bin/python ] || python=.venv/bin/python
+python=$(command -v python3 || echo .venv/bin/python)
 tag=$("$python" -I scripts/image_inputs.py)
 
 have=$(docker image inspect --format '{{.Id}} {{index .Config.Labels "roambed.base"}}' "$tag" 2>/dev/null || true)

@@ -183,6 +183,31 @@ install_python_packages() { pip_install -e '.[dev]' && echo "$root_dir $(fingerp
 programs_are_ready() { ls build/native/relay-* build/native/probe-* >/dev/null 2>&1 && build_programs >/dev/null 2>&1; }
 build_programs() { as_caller "$venv/bin/python" -c 'from testbed.emulation.native import build; build()'; }
 
+# ---- the node image -------------------------------------------------------------------------------------------
+
+image_is_ready() { [ "$engine" = answers ] && scripts/image.sh --check >/dev/null 2>&1; }
+
+# The image takes as long as everything in Python does, and needs none of it: they are made at the same time.
+# A session of its own, so that all it started ends with it.
+image_job=
+begin_image() {
+  as_caller touch build/image.txt
+  setsid scripts/image.sh >build/image.txt 2>&1 </dev/null &
+  image_job=$!
+}
+
+end_image() {
+  local status=0
+  wait "$image_job" || status=$?
+  image_job=
+  return "$status"
+}
+
+leave() {
+  if [ -n "$image_job" ]; then kill -- "-$image_job" 2>/dev/null || true; fi
+  give_back
+}
+
 # ---- the kernel -----------------------------------------------------------------------------------------------
 
 # Used once, in a network namespace that ends with the attempt. The engine has loaded veth and bridge by now, if it can.
@@ -210,7 +235,7 @@ as_caller touch "$log"
 [ "${#packages[@]}" = 0 ] || todo+=("install Debian packages, 1 min: ${packages[*]}")
 [ "$engine" = answers ] || todo+=("start the container engine, 5 s")
 if ! venv_is_ready; then todo+=("make a virtual environment in $venv, with PyTorch for CPUs (800 MB), 2 min"); fi
-if [ "$engine" != answers ] || ! scripts/image.sh --check >/dev/null 2>&1; then todo+=("build the node image roambed-node (900 MB), 2 min, where it is not there yet"); fi
+image_is_ready || todo+=("build the node image roambed-node (900 MB), 2 min, unless it is there already")
 
 if [ "${#todo[@]}" != 0 ]; then
   say "To set up Roambed, this will:"
@@ -220,7 +245,7 @@ if [ "${#todo[@]}" != 0 ]; then
     case $answer in [nN]*) say "nothing was changed"; exit 1 ;; esac
   fi
 fi
-trap give_back EXIT
+trap leave EXIT
 
 if [ "${#packages[@]}" != 0 ]; then
   phase "1 min" "Debian packages" install_packages || die "packages could not be installed" "$network" "or install them yourself: ${packages[*]}"
@@ -235,6 +260,7 @@ if [ "$engine" != answers ]; then
 fi
 try_kernel >>"$log" 2>&1 || die "this kernel lacks veth, bridges or TUN, or keeps them from this container" \
   "see the end of $log" "modprobe veth bridge tun; in a container: --device /dev/net/tun and CAP_NET_ADMIN, CAP_SYS_ADMIN" "or use a distribution's own kernel"
+if ! image_is_ready; then begin_image; fi
 if ! venv_is_ready; then
   phase "5 s" "virtual environment" make_venv || die "the virtual environment could not be made" "see $log; rm -r $venv, then: make setup"
   phase "1 min" "PyTorch for CPUs" install_torch || die "PyTorch could not be installed" "$network" \
@@ -244,5 +270,9 @@ fi
 if ! programs_are_ready; then
   phase "5 s" "C programs: relay, probe" build_programs || die "the C programs do not compile" "apt install gcc libc6-dev; all of it: $log"
 fi
-scripts/image.sh
+if [ -n "$image_job" ]; then
+  phase "2 min" "node image, begun above" end_image || { cat build/image.txt >&2; exit 3; }
+else
+  scripts/image.sh
+fi
 [ "${#todo[@]}" = 0 ] || say "Roambed is set up. Try: make smoke"
