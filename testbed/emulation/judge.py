@@ -49,7 +49,7 @@ def judge(found: Finding, tolerances: Tolerances) -> LinkCalibration:
             )
     directions = []
     for index, name in enumerate(("ab", "ba")):
-        words = f"{found.link} {'a->b' if name == 'ab' else 'b->a'}"
+        words = f"{found.link} ({found.a} to {found.b})" if name == "ab" else f"{found.link} ({found.b} to {found.a})"
         clean = found.clean.ab if name == "ab" else found.clean.ba
         noisy = None if found.noisy is None else (found.noisy.ab if name == "ab" else found.noisy.ba)
         asked = found.asked[index]

@@ -133,8 +133,8 @@ def test_a_rate_that_is_missed_twice_is_a_problem_in_words(monkeypatch: pytest.M
     world.rate_factor["north--south"] = [0.969, 0.969]
     found = one(world, link, monkeypatch)
     assert len(found.problems) == 2, "both directions"
-    assert "north--south" in found.problems[0]
-    assert "asked 100 Mbit/s, measured 96.9 (-3.1 %)" in found.problems[0]
+    assert found.problems[0] == "north--south (north to south): asked 100 Mbit/s, measured 96.9 (-3.1 %)"
+    assert found.problems[1].startswith("north--south (south to north): ")
     assert found.ab.rate_error == pytest.approx(-0.031)
 
 
@@ -179,7 +179,7 @@ def test_losses_beyond_chance_are_a_problem(factor: float, monkeypatch: pytest.M
     world.loss_factor = factor
     found = one(world, link, monkeypatch)
     assert len(found.problems) == 2
-    assert "asked 1 % loss" in found.problems[0]
+    assert "asked 1 % loss, measured" in found.problems[0]
 
 
 def test_a_single_frame_lost_where_none_should_be_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
