@@ -54,6 +54,9 @@ class Transport(Protocol):
     def emit(self, span: Span) -> None:
         """Record an event."""
 
+    def catch_up(self) -> None:
+        """Let notices through that came while the compute thread was at work (they call `Host.notice`)."""
+
 
 class Host:
     """The parts of one task on one node; it is the `Context` of its parts.
@@ -138,6 +141,8 @@ class Host:
             with self._pacer.step(self.task.reference[op]) as step:
                 yield timed
             timed.begin, timed.end, timed.cpu_s, timed.late = step.begin, step.end, step.cpu_s, step.late
+        # A device that hears of a handover during a paced step acts on it with this batch, not the next.
+        self._transport.catch_up()
         self.emit(
             Span(
                 kind=kind, node=self.node, scheme=self.task.scheme, task=self.task.id, part=str(part),

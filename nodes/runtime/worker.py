@@ -52,6 +52,7 @@ class Worker:
         self._order = itertools.count()
         self._outbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._notices: queue.SimpleQueue[ctl.Notice] = queue.SimpleQueue()
         self._spans: list[Span] = []
         self._compute = Compute(file, self)
         self._stop = False
@@ -80,6 +81,15 @@ class Worker:
     def emit(self, span: Span) -> None:
         """Record an event (`host.Transport`)."""
         self.post(lambda: self._spans.append(span))
+
+    def catch_up(self) -> None:
+        """Pass on notices that have come meanwhile (`host.Transport`)."""
+        while True:
+            try:
+                notice = self._notices.get_nowait()
+            except queue.Empty:
+                return
+            self._compute.control(notice)
 
     def fail(self, reason: str) -> None:
         """Report that this node cannot go on."""
@@ -145,7 +155,8 @@ class Worker:
                 case ctl.Configure():
                     self._configure(message.peers)
                 case ctl.Notice():
-                    self._job(partial(self._compute.control, message), urgent=True)
+                    self._notices.put(message)
+                    self._job(self.catch_up, urgent=True)
                 case _:
                     self._job(partial(self._compute.control, message))
 
@@ -268,7 +279,7 @@ class Compute:
                 self._start(message.task)
             case ctl.Go() if self._host is not None:
                 self._host.begin()
-            case ctl.Notice() if self._host is not None:
+            case ctl.Notice() if self._host is not None and self._host.task.id == message.task:
                 self._host.notice(message.edge, message.done)
             case ctl.StopTask():
                 self._finish(message.task)
