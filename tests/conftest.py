@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -85,6 +86,7 @@ class _Machine:
     """What there is on this machine that a test may have made."""
 
     def __init__(self) -> None:
+        self.at = time.time()
         self.seen: dict[str, set[str]] = {
             "namespaces": set(_entries(Path("/run/netns"))),
             "interfaces": set(_entries(Path("/sys/class/net"))),
@@ -104,6 +106,7 @@ class _Machine:
                 new = name not in before.seen["namespaces"]
                 if (mark or "").startswith(f"{LABEL}{runs}:") or (mark is None and new):
                     ours.add(name)
+        cgroups = self.seen["cgroups"] - before.seen["cgroups"]
         more = {
             "namespaces": ours,
             # veth and TAP interfaces of the fabric have no business in the host's own namespace.
@@ -114,9 +117,7 @@ class _Machine:
             },
             "children": self.seen["children"] - before.seen["children"],
             "containers": set(_containers(runs)),
-            "cgroups": {
-                name for name in self.seen["cgroups"] - before.seen["cgroups"] if name not in _everyones_containers()
-            },
+            "cgroups": cgroups & _made_since(before.at, runs) if cgroups else set(),
             "runs": {name for name in _entries(runs) if not name.startswith("bystander")},
         }
         return {kind: names for kind, names in more.items() if names}
@@ -156,10 +157,13 @@ def _containers(runs: Path) -> list[str]:
     return [item["Names"][0].lstrip("/") for item in listed]
 
 
-def _everyones_containers() -> set[str]:
+def _made_since(since: float, runs: Path) -> set[str]:
+    """Ids of the containers that this test has made, be they there or gone."""
     if _no_docker():
         return set()
-    from testbed.emulation.containers import Engine
+    from testbed.emulation.containers import PLACE, Engine
 
+    wanted = {"label": f"{PLACE}={runs}", "event": "create"}
     with Engine() as engine:
-        return {item["Id"] for item in engine.api.containers(all=True)}
+        events = engine.api.events(since=since, until=time.time(), filters=wanted, decode=True)
+        return {event["id"] for event in events}

@@ -106,9 +106,9 @@ class Bed:
         fleet.require_images()
         with fleet.starting(self._launch) as starting:
             progress("fabric", 0, 1)
-            self.ledger.add("netns", inner.name)
             self._fabric = inner
-            inner.create()
+            with self.ledger.making("netns", inner.name):
+                inner.create()
             self.emulator.open()
             self._write_down_emulator()
             for done, started in enumerate(starting):

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from testbed.emulation import fabric, ledger, netns
 from testbed.emulation.containers import RUN, Engine
@@ -22,6 +24,8 @@ from testbed.errors import RoambedError
 _CONTROLLER = "controller"
 _PATIENCE = 5.0  # s that a live run's controller gets to end in order before it is killed
 _THREADS = 16
+_SETTLES = 10.0  # s after which the engine has finished, or never begun, what it was asked for
+_LOOK_AGAIN = 0.1
 
 
 @dataclass
@@ -115,11 +119,20 @@ def _clean_run(run_id: str, engine: Engine | None) -> Removed:
         for entry in entries:
             if entry.kind == "process" and entry.name != _CONTROLLER and entry.process().end():
                 removed.processes.append(f"{entry.name} ({entry.pid})")
-        if engine is not None:
-            _remove_containers(run_id, engine, entries, removed)
-        elif any(entry.kind == "container" for entry in entries):
+        if engine is None and any(entry.kind == "container" for entry in entries):
             removed.problems.append("its containers may be left")
-        _remove_namespace(run_id, entries, removed)
+        # What was in the making when its controller was killed may appear only now: it is waited for.
+        waiting, since = book.unsettled()
+        while True:
+            if engine is not None:
+                _remove_containers(run_id, engine, removed)
+            _remove_namespace(run_id, entries, removed)
+            waiting -= {("container", name) for name in removed.containers}
+            waiting -= {("netns", name) for name in removed.namespaces}
+            if removed.problems or not waiting or time.time() > since + _SETTLES:
+                break
+            time.sleep(_LOOK_AGAIN)
+        removed.containers.sort()
         for entry in entries:
             if entry.kind in ("directory", "file"):
                 _remove_path(Path(entry.name), removed)
@@ -136,27 +149,22 @@ def _end_controller(entries: Iterable[Entry], removed: Removed) -> None:
             removed.processes.append(f"{entry.name} ({entry.pid})")
 
 
-def _remove_containers(run_id: str, engine: Engine, entries: Iterable[Entry], removed: Removed) -> None:
-    def remove(item: tuple[str, str]) -> None:
-        container, name = item
+def _remove_containers(run_id: str, engine: Engine, removed: Removed) -> None:
+    def remove(item: dict[str, Any]) -> None:
+        name = str(item["Names"][0]).lstrip("/")
         try:
-            if engine.remove(container):
+            if engine.remove(item["Id"]):
                 removed.containers.append(name)
         except RoambedError as error:
             removed.problems.append(f"container {name}: {error.found or error.message}")
 
     try:
-        found = {item["Id"]: str(item["Names"][0]).lstrip("/") for item in engine.ours(run_id)}
-        with ThreadPoolExecutor(_THREADS) as pool:
-            pool.map(remove, found.items())
-        # One that the engine was still making when its controller was killed appears only now.
-        late = {item["Id"]: str(item["Names"][0]).lstrip("/") for item in engine.ours(run_id)}
-        for item in late.items():
-            if item[0] not in found:
-                remove(item)
+        found = engine.ours(run_id)
     except RoambedError as error:
         removed.problems.append(f"containers: {error.found or error.message}")
-    removed.containers.sort()
+        return
+    with ThreadPoolExecutor(_THREADS) as pool:
+        pool.map(remove, found)
 
 
 def _remove_namespace(run_id: str, entries: Iterable[Entry], removed: Removed) -> None:

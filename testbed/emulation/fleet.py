@@ -158,8 +158,9 @@ class Fleet:
     def _start(self, node: NodePlan, launch: Callable[[NodePlan], Launch]) -> None:
         if self._stop_starting.is_set():
             return
-        self._ledger.add("container", name_of(self.run_id, node.name))
-        container = self.engine.start(self.run_id, node, launch(node), self._hosts)
+        what = launch(node)
+        with self._ledger.making("container", name_of(self.run_id, node.name)):
+            container = self.engine.start(self.run_id, node, what, self._hosts)
         self._containers[node.name] = container
         first = Process.of(container.pid)
         # Right after its start it may still run the engine's helper, which then becomes the node's program.

@@ -19,7 +19,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -45,6 +45,8 @@ class Entry:
         kind: What it is. name: Container name, namespace name or path; for a process what it is for.
         pid: Process id. start: Its start time in clock ticks, which with the pid names it for good.
         exe: The program it runs.
+        settled: Its making is over, well or not. One that is not may still appear after its controller was
+            killed: the engine finishes what it has begun.
     """
 
     kind: Kind
@@ -52,6 +54,7 @@ class Entry:
     pid: int = 0
     start: int = 0
     exe: str = ""
+    settled: bool = False
 
     def process(self) -> Process:
         """The process that this entry stands for."""
@@ -215,6 +218,27 @@ class Ledger:
         """Write down a thing that is about to be made."""
         self._append(Entry(kind, name))
 
+    @contextmanager
+    def making(self, kind: Kind, name: str) -> Iterator[None]:
+        """Write down a thing that somebody else makes for us, and when that is over."""
+        self._append(Entry(kind, name))
+        try:
+            yield
+        finally:
+            self._append(Entry(kind, name, settled=True))
+
+    def unsettled(self) -> tuple[set[tuple[Kind, str]], float]:
+        """What may still be in the making, and when the last of it was begun (seconds since the epoch)."""
+        waiting: set[tuple[Kind, str]] = {
+            (entry.kind, entry.name)
+            for entry in self.entries()
+            if entry.kind in ("container", "netns") and not entry.settled
+        }
+        try:
+            return waiting, (self.directory / "ledger.jsonl").stat().st_mtime
+        except FileNotFoundError:
+            return set(), 0.0
+
     def add_process(self, name: str, pid: int) -> None:
         """Write down a process that was just started (nothing is written if it has ended already)."""
         process = Process.of(pid)
@@ -223,16 +247,21 @@ class Ledger:
 
     def entries(self) -> list[Entry]:
         """What was written so far; a last line torn by a crash is left out."""
-        found = []
+        found: list[Entry] = []
         try:
             text = (self.directory / "ledger.jsonl").read_text()
         except FileNotFoundError:
             return []
         for line in text.splitlines():
             try:
-                found.append(Entry(**json.loads(line)))
+                entry = Entry(**json.loads(line))
             except (ValueError, TypeError):
                 continue
+            if entry.settled:
+                begun = replace(entry, settled=False)
+                found = [entry if other == begun else other for other in found]
+            else:
+                found.append(entry)
         return found
 
     def socket_path(self, name: str) -> Path:

@@ -426,19 +426,23 @@ def test_commands_in_containers() -> None:
 
 
 def test_nodes_that_die_or_run_out_of_memory_are_seen() -> None:
-    hungry = "b = bytearray(%d)\nfor i in range(0, len(b), 4096): b[i] = 1\nprint('survived')"
+    hungry = "b = bytearray(%d)\nfor i in range(0, len(b), 4096): b[i] = 1\nprint('survived')" % (200 << 20)
+    told = "until [ -e /tmp/go ]; do sleep 0.05; done; "
     plan = loop_plan()
     nodes = tuple(replace(node, memory=64 << 20) if node.name.startswith("dev") else node for node in plan.nodes)
     launch = {
-        "edge-north": Launch(("sh", "-c", "sleep 0.5; exit 4")),
+        "dev-2": Launch(("sh", "-c", f'{told} exec python3 -c "{hungry}"')),
+        "edge-north": Launch(("sh", "-c", f"{told} exit 4")),
     }
-    launch["dev-2"] = Launch(("sh", "-c", f'sleep 0.5; exec python3 -c "{hungry % (200 << 20)}"'))
     name = run_id()
     with Ledger.create(name) as book:
         bed = Bed(replace(plan, nodes=nodes), name, book, lambda node: launch.get(node.name, IDLE), VethEmulator())
         bed.up()
         try:
-            child = bed.exec("dev-1", ["python3", "-c", hungry % (200 << 20)])
+            assert all(state.running for state in bed.states().values())
+            for node in launch:
+                bed.exec(node, ["touch", "/tmp/go"])
+            child = bed.exec("dev-1", ["python3", "-c", hungry])
             assert "survived" not in child.stdout
             assert child.exit_code == 137
             assert eventually(lambda: not bed.states()["dev-2"].running, 20)

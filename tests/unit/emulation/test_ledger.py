@@ -56,6 +56,22 @@ def test_a_ledger_tells_what_was_written(here: Path) -> None:
     assert list(here.iterdir()) == []
 
 
+def test_what_is_in_the_making_is_known_until_it_is_over() -> None:
+    with Ledger.create("run-1") as book:
+        book.add("directory", "/nowhere")
+        with book.making("netns", "rb-run-1"):
+            assert book.unsettled()[0] == {("netns", "rb-run-1")}
+            with pytest.raises(ZeroDivisionError), book.making("container", "rb-run-1-dev"):
+                raise ZeroDivisionError
+        waiting, since = book.unsettled()
+        assert waiting == set()
+        assert abs(since - time.time()) < 60
+        assert [(entry.name, entry.settled) for entry in book.entries()[2:]] == [
+            ("rb-run-1", True),
+            ("rb-run-1-dev", True),
+        ]
+
+
 def test_a_second_run_of_the_same_name_is_refused() -> None:
     with Ledger.create("twice") as book:
         book.add("netns", "rb-twice")
