@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.emulation import measure, netlink, netns
+from testbed.emulation import measure, native, netlink, netns
 from testbed.emulation.links.plain import PlainWire
 from testbed.emulation.links.relay import RelayEmulator
 from testbed.emulation.links.shape import LinkEnd, Shape
@@ -25,6 +26,7 @@ from tests.support import eventually
 
 pytestmark = pytest.mark.root
 
+SOL_PACKET, PACKET_VNET_HDR = 263, 15
 MAC_A, MAC_B = "02:00:00:00:00:01", "02:00:00:00:00:02"
 
 
@@ -120,6 +122,37 @@ def test_losses_are_as_many_as_asked_and_counted(relay, places):
     assert relay.stats("l")[0].dropped_loss == lost
 
 
+def test_loss_is_decided_for_each_segment_of_a_large_frame(relay, places):
+    ends = wire(relay, places, Shape(delay=0.001, loss=0.5))  # without a rate the relay has no other reason to cut
+    segments = 40
+    send_large(ends[0], segments)
+    assert eventually(lambda: _settled(relay) == segments)
+    # that all of them share their fate has a chance of 2 to the -39th
+    assert 0 < relay.stats("l")[0].dropped_loss < segments
+    assert relay.stats("l")[0].tx_bytes == relay.stats("l")[0].tx_packets * 1514
+
+
+def test_pieces_of_a_large_frame_have_headers_of_their_own(relay, places):
+    ends = wire(relay, places, Shape(rate=100e6))  # at this rate a piece is four segments
+    segments, mss = 10, 1460
+    ipv4 = socket.htons(0x0800)
+    receiver = netns.inside(ends[1].netns, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, ipv4))
+    with receiver:
+        receiver.bind((ends[1].ifname, 0x0800))
+        receiver.settimeout(2)
+        send_large(ends[0], segments)
+        pieces = [receiver.recv(1 << 16) for _ in range(3)]
+    expected = 0
+    for piece, count in zip(pieces, (4, 4, 2), strict=True):
+        ip, tcp = piece[14:34], piece[34:54]
+        assert len(piece) == 54 + count * mss
+        assert struct.unpack_from("!HH", ip, 2) == (40 + count * mss, 1 + expected // mss)
+        assert ones_sum(ip) == 0xFFFF
+        assert struct.unpack_from("!I", tcp, 4)[0] == expected
+        assert struct.unpack_from("!H", tcp, 16)[0] == pseudo_sum(ip, 20 + count * mss)
+        expected += count * mss
+
+
 def test_the_same_seed_loses_the_same_frames(relay, places):
     shape = Shape(rate=100e6, loss=0.2)
 
@@ -209,10 +242,10 @@ def test_a_dead_namespace_leaves_other_links_and_costs_nothing(relay, places):
 def test_it_ends_with_its_controller(places):
     a, b = places(), places()
     script = (
-        "import sys, time\n"
+        "import pathlib, time\n"
         "from testbed.emulation.links.relay import RelayEmulator\n"
         "from testbed.emulation.links.shape import LinkEnd, Shape\n"
-        "relay = RelayEmulator()\n"
+        f"relay = RelayEmulator(program=pathlib.Path({str(native.build().relay)!r}))\n"
         "relay.open()\n"
         f"ends = LinkEnd({a!r}, 'eth0', {MAC_A!r}), LinkEnd({b!r}, 'eth0', {MAC_B!r})\n"
         "relay.add('l', *ends, Shape(rate=1e6), Shape())\n"
@@ -326,6 +359,34 @@ def send_numbered(end: LinkEnd, numbers, size: int = 100) -> None:
         header = bytes.fromhex("0252ff000001" + end.mac.replace(":", "")) + Receiver.TYPE.to_bytes(2, "big")
         for number in numbers:
             sender.send((header + number.to_bytes(4, "big")).ljust(size, b"\0"))
+
+
+def ones_sum(data: bytes) -> int:
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total
+
+
+def pseudo_sum(ip: bytes, length: int) -> int:
+    """What stands in the checksum field of a TCP segment whose checksum is left to be completed."""
+    return ones_sum(ip[12:20] + struct.pack("!HH", 6, length))
+
+
+def send_large(end: LinkEnd, segments: int) -> None:
+    """One TCP frame of many segments, as the kernel hands it to an interface that does segmentation."""
+    mss = 1460
+    ip = bytearray(20)
+    struct.pack_into("!BxHHxxBB2x4s4s", ip, 0, 0x45, 40 + segments * mss, 1, 64, 6, b"\x0a\x09\0\1", b"\x0a\x09\0\2")
+    struct.pack_into("!H", ip, 10, ~ones_sum(bytes(ip)) & 0xFFFF)
+    tcp = struct.pack("!HHIIBBHHH", 1, 2, 0, 0, 5 << 4, 0x10, 0, pseudo_sum(bytes(ip), 20 + segments * mss), 0)
+    ethernet = bytes.fromhex("0252ff000001" + end.mac.replace(":", "")) + b"\x08\0"
+    offload = struct.pack("=BBHHHH", 1, 1, 54, mss, 34, 16)  # checksum to be completed; TCP over IPv4
+    sender = netns.inside(end.netns, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
+    with sender:
+        sender.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+        sender.bind((end.ifname, 0))
+        sender.send(offload + ethernet + bytes(ip) + tcp + bytes(segments * mss))
 
 
 def rx_packets(relay: RelayEmulator) -> int:
