@@ -47,7 +47,7 @@ give_back() {
 torch_wheel() {
   local directory machine wheel=
   machine=$(uname -m)
-  for directory in ${TORCH_WHEEL_DIR:-} ${PIP_FIND_LINKS:-} /opt/wheels; do
+  for directory in ${TORCH_WHEEL_DIR:-${PIP_FIND_LINKS:-} /opt/wheels}; do
     directory=${directory#file://}
     if [ -z "$wheel" ] && [ -d "$directory" ]; then
       wheel=$(find "$directory" -maxdepth 1 -name "torch-*+cpu-$1-$1-*_$machine.whl" | sort -V | tail -n 1)

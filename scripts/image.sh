@@ -2,7 +2,7 @@
 # Build the node image, unless the one that fits the checkout is there. --check only tells (exit 1: out of date).
 #   BASE_IMAGE        another base, taken as it is (Debian or Ubuntu with python3 >= 3.11 and venv)
 #   DEBIAN_MIRROR     Debian mirror for a base that is made here
-#   TORCH_WHEEL_DIR   directory with a CPU torch wheel for Python 3.11 (also: PIP_FIND_LINKS, /opt/wheels)
+#   TORCH_WHEEL_DIR   directory with a CPU torch wheel for Python 3.11 (else: PIP_FIND_LINKS, /opt/wheels)
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 cd "$root_dir"

@@ -2,7 +2,7 @@
 # Set up this machine for Roambed: packages, container engine, virtual environment, C programs, node image.
 # Does only what is missing, says so first and asks, unless YES=1 is set or nobody sits at a terminal.
 #   PYTHON            the Python to use, 3.11 or newer, with venv
-#   TORCH_WHEEL_DIR   directory with a CPU wheel of torch (also: PIP_FIND_LINKS, /opt/wheels)
+#   TORCH_WHEEL_DIR   directory with a CPU wheel of torch (else: PIP_FIND_LINKS, /opt/wheels)
 #   TORCH_INDEX       PyTorch's package index, if not https://download.pytorch.org/whl/cpu
 #   BASE_IMAGE, DEBIAN_MIRROR   see image.sh
 set -euo pipefail
@@ -13,7 +13,7 @@ export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 torch_index=${TORCH_INDEX:-https://download.pytorch.org/whl/cpu}
 venv=.venv
 stamp=$venv/.set-up
-engine_log=/var/log/roambed-dockerd.log
+engine_log=${ENGINE_LOG:-/var/log/roambed-dockerd.log}
 
 # ---- what this machine is -------------------------------------------------------------------------------------
 
@@ -104,11 +104,11 @@ find_engine() {
   fi
 }
 
-# engine_answers SECONDS: wait until it does.
+# engine_answers SECONDS [PID]: wait until it does, or the process that is to become it has ended.
 engine_answers() {
   local end=$((SECONDS + $1))
   until docker version >/dev/null 2>&1; do
-    if [ "$SECONDS" -ge "$end" ]; then return 1; fi
+    if [ "$SECONDS" -ge "$end" ] || { [ -n "${2:-}" ] && ! kill -0 "$2" 2>/dev/null; }; then return 1; fi
     sleep 0.2
   done
 }
@@ -119,9 +119,13 @@ start_engine() {
     systemctl start docker && engine_answers 60
     return
   fi
-  if [ -x /etc/init.d/docker ] && /etc/init.d/docker start && engine_answers 20; then return; fi
-  if ! pidof dockerd >/dev/null; then setsid dockerd >>"$engine_log" 2>&1 </dev/null & fi
-  engine_answers 60
+  if command -v service >/dev/null && service docker start && engine_answers 20; then return; fi
+  local dockerd=
+  if ! pidof dockerd >/dev/null; then
+    setsid dockerd >>"$engine_log" 2>&1 </dev/null &
+    dockerd=$!
+  fi
+  engine_answers 60 "$dockerd" || { tail -n 5 "$engine_log"; return 1; }
 }
 
 # ---- the virtual environment ----------------------------------------------------------------------------------
