@@ -426,7 +426,7 @@ def test_commands_in_containers() -> None:
 
 
 def test_nodes_that_die_or_run_out_of_memory_are_seen() -> None:
-    hungry = "b = bytearray(%d)\nfor i in range(0, len(b), 4096): b[i] = 1\nprint('survived')" % (200 << 20)
+    hungry = f"b = bytearray({200 << 20})\nfor i in range(0, len(b), 4096): b[i] = 1\nprint('survived')"
     told = "until [ -e /tmp/go ]; do sleep 0.05; done; "
     plan = loop_plan()
     nodes = tuple(replace(node, memory=64 << 20) if node.name.startswith("dev") else node for node in plan.nodes)
