@@ -82,6 +82,7 @@ class _Measured:
     clean: Streams | None = None
     noisy: Streams | None = None
     rates: dict[str, RateSeen] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     missed: bool = False  # its rate or round-trip time, twice
 
 
@@ -126,11 +127,14 @@ def calibrate(
     for batch in _batches(uncertain, _AT_ONCE):
         _sample(batch, measured, seconds)
     found = {t.link: _record(t, t.shapes, read_back[t.link], measured[t.link], tolerances) for t in links}
-    # Losses and jitter that seem wrong are sampled again, and the new sample alone counts.
     wrong = [target for target in uncertain if found[target.link].problems and not measured[target.link].missed]
     for batch in _batches(wrong, _AT_ONCE):
+        first = {target.link: measured[target.link].noisy for target in batch}
         _sample(batch, measured, seconds)
-        found |= {t.link: _record(t, t.shapes, read_back[t.link], measured[t.link], tolerances) for t in batch}
+        for t in batch:
+            measured[t.link].noisy = _together(first[t.link], measured[t.link].noisy)
+            measured[t.link].notes.append(f"{t.link}: losses and jitter sampled twice; both samples' losses count")
+            found[t.link] = _record(t, t.shapes, read_back[t.link], measured[t.link], tolerances)
     return list(found.values())
 
 
@@ -151,12 +155,25 @@ def _once_more(
             if abs(seen.rate - rate) < abs(first.rates[name].rate - rate):
                 first.rates[name] = seen
         _drained(emulator, target)
+    first.notes.append(f"{target.link}: rate or round trip measured twice; the better figures stand")
     first.missed = bool(_record(target, target.quiet, target.quiet, first, tolerances).problems)
 
 
 def _sample(links: Sequence[CalTarget], measured: dict[str, _Measured], seconds: float) -> None:
     for target, seen in _all(links, lambda target: _losses(target, seconds, len(links))):
         measured[target.link].noisy = seen
+
+
+def _together(first: Streams | None, second: Streams | None) -> Streams | None:
+    """The second sample with the losses of both: choosing the better of two would let wrong links pass."""
+    if first is None or second is None:
+        return second
+    counts = ("sent", "received", "reordered")
+    ab, ba = (
+        replace(new, **{name: getattr(old, name) + getattr(new, name) for name in counts})
+        for old, new in ((first.ab, second.ab), (first.ba, second.ba))
+    )
+    return replace(second, ab=ab, ba=ba)
 
 
 def _restore(emulator: Emulator, links: Sequence[CalTarget]) -> None:
@@ -196,7 +213,8 @@ def _record(
         link=target.link, kind=target.kind, a=target.a, b=target.b, asked=asked, read_back=read_back,
         clean=measured.clean, noisy=measured.noisy, rates=measured.rates,
     )  # fmt: skip
-    return judge(finding, tolerances)
+    judged = judge(finding, tolerances)
+    return replace(judged, notes=[*judged.notes, *measured.notes])
 
 
 def _round_trips(target: CalTarget) -> Streams:

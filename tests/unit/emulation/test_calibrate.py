@@ -37,7 +37,8 @@ class World:
         self.shapes = {link.link: (link.ab, link.ba) for link in links}
         self.rate_factor: dict[str, list[float]] = defaultdict(list)  # one a measurement, then 1
         self.delay_more: dict[str, list[float]] = defaultdict(list)
-        self.loss_factor = self.jitter_factor = 1.0
+        self.loss_factors = [1.0]  # one a sample, the last for all others
+        self.jitter_factor = 1.0
         self.offered: float | None = None
         self.token_bucket = False
         self.lost_quietly = 0
@@ -82,6 +83,8 @@ class World:
         with self._guard:
             queue = self.delay_more[a.ifname]
             more = queue.pop(0) if queue else 0.0
+            chancy = any(shape.loss for shape in self.shapes[a.ifname])
+            self.loss_factor = self.loss_factors.pop(0) if chancy and self.loss_factors[1:] else self.loss_factors[0]
         ways = [self._way(shape, count, burst, more) for shape in self.shapes[a.ifname]]
         assert ways[0].p50 is not None
         assert ways[1].p50 is not None
@@ -147,6 +150,7 @@ def test_what_a_busy_machine_spoilt_is_measured_again(monkeypatch: pytest.Monkey
     assert found["rate"].problems == found["delay"].problems == []
     assert found["rate"].ab.rate_error == pytest.approx(0)
     assert found["delay"].rtt_error == pytest.approx(0, abs=1e-6)
+    assert all("measured twice" in link.notes[0] for link in found.values())
 
 
 @pytest.mark.parametrize(("more", "missed"), [(0.0002, False), (0.0003, True), (-0.0003, True)])
@@ -176,10 +180,21 @@ def test_neither_a_serialiser_nor_a_token_bucket_is_at_fault(monkeypatch: pytest
 def test_losses_beyond_chance_are_a_problem(factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
     link = target("lossy", ACCESS)
     world = World(link)
-    world.loss_factor = factor
+    world.loss_factors = [factor]
     found = one(world, link, monkeypatch)
     assert len(found.problems) == 2
     assert "asked 1 % loss, measured" in found.problems[0]
+
+
+@pytest.mark.parametrize(("factors", "missed"), [([1.8, 1.0], False), ([3.0, 1.0], True)])
+def test_losses_of_both_samples_count(factors: list[float], missed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = target("lossy", ACCESS)  # about 4000 frames of which 40 are to be lost; 72 are too many, 112 of 8000 are not
+    world = World(link)
+    world.loss_factors = list(factors)
+    found = one(world, link, monkeypatch)
+    assert bool(found.problems) is missed
+    assert found.ab.loss == pytest.approx(0.01 * sum(factors) / 2, rel=0.05)
+    assert "sampled twice" in found.notes[0]
 
 
 def test_a_single_frame_lost_where_none_should_be_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
