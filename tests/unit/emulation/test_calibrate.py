@@ -14,7 +14,7 @@ from testbed.emulation import measure
 from testbed.emulation.calibrate import CalTarget, calibrate
 from testbed.emulation.judge import binomial_tails
 from testbed.emulation.links.shape import LinkCalibration, LinkEnd, LinkStats, Shape
-from testbed.errors import EmulationError
+from testbed.errors import EmulationError, NotAppliedError
 from testbed.experiment.plan import Tolerances
 
 FRAME = 60
@@ -233,6 +233,31 @@ def test_shapes_come_back_when_a_measurement_fails(monkeypatch: pytest.MonkeyPat
         calibrated(world, links, monkeypatch)
     assert world.shapes == {link.link: (link.ab, link.ba) for link in links}
     assert set(world.sets) == {"good", "bad"}, "they had been switched off"
+
+
+def test_a_link_that_cannot_be_restored_does_not_keep_others_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    links = [target("stuck", ACCESS), target("good", ACCESS)]
+    world = World(*links)
+    working = world.set
+
+    def stuck(link: str, ab: Shape | None = None, ba: Shape | None = None) -> None:
+        if link == "stuck" and ab == ACCESS:
+            raise EmulationError("it is stuck")
+        working(link, ab, ba)
+
+    monkeypatch.setattr(world, "set", stuck)
+    with pytest.raises(EmulationError, match="it is stuck"):
+        calibrated(world, links, monkeypatch)
+    assert world.shapes["good"] == (ACCESS, ACCESS)
+
+
+def test_a_link_that_reads_back_otherwise_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    link = target("trunk")
+    world = World(link)
+    world.shapes["trunk"] = (TRUNK, replace(TRUNK, delay=0.006))
+    with pytest.raises(NotAppliedError, match="not as asked") as caught:
+        calibrated(world, [link], monkeypatch)
+    assert caught.value.where == "trunk"
 
 
 def test_links_are_saturated_together_only_as_far_as_the_machine_goes() -> None:
