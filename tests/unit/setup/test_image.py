@@ -113,8 +113,9 @@ def test_a_newer_wheel_takes_the_place_of_an_older(machine: Machine) -> None:
 
 def test_scripts_and_package_agree_on_the_tag(machine: Machine) -> None:
     said = subprocess.run(
-        [sys.executable, "-I", str(machine.home / "scripts/image_inputs.py")], capture_output=True, text=True, check=True
-    ).stdout.strip()
+        [sys.executable, "-I", str(machine.home / "scripts/image_inputs.py")],
+        capture_output=True, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
     assert said == expected_tag(machine.home)
     assert re.fullmatch(r"roambed-node:[0-9a-f]{12}", said)
 
