@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,6 +81,9 @@ class ControlServer:
             os.close(self._wake)
 
     def _serve(self) -> None:
+        with suppress(OSError):
+            # On a crowded machine heartbeats must still go out, or nodes think that their controller is gone.
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), -15)
         poller = zmq.Poller()
         assert self._gate.zap_socket is not None
         for readable in (self._router, self._gate.zap_socket, self._wake):
