@@ -28,6 +28,7 @@ from testbed.errors import EmulationError, EnvironmentProblem, NotAppliedError
 
 UNLIMITED = 100e9
 """bit/s that stand for no limit. With HTB always there, every change happens in place."""
+_BURST_S = 0.001  # HTB's timer may be late by so much before the rate suffers
 _LEAST_LIMIT = 16
 _MOST_LIMIT = 1_000_000
 _UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
@@ -131,7 +132,7 @@ class NetemEmulator(Emulator):
 def commands(verb: str, ifname: str, shape: Shape) -> list[str]:
     """Lines for ``tc -batch`` that put a shape in force (``add``) or change it in place (``change``)."""
     rate = UNLIMITED if shape.rate is None else shape.rate
-    burst = max(2 * MTU_FRAME, round(rate / 8 / 1000))  # a millisecond's worth: below it the timer is too coarse
+    burst = max(2 * MTU_FRAME, round(rate / 8 * _BURST_S))
     htb = f"rate {rate:.0f}bit ceil {rate:.0f}bit burst {burst} cburst {burst} quantum {60_000}"
     netem = (
         f"limit {packet_limit(shape)} delay {shape.delay * 1e6:.3f}us {shape.jitter * 1e6:.3f}us "
