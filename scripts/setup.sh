@@ -108,7 +108,11 @@ find_engine() {
 engine_answers() {
   local end=$((SECONDS + $1))
   until docker version >/dev/null 2>&1; do
-    if [ "$SECONDS" -ge "$end" ] || { [ -n "${2:-}" ] && ! kill -0 "$2" 2>/dev/null; }; then return 1; fi
+    if [ "$SECONDS" -ge "$end" ]; then return 1; fi
+    if [ -n "${2:-}" ] && ! kill -0 "$2" 2>/dev/null; then
+      docker version >/dev/null 2>&1 # it may have answered since, and made way for another
+      return
+    fi
     sleep 0.2
   done
 }
