@@ -8,7 +8,8 @@ trap 'rm -f "$tar"' EXIT
 excludes=()
 for room in man doc locale info; do excludes+=("--dpkgopt=path-exclude=/usr/share/$room/*"); done
 
-mmdebstrap --variant=minbase --quiet "${excludes[@]}" \
+# The keys are named because other distributions' apt does not trust Debian's of itself.
+mmdebstrap --variant=minbase "${excludes[@]}" --keyring=/usr/share/keyrings/debian-archive-keyring.gpg \
   --include=python3,python3-venv,ca-certificates,iproute2,iputils-ping,procps \
   --aptopt='APT::Install-Recommends "0"' \
   --customize-hook='rm -rf "$1"/var/cache/apt/*.bin "$1"/var/lib/apt/lists/*' \
