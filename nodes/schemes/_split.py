@@ -129,8 +129,12 @@ class Head(Quiet):
         self._begun = self._begun or timed.begin
         self._sent = timed.end
         arrays = to_arrays({"x": activations, "y": y})
-        body = Activations(self._work(), self._attempt, move_to=self._target())
+        body = Activations(self._work(), self._attempt, move_to=self._migrate_to())
         self._context.send(self.id, self._tail, body, arrays)
+
+    def _migrate_to(self) -> str:
+        """Where the tail is asked to move with its state, if that is what happens on a move."""
+        return self._target() if self._strategy() == "migrate" else ""
 
     def _target(self) -> str:
         """Edge server that the tail should move to, empty if it is where it should be."""
@@ -158,7 +162,7 @@ class Head(Quiet):
 
     def _finish_round(self) -> None:
         update = Update(
-            self._round, len(self._batches.shard), self._batch, 0.0, self._attempt, move_to=self._target()
+            self._round, len(self._batches.shard), self._batch, 0.0, self._attempt, move_to=self._migrate_to()
         )
         weights = self._stage.layers.state_dict()
         self._context.send(self.id, self._tail, update, copies(weights))

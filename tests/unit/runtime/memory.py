@@ -24,7 +24,8 @@ class Net:
     """All nodes of one task. ``moves`` maps (device, round, batches done) to an edge server."""
 
     def __init__(self, directory: Path, scheme: str, moves=None, *, devices=("d1", "d2"), strategy="", rounds=2,
-                 damage=None, momentum=0.9):
+                 damage=None, momentum=0.9, late_notices=False):
+        self.late_notices = late_notices
         self.moves = dict(moves or {})
         self.queue = deque()
         self.spans: list[Span] = []
@@ -73,6 +74,7 @@ class Net:
 class _Port:
     def __init__(self, net, name):
         self.net, self.name = net, name
+        self.waiting = []
 
     def send(self, node, envelope, tensors):
         if self.net.damage and isinstance(envelope.body, State):
@@ -87,11 +89,14 @@ class _Port:
         self.net.said.append(message)
         if isinstance(message, Progress):
             edge = self.net.moves.pop((message.device, message.round, message.done), None)
-            if edge:
+            if edge and self.net.late_notices:
+                self.waiting.append(edge)  # heard in the middle of the next batch's work
+            elif edge:
                 self.net.hosts[message.device].notice(edge, False)
 
     def catch_up(self):
-        pass
+        while self.waiting:
+            self.net.hosts[self.name].notice(self.waiting.pop(0), False)
 
     def emit(self, span):
         self.net.spans.append(span)

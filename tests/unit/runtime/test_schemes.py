@@ -27,13 +27,22 @@ def test_a_migrated_run_ends_with_the_same_weights(tmp_path, moves):
     assert not net.moves
 
 
+def test_a_notice_during_a_batch_takes_effect_with_that_batch(tmp_path):
+    still, _ = digest(tmp_path, "fedfly")
+    moved, net = digest(tmp_path, "fedfly", {("d1", 2, 2): "eb"}, late_notices=True)
+    assert moved == still
+    assert [s.batch for s in net.spans if s.kind == "tail-step" and s.node == "eb" and s.round == 2] == [3, 4]
+
+
 def test_fedfly_and_splitfed_agree_where_nobody_moves(tmp_path):
     assert digest(tmp_path, "fedfly")[0] == digest(tmp_path, "splitfed")[0]
 
 
-def test_a_restart_repeats_the_round_and_ends_with_the_same_weights(tmp_path):
+@pytest.mark.parametrize("late", [False, True])
+def test_a_restart_repeats_the_round_and_ends_with_the_same_weights(tmp_path, late):
     still, calm = digest(tmp_path, "splitfed")
-    moved, net = digest(tmp_path, "splitfed", {("d1", 2, 3): "eb"})
+    # A notice that comes during the work of batch 2 takes effect after that batch.
+    moved, net = digest(tmp_path, "splitfed", {("d1", 2, 2 if late else 3): "eb"}, late_notices=late)
     assert moved == still  # a clean restart trains the same batches from the same start
     count = [sum(s.kind == "forward" and s.node == "d1" for s in n.spans) for n in (calm, net)]
     assert count[1] - count[0] == 3
