@@ -33,7 +33,7 @@ become_root() {
 # Each with a program or file by which it is known, wherever that came from.
 readonly known_by="
 mininet:mnexec iproute2:tc bridge-utils:brctl net-tools:ifconfig ethtool:ethtool iputils-ping:ping iperf3:iperf3
-util-linux:nsenter gcc:gcc libc6-dev:/usr/include/stdio.h mmdebstrap:mmdebstrap git:git"
+procps:ps util-linux:nsenter gcc:gcc libc6-dev:/usr/include/stdio.h mmdebstrap:mmdebstrap git:git"
 
 find_packages() {
   local pair sign
@@ -242,7 +242,7 @@ as_caller mkdir -p build
 as_caller touch "$log"
 [ "${#packages[@]}" = 0 ] || todo+=("install Debian packages, 1 min: ${packages[*]}")
 [ "$engine" = answers ] || todo+=("start the container engine, 5 s")
-if ! venv_is_ready; then todo+=("make a virtual environment in $venv, with PyTorch for CPUs (800 MB), 2 min"); fi
+if ! venv_is_ready; then todo+=("make a virtual environment in $venv with PyTorch for CPUs (800 MB), 2 min, or bring the one there up to date"); fi
 image_is_ready || todo+=("build the node image roambed-node (900 MB), 2 min, unless it is there already")
 
 if [ "${#todo[@]}" != 0 ]; then

@@ -17,7 +17,7 @@ BORROWED = (
 )  # fmt: skip
 TOOLS = (
     "apt-cache", "apt-get", "brctl", "ethtool", "gcc", "git", "ifconfig", "iperf3", "mmdebstrap", "mnexec", "modprobe",
-    "nsenter", "pidof", "ping", "tc", "unshare",
+    "nsenter", "pidof", "ping", "ps", "tc", "unshare",
 )  # fmt: skip
 
 DOCKER = """
