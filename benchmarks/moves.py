@@ -86,8 +86,9 @@ def report(times, moves) -> None:
         rows = moves["fedfly", fraction]
         down = median(m["downtime_s"] for m in rows)
         law = (f - down / base) / (1 + f)
+        saved = 1 - migrate / restart
         print(f"f = {f:.3f}: restart {restart:.2f} s = {restart / base:.3f} T (law {1 + f:.3f}), "
-              f"migrate {migrate:.2f} s; saving {1 - migrate / restart:.1%} (law {law:.1%}); T / downtime = {base / down:.0f}")
+              f"migrate {migrate:.2f} s; saving {saved:.1%} (law {law:.1%}); T / downtime = {base / down:.0f}")
         state, limit = median(m["state_s"] for m in rows), median(m["limit_s"] for m in rows)
         command, gap = median(m["handover_command_s"] for m in rows), median(m["handover_gap_s"] for m in rows)
         print(f"    state_s {state:.3f} s, limit {limit:.3f} s, ratio {state / limit:.2f} "

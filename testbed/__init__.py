@@ -1,9 +1,11 @@
 """Roambed from Python: load an experiment, bring it up, train on it.
 
+Example::
+
     from testbed import Experiment
 
     with Experiment.load("topologies/smoke.yaml").up() as bed:
-        bed.exec("device-1", ["ping", "-c", "1", "cloud"])
+        bed.exec("dev-1", ["ping", "-c", "1", "cloud"])
         result = bed.train("fedfly")
 """
 
