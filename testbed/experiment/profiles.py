@@ -22,7 +22,7 @@ BUILTIN: Final[dict[str, dict[str, str | float]]] = {
     # A mid-range phone training on its CPU. No figure of ours: one and a half Pi 4.
     "phone": {"speed": 0.24, "memory": "1GiB"},
     # FedFly's edge servers are desktop-class machines: six Pi 3 here, bounded by a 2-core host.
-    "edge-server": {"speed": 0.5, "memory": "1GiB"},
+    "edge-server": {"speed": 0.4, "memory": "1GiB"},
     # The cloud aggregates and evaluates only, so it is not given what a real one has.
     "cloud": {"speed": 0.15, "memory": "1GiB"},
     # For smoke tests: quick to train on, small enough for any machine.

@@ -54,9 +54,9 @@ def comparison_grid(record: RunRecord) -> Grid | None:
         return None
     grid = Grid(
         "Restarting against moving the state",
-        ("device", "strategy", "round", "moved at", "restarting", "moving", "saved", "f/(1+f)", "less downtime", "off"),
+        ("device", "strategy", "round", "f", "restart", "move", "saved", "f/(1+f)", "law", "off"),
         note="f is the share of the round's batches that were done at the move. A restart costs (1+f) T, so moving the "
-        "state saves at most f/(1+f) of it, and (f - downtime/T)/(1+f) with the downtime that was measured; "
+        "state saves at most f/(1+f) of it; the law, (f - downtime/T)/(1+f), allows for the measured downtime; "
         "off is how far the saving is from that, in points.",
         names=2,
     )

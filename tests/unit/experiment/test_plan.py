@@ -241,7 +241,7 @@ def test_topologies_that_ship_are_what_the_docs_say():
     assert (kinds.count("device"), kinds.count("edge"), kinds.count("cloud")) == (2, 2, 1)
     assert fedfly.workload.schemes == ("splitfed", "fedfly")
     assert [n.profile for n in fedfly.nodes if n.kind == "device"] == ["pi3", "pi3", "pi4", "pi4"]
-    assert sum(n.speed for n in fedfly.nodes) == pytest.approx(1.63)
+    assert sum(n.speed for n in fedfly.nodes) == pytest.approx(1.43)
     backhaul = nx.Graph((link.a, link.b) for link in fedfly.links if link.kind == "backhaul")
     assert len(nx.cycle_basis(backhaul)) == 1
 

@@ -20,7 +20,7 @@ def printed(run: Path) -> str:
 
 def test_what_a_demo_ends_with(both: Path) -> None:
     text = printed(both)
-    for said in ("Restarting against moving the state", "splitfed / fedfly", "9f3a61c07be2", "91.9 %", "to south, ",
+    for said in ("Restarting against moving the state", "splitfed / fedfly", "9f3a61c07be2", "91.9 %", "south, ",
                  "520 ms", "round 4", "verdict: ok"):  # fmt: skip
         assert said in text, said
 
