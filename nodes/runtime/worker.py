@@ -76,7 +76,12 @@ class Worker:
 
     def tell(self, message: ctl.FromNode) -> None:
         """Say something to the controller, after the events before it (`host.Transport`)."""
-        self.post(lambda: self._tell(message))
+
+        def say() -> None:
+            self._flush()
+            self._tell(message)
+
+        self.post(say)
 
     def emit(self, span: Span) -> None:
         """Record an event (`host.Transport`)."""

@@ -15,7 +15,7 @@ from nodes.wire.messages import PartId
 BEAT_S = 1.0
 """Both sides say something at least this often."""
 
-ORPHAN_S = 8.5
+ORPHAN_S = 7.0
 """A node that hears nothing from its controller for so long ends by itself."""
 
 

@@ -23,7 +23,7 @@ SMOKE = ROOT / "topologies" / "smoke.yaml"
 SHORT = ("--set", "workload.data.train=320", "--set", "workload.local_epochs=4")
 
 
-def testbed(*arguments: str, **more: object) -> subprocess.Popen[str]:
+def start(*arguments: str, **more: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", "from testbed.cli import main; main()", *arguments]
     return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
         command, cwd=more.pop("cwd", ROOT), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
@@ -37,7 +37,7 @@ def finish(process: subprocess.Popen[str], code: int = 0, patience: float = 150)
 
 
 def smoke(runs: Path, *arguments: str, code: int = 0) -> dict:
-    out, _ = finish(testbed("run", str(SMOKE), *SHORT, *arguments, "--runs", str(runs), "--format", "json"), code)
+    out, _ = finish(start("run", str(SMOKE), *SHORT, *arguments, "--runs", str(runs), "--format", "json"), code)
     return json.loads(out)
 
 
@@ -109,7 +109,7 @@ def test_several_schemes_run_on_one_bed_and_are_compared(tmp_path: Path) -> None
 def test_two_runs_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
     tiny = ("--set", "profiles.tiny-edge.speed=0.2", "--set", "profiles.tiny-device.speed=0.1")
     both = [
-        testbed("run", str(SMOKE), *SHORT, *tiny, "--runs", str(tmp_path / name), "--format", "json")
+        start("run", str(SMOKE), *SHORT, *tiny, "--runs", str(tmp_path / name), "--format", "json")
         for name in ("a", "b")
     ]
     one, two = (json.loads(finish(process)[0]) for process in both)
@@ -119,7 +119,7 @@ def test_two_runs_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
 
 
 def test_a_node_that_is_killed_ends_the_run_and_is_named(tmp_path: Path) -> None:
-    process = testbed("run", str(SMOKE), "--runs", str(tmp_path), "--format", "json")
+    process = start("run", str(SMOKE), "--runs", str(tmp_path), "--format", "json")
     wait_for_event(tmp_path, '"kind":"backward"', process)
     [victim] = [name for name in containers(tmp_path) if name.endswith("edge-north")]
     subprocess.run(["docker", "kill", victim], check=True, capture_output=True)
@@ -131,7 +131,7 @@ def test_a_node_that_is_killed_ends_the_run_and_is_named(tmp_path: Path) -> None
 
 
 def test_a_node_that_hangs_ends_the_run_and_is_named(tmp_path: Path) -> None:
-    process = testbed("run", str(SMOKE), "--set", "tolerances.node_silence=4s", "--runs", str(tmp_path))
+    process = start("run", str(SMOKE), "--set", "tolerances.node_silence=4s", "--runs", str(tmp_path))
     wait_for_event(tmp_path, '"kind":"backward"', process)
     [victim] = [name for name in containers(tmp_path) if name.endswith("dev-2")]
     subprocess.run(["docker", "pause", victim], check=True, capture_output=True)
@@ -140,7 +140,7 @@ def test_a_node_that_hangs_ends_the_run_and_is_named(tmp_path: Path) -> None:
 
 
 def test_a_node_out_of_memory_is_named(tmp_path: Path) -> None:
-    process = testbed("run", str(SMOKE), "--runs", str(tmp_path))
+    process = start("run", str(SMOKE), "--runs", str(tmp_path))
     wait_for_event(tmp_path, '"kind":"backward"', process)
     [victim] = [name for name in containers(tmp_path) if name.endswith("dev-1")]
     eat = "x = bytearray(1 << 30)\nfor i in range(0, len(x), 4096): x[i] = 1"
@@ -152,7 +152,7 @@ def test_a_node_out_of_memory_is_named(tmp_path: Path) -> None:
 
 
 def test_an_interrupt_ends_in_order_and_keeps_results(tmp_path: Path) -> None:
-    process = testbed("run", str(SMOKE), "--runs", str(tmp_path))
+    process = start("run", str(SMOKE), "--runs", str(tmp_path))
     wait_for_event(tmp_path, '"kind":"backward"', process)
     process.send_signal(signal.SIGINT)
     finish(process, code=130, patience=30)
@@ -165,7 +165,7 @@ def test_nodes_and_relay_end_by_themselves_when_the_controller_is_killed(tmp_pat
     from testbed.emulation.clean import clean
     from testbed.emulation.ledger import Ledger
 
-    process = testbed("run", str(SMOKE), "--runs", str(tmp_path))
+    process = start("run", str(SMOKE), "--runs", str(tmp_path))
     wait_for_event(tmp_path, '"kind":"backward"', process)
     run = only_run(tmp_path).name
     helpers = [e.process() for e in Ledger.open(run).entries() if e.kind == "process" and e.name != "controller"]
@@ -197,7 +197,7 @@ def test_an_access_link_carries_no_plain_tensor(tmp_path: Path) -> None:
     from testbed.emulation import netns
 
     weights = models.build("cnn", 1).state_dict()["conv1.conv.weight"].numpy().tobytes()
-    process = testbed("run", str(SMOKE), *SHORT, "--runs", str(tmp_path))
+    process = start("run", str(SMOKE), *SHORT, "--runs", str(tmp_path))
 
     def socket_there() -> bool:
         found.extend(p for p in _pids(tmp_path, "dev-1") if p not in found)
@@ -249,19 +249,19 @@ def _packet_socket() -> socket.socket:
 
 
 def test_up_exec_down(tmp_path: Path) -> None:
-    out, _ = finish(testbed("up", str(SMOKE), "--format", "json"))
+    out, _ = finish(start("up", str(SMOKE), "--format", "json"))
     run = json.loads(out)["run"]
     try:
-        listed, _ = finish(testbed("ls", "--format", "json"))
+        listed, _ = finish(start("ls", "--format", "json"))
         assert run in listed
-        out, _ = finish(testbed("exec", "dev-1", "--", "ping", "-c", "2", "-i", "0.3", "cloud"))
+        out, _ = finish(start("exec", "dev-1", "--", "ping", "-c", "2", "-i", "0.3", "cloud"))
         assert "2 received" in out
-        finish(testbed("exec", "dev-1", "--", "sh", "-c", "exit 7"), code=7)
-        shown, _ = finish(testbed("inspect", "--format", "json"))
+        finish(start("exec", "dev-1", "--", "sh", "-c", "exit 7"), code=7)
+        shown, _ = finish(start("inspect", "--format", "json"))
         assert "dev-1" in shown
     finally:
-        finish(testbed("down", run))
-    listed, _ = finish(testbed("ls", "--format", "json"))
+        finish(start("down", run))
+    listed, _ = finish(start("ls", "--format", "json"))
     assert run not in listed
 
 
@@ -269,7 +269,7 @@ def test_up_exec_down(tmp_path: Path) -> None:
 def test_bad_input_makes_nothing(tmp_path: Path, verb: str) -> None:
     bad = tmp_path / "bad.yaml"
     bad.write_text(SMOKE.read_text().replace("rate: 40Mbit", "rate: 40Mbps"))
-    _, err = finish(testbed(verb, str(bad), cwd=tmp_path), code=2, patience=30)
+    _, err = finish(start(verb, str(bad), cwd=tmp_path), code=2, patience=30)
     assert "bad.yaml:" in err
     assert "Mbit" in err
     assert "Traceback" not in err
@@ -279,7 +279,7 @@ def test_bad_input_makes_nothing(tmp_path: Path, verb: str) -> None:
 def test_more_cpu_than_the_machine_has_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     many = (os.cpu_count() or 1) + 2
     arguments = ("--set", f"devices.dev.count={many}", "--set", "profiles.tiny-device.speed=0.95")
-    process = testbed("run", str(SMOKE), *arguments, "--runs", str(tmp_path / "runs"))
+    process = start("run", str(SMOKE), *arguments, "--runs", str(tmp_path / "runs"))
     _, err = finish(process, code=2, patience=30)
     assert "core" in err
     assert not list((tmp_path / "runs").glob("*"))
