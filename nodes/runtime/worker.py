@@ -56,7 +56,6 @@ class Worker:
         self._spans: list[Span] = []
         self._compute = Compute(file, self)
         self._stop = False
-        self._exit_code = 0
 
     # --- what the compute thread may call ---------------------------------------------------------------
 
@@ -134,12 +133,13 @@ class Worker:
                 beat = now
                 self._tell(ctl.Beat())
             if now - heard > ctl.ORPHAN_S:
-                self._exit_code, self._stop = EXIT_ORPHAN, True
+                # Nobody is left to tell anything, and sockets would wait for peers that are ending too.
+                os._exit(EXIT_ORPHAN)
         self._flush()
         self._channel.close()
         self._control.close()
         self._context.term()
-        return self._exit_code
+        return 0
 
     def _from_controller(self) -> None:
         while True:

@@ -172,7 +172,7 @@ def test_nodes_and_relay_end_by_themselves_when_the_controller_is_killed(tmp_pat
     assert containers(tmp_path)
     process.send_signal(signal.SIGKILL)
     killed = time.monotonic()
-    process.wait()
+    process.communicate()
     assert eventually(lambda: not containers(tmp_path), 10), "containers still run"
     assert eventually(lambda: not any(p.running() for p in helpers), 10), "the relay still runs"
     assert time.monotonic() - killed < 10
@@ -222,7 +222,7 @@ def test_an_access_link_carries_no_plain_tensor(tmp_path: Path) -> None:
 
 
 def _pids(runs: Path, node: str) -> list[int]:
-    if not list(runs.iterdir()):
+    if not runs.is_dir() or not list(runs.iterdir()):
         return []
     named = [name for name in containers(runs) if name.endswith(f"-{node}")]
     show = ["docker", "inspect", "--format", "{{.State.Pid}}", *named]
