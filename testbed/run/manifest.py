@@ -14,7 +14,7 @@ from testbed.emulation.containers import NODE_IMAGE, Engine
 from testbed.experiment.plan import Plan
 from testbed.run.session import Session
 
-_PACKAGES = ("docker", "mininet", "msgspec", "numpy", "pydantic", "pyroute2", "pyzmq", "scikit-learn", "torch")
+_PACKAGES = ("docker", "mininet", "msgspec", "numpy", "pydantic", "pyzmq", "scikit-learn", "torch")
 
 
 def build(plan: Plan, session: Session, reference: dict[str, float], argv: list[str]) -> dict[str, Any]:
