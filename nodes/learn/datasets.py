@@ -65,8 +65,8 @@ def load(
     if name not in READERS:
         raise InputError("no such data set", wanted=", ".join(sorted(READERS)), found=name)
     train_x, train_y, test_x, test_y = READERS[name](directory)
-    train_x, train_y = _first(train_x, train_y, train_samples, "train_samples")
-    test_x, test_y = _first(test_x, test_y, test_samples, "test_samples")
+    train_x, train_y = _first(train_x, train_y, train_samples, "train")
+    test_x, test_y = _first(test_x, test_y, test_samples, "test")
     data = DataSet(train_x, train_y, test_x, test_y, 10, (), ())
     mean, std = statistics(train_x)
     return replace(data, mean=mean, std=std)

@@ -38,6 +38,15 @@ def check_capacity(plan: Plan, cores: float, memory_bytes: int) -> None:
             where=plan.source,
             remedy=remedy or f"use a machine with {math.ceil(speed + RESERVE)} cores",
         )
+    for node in plan.nodes:
+        if node.cpus > cores:
+            raise CapacityError(
+                f"{node.name} asks for more CPU than this machine has",
+                wanted=f"at most {cores:g} cores",
+                found=f"cpus {node.cpus:g} (profile {node.profile!r})",
+                where=plan.source,
+                remedy=f"leave profiles.{node.profile}.cpus out for 1.5 x its speed",
+            )
     memory = sum(node.memory for node in plan.nodes)
     if memory > memory_bytes:
         raise CapacityError(

@@ -16,6 +16,8 @@ from testbed.errors import InputError
 from testbed.experiment.problems import did_you_mean
 
 HEADER = ["t", "node", "x", "y"]
+FAR = 1e9
+"""Metres and seconds that no trace goes beyond; distances stay finite."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ def read(path: Path, nodes: Collection[str], *, named_at: str | None = None) -> 
     Raises:
         InputError: The file cannot be read or breaks the format.
     """
+    if path.exists() and not path.is_file():
+        raise InputError("the trace is not a file", found=str(path), where=named_at or str(path))
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             yield from _rows(path, file, nodes)
@@ -120,4 +124,6 @@ def _number(text: str, name: str, where: str) -> float:
             f"{name} is not a finite number", wanted="a number such as 12.5", found=text or "nothing", where=where,
             remedy="take the row out or fill in the value",
         )  # fmt: skip
+    if abs(number) > FAR:
+        raise InputError(f"{name} is out of range", wanted=f"at most {FAR:g} either way", found=text, where=where)
     return number

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nodes.learn import datasets, partition, shards
+from testbed.errors import InputError
 from testbed.experiment.plan import Plan
 from testbed.run import birth
 
@@ -43,6 +44,14 @@ def split(plan: Plan) -> Split:
     Raises:
         InputError: The data set is missing or damaged, or too small for the split.
     """
+    try:
+        return _split(plan)
+    except InputError as error:
+        error.where = error.where or plan.source
+        raise
+
+
+def _split(plan: Plan) -> Split:
     asked, work = plan.workload.data, plan.workload
     data = datasets.load(asked.set, Path(asked.dir) if asked.dir else None, asked.train_samples, asked.test_samples)
     devices = sorted(n.name for n in plan.nodes if n.kind == "device")

@@ -12,6 +12,7 @@ Definitions (also in docs/architecture.md):
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -68,8 +69,20 @@ def path_limit(plan: Plan, source: str, target: str, state_bytes: int) -> float 
     return (state_bytes * 8 / min(rates) if rates else 0.0) + rtt
 
 
-def describe(plan: Plan, carried: Carried, strategy: str, spans: Sequence[Span], start: float) -> dict[str, Any]:
-    """The row of one move in ``summary.json``."""
+def describe(
+    plan: Plan, carried: Carried, strategy: str, spans: Sequence[Span], start: float, until: float = math.inf
+) -> dict[str, Any]:
+    """The row of one move in ``summary.json``.
+
+    Args:
+        plan: The plan.
+        carried: The move.
+        strategy: What the scheme does on a move.
+        spans: Events of the task.
+        start: When training began.
+        until: When the device heard of its next move: what begins later belongs to that one. A move that was
+            overtaken before the state could follow has no figures of its own.
+    """
     row: dict[str, Any] = {
         "device": carried.device,
         "at_s": round(carried.begin - start, 4),
@@ -91,9 +104,9 @@ def describe(plan: Plan, carried: Carried, strategy: str, spans: Sequence[Span],
     }
     mine = [s for s in spans if s.part.endswith(f":{carried.device}") or s.attrs.get("device") == carried.device]
     if strategy == "migrate":
-        _migration(plan, carried, mine, row)
+        _migration(plan, carried, mine, row, until)
     elif strategy == "restart":
-        _restart(carried, mine, row)
+        _restart(carried, mine, row, until)
     else:
         row["downtime_s"] = _added_wait(carried.noticed, carried.end + 0.5, mine)
     return row
@@ -108,13 +121,12 @@ def _reconnects(carried: Carried, spans: Sequence[Span]) -> int:
     )
 
 
-def _migration(plan: Plan, carried: Carried, spans: list[Span], row: dict[str, Any]) -> None:
+def _migration(plan: Plan, carried: Carried, spans: list[Span], row: dict[str, Any], until: float) -> None:
     target = plan.site(carried.to).edge
-    capture = next(
-        (s for s in spans if s.kind == "capture" and s.begin >= carried.noticed and s.peer == target), None
-    )
-    if capture is None:
+    captures = [s for s in spans if s.kind == "capture" and s.peer == target and carried.noticed <= s.begin < until]
+    if not captures:
         return
+    capture = min(captures, key=lambda s: s.begin)
     returns = [s for s in spans if s.kind == "send" and s.attrs.get("message") == "gradients"]
     normal = [s.end - s.begin for s in returns if s.end < capture.begin and s.round == capture.round]
     normal = normal or [s.end - s.begin for s in returns if s.end < capture.begin]
@@ -132,8 +144,8 @@ def _migration(plan: Plan, carried: Carried, spans: list[Span], row: dict[str, A
         row["downtime_s"] = _added_wait(carried.noticed, max(owed.end, carried.end), spans)
 
 
-def _restart(carried: Carried, spans: list[Span], row: dict[str, Any]) -> None:
-    decided = next((s for s in spans if s.kind == "restart" and s.end >= carried.noticed), None)
+def _restart(carried: Carried, spans: list[Span], row: dict[str, Any], until: float) -> None:
+    decided = next((s for s in spans if s.kind == "restart" and carried.noticed <= s.end < until), None)
     if decided is None:
         return
     row["round"], row["batch"], row["lost_batches"] = decided.round, decided.batch, decided.batch

@@ -8,6 +8,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ class RunDirectory:
     def __init__(self, base: Path, run_id: str) -> None:
         self.path = base / run_id
         self.run_id = run_id
+        self._made_base = not base.exists()
         try:
             self.path.mkdir(parents=True)
         except OSError as error:
@@ -59,6 +61,13 @@ class RunDirectory:
         path = self.path / scheme if scheme else self.path
         path.mkdir(exist_ok=True)
         return path
+
+    def discard(self) -> None:
+        """Take the directory away again: the run could not begin, and there is nothing in it."""
+        self.path.rmdir()
+        if self._made_base:
+            with suppress(OSError):  # somebody else's run has begun there meanwhile
+                self.path.parent.rmdir()
 
     def hand_over(self) -> None:
         """Give all files to the user who called sudo."""

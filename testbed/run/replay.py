@@ -114,6 +114,7 @@ class Replay:
     def _hand_over(self, carried: Carried) -> None:
         done = self._session.bed.handover(carried.device, carried.to)
         carried.begin, carried.end, carried.command_s = done.begin, done.end, done.command_s
+        carried.origin = done.source  # where it was by now, should an earlier move have been under way
         edge = self._plan.site(carried.to).edge
         if edge:
             self._session.control.send(carried.device, ctl.Notice(self._task, edge, done=True))

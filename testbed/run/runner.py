@@ -78,7 +78,7 @@ def run(plan: Plan, base: Path, live: Live, argv: Sequence[str] = ()) -> Result:
             try:
                 session.up()
             except BaseException:
-                directory.path.rmdir()  # nothing was measured yet: nothing is left
+                directory.discard()  # nothing was measured yet: nothing is left
                 raise
             try:
                 outcomes = train(session, plan.workload.schemes, split, directory, live, stop, list(argv))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -206,7 +207,9 @@ class TaskRun:
     def _describe_moves(self) -> None:
         outcome, spans = self.outcome, self._log.spans
         for carried in [c for c in self._replay.carried if c.done]:
-            row = moved.describe(self._plan, carried, outcome.strategy, spans, outcome.begin)
+            notices = [c.noticed for c in self._replay.carried if c.device == carried.device]
+            until = min((n for n in notices if n > carried.noticed), default=math.inf)
+            row = moved.describe(self._plan, carried, outcome.strategy, spans, outcome.begin, until)
             outcome.moves.append(row)
             attrs = {"device": carried.device, "from": carried.origin, "to": carried.to}
             self._log.add(

@@ -282,4 +282,4 @@ def test_more_cpu_than_the_machine_has_is_refused_before_anything_is_made(tmp_pa
     process = start("run", str(SMOKE), *arguments, "--runs", str(tmp_path / "runs"))
     _, err = finish(process, code=2, patience=30)
     assert "core" in err
-    assert not list((tmp_path / "runs").glob("*"))
+    assert not (tmp_path / "runs").exists()

@@ -259,6 +259,12 @@ def test_more_cpu_than_the_machine_has():
     assert "factor of 1.03" in (error.remedy or "")
 
 
+def test_a_guard_above_the_machine():
+    plan = load_plan(ROOT / "topologies/fedfly.yaml", ["profiles.pi3.cpus=99"])
+    with pytest.raises(CapacityError, match="pi3-1 asks for more CPU than this machine has"):
+        check_capacity(plan, cores=2, memory_bytes=16 * GIB)
+
+
 def test_more_cpu_than_a_machine_without_room():
     with pytest.raises(CapacityError, match="more CPU than this machine has") as caught:
         check_capacity(load_plan(ROOT / "topologies/smoke.yaml"), cores=0.2, memory_bytes=16 * GIB)

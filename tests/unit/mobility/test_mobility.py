@@ -87,6 +87,7 @@ BAD = {
     "backwards": ("5,a,0,0\n6,b,0,0\n4,a,0,0\n", 4, "time runs backwards for 'a'", "sort the rows"),
     "same time twice": ("5,a,0,0\n5,a,1,0\n", 3, "time stands still for 'a'", "one row a moment"),
     "NaN in x": ("0,a,0,0\n1,a,nan,0\n", 3, "x is not a finite number", "take the row out"),
+    "further than any trace goes": ("0,a,1e308,0\n", 2, "x is out of range", None),
     "NaN in t": ("nan,a,0,0\n", 2, "t is not a finite number", "take the row out"),
     "infinite": ("0,a,0,inf\n", 2, "y is not a finite number", "take the row out"),
     "nothing": ("0,a,,0\n", 2, "x is not a finite number", "fill in"),
@@ -118,6 +119,11 @@ def test_trace_without_header(trace, text):
         list(read(path, ["a"]))
     assert caught.value.where == f"{path}:2"
     assert "t,node,x,y" in (caught.value.remedy or "")
+
+
+def test_a_device_file_is_no_trace():
+    with pytest.raises(InputError, match="not a file"):
+        list(read(Path("/dev/zero"), ["a"]))
 
 
 def test_trace_that_is_not_text(tmp_path):

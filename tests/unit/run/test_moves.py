@@ -103,3 +103,11 @@ def test_a_migration_that_never_happened_has_no_numbers(plan):
 def test_lost_connections_of_the_device_are_counted(plan):
     spans = [*migrated(), span("disconnect", "dev-1", 100.8, 100.8), span("disconnect", "dev-2", 100.8, 100.8)]
     assert describe(plan, carried(), "migrate", spans, 90.0)["reconnects"] == 1
+
+
+def test_moves_of_one_device_do_not_share_a_migration(plan):
+    spans = migrated(0.5)
+    assert describe(plan, carried(), "migrate", spans, 90.0, until=100.6)["state_s"] == pytest.approx(0.5)
+    overtaken = describe(plan, carried(), "migrate", spans, 90.0, until=100.55)  # the capture is at 100.57
+    assert overtaken["state_s"] is None
+    assert overtaken["state_bytes"] is None
