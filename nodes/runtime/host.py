@@ -24,7 +24,6 @@ from nodes.wire.messages import (
     Close,
     Envelope,
     Gradients,
-    Hello,
     Model,
     Moved,
     Open,
@@ -187,8 +186,6 @@ class Host:
     def deliver(self, envelope: Envelope, tensors: Tensors, received: float, size: int) -> None:
         """Take one message from the network."""
         body, dst = envelope.body, envelope.dst
-        if isinstance(body, Hello):
-            return
         if isinstance(body, _TRANSFERS):
             self._transferred(envelope, received, size)
         if isinstance(body, Moved):
@@ -206,8 +203,7 @@ class Host:
             self._learn(dst, body.node, body.version)
             self.parts.pop(dst, None)
             return
-        if not isinstance(body, State):
-            self._learn(envelope.src, envelope.node, envelope.version)
+        self._learn(envelope.src, envelope.node, envelope.version)
         if dst in self._leaving or (dst not in self.parts and self.where(dst)[0] == self.node):
             self._held.setdefault(dst, []).append((envelope, tensors))
         elif dst in self.parts:
