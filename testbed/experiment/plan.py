@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from testbed.emulation.links.shape import Shape
+from testbed.emulation.links.shape import Schedule, Shape
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class NodePlan:
         site: Site that an edge belongs to or a device starts at; None for the cloud.
         bridge: Bridge that the node's link hangs on at the start (``ap-<site>`` or ``sw-<name>``).
         image: Image to run, None for the node image. command: None for the worker.
+        paced: Whether training steps are paced to ``speed``. Where the profile gives a share they are not: they
+            get ``cpus`` (then equal to ``speed``) of a core, and are as fast as that makes them.
     """
 
     name: str
@@ -39,6 +41,7 @@ class NodePlan:
     bridge: str = ""
     image: str | None = None
     command: tuple[str, ...] | None = None
+    paced: bool = True
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class SitePlan:
     edge: str | None         # node name
     access_up: Shape         # what a device's link is while it is here, device to access point
     access_down: Shape
+    access_up_trace: Schedule | None = None
+    access_down_trace: Schedule | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,8 @@ class LinkPlan:
     b: str
     ab: Shape
     ba: Shape
+    ab_trace: Schedule | None = None   # how it varies, from the start of the training on
+    ba_trace: Schedule | None = None
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,10 @@ class Tolerances:
 
     rate: float = 0.02                 # fraction
     rtt: float = 0.0005                # s
+    speed: float = 0.02                # fraction, of a node's speed over the run
     late_steps: float = 0.05           # share of paced steps that ended late
+    starved: float = 0.02              # share of the training time that a node wanted a core and had none
+    link_late: float = 0.005           # s that the relay handed a frame over late, 99.9th percentile of a second
     node_silence: float = 15.0         # s without a heartbeat before a node counts as hung
     round_deadline: float | None = None  # s; None: from the reference and the links, generously
 
@@ -143,6 +153,8 @@ class Plan:
     tolerances: Tolerances
     source: str                        # path of the file
     rendered: str                      # the YAML as it was understood, with every --set applied
+    dilation: float = 1.0              # real seconds a virtual one takes; everything else here is virtual
+    speed_check: float = 5.0           # s that bring-up has all nodes train at once to measure their speeds; 0: not
 
     def node(self, name: str) -> NodePlan:
         """The node of that name (KeyError if there is none)."""

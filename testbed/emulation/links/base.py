@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from testbed.emulation.links.shape import LinkEnd, LinkStats, Shape
+from testbed.emulation.links.shape import LinkEnd, LinkStats, Schedule, Shape
 
 
 class Emulator(Protocol):
@@ -25,7 +25,27 @@ class Emulator(Protocol):
         """Change a live link in place; None leaves that direction alone. No packet is lost by it."""
 
     def read(self, link: str) -> tuple[Shape, Shape]:
-        """What is in force now, as (a to b, b to a), read back from where it is enforced."""
+        """What is in force now, as (a to b, b to a), read back from where it is enforced.
+
+        While a schedule plays, what it says is in it.
+        """
+
+    def play(self, link: str, begin: float, ab: Schedule | None = None, ba: Schedule | None = None) -> None:
+        """Have a link vary over time; None leaves that direction alone.
+
+        The whole schedule is handed over at once and played where the link is shaped: nothing here is waited for.
+
+        Args:
+            link: Which.
+            begin: When it begins, CLOCK_MONOTONIC in s; where that is past, it is as far as it would be.
+            ab: From a to b. ba: From b to a.
+
+        Raises:
+            EmulationError: This kind of link cannot play it; the error names the kind that can.
+        """
+
+    def rest(self, link: str) -> None:
+        """End what plays on a link: its shape as it was set is in force again. Fine if nothing does."""
 
     def stats(self, link: str) -> tuple[LinkStats, LinkStats]:
         """Counters as (a to b, b to a)."""

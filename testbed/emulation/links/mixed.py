@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from testbed.emulation.links.base import Emulator
-from testbed.emulation.links.shape import LinkEnd, LinkStats, Shape
+from testbed.emulation.links.shape import LinkEnd, LinkStats, Schedule, Shape
 
 
 class MixedEmulator(Emulator):
@@ -34,6 +34,14 @@ class MixedEmulator(Emulator):
     def read(self, link: str) -> tuple[Shape, Shape]:
         """What is in force now."""
         return self._of(link).read(link)
+
+    def play(self, link: str, begin: float, ab: Schedule | None = None, ba: Schedule | None = None) -> None:
+        """Have a link vary over time."""
+        self._of(link).play(link, begin, ab, ba)
+
+    def rest(self, link: str) -> None:
+        """End what plays on a link."""
+        self._of(link).rest(link)
 
     def stats(self, link: str) -> tuple[LinkStats, LinkStats]:
         """Counters as (a to b, b to a)."""

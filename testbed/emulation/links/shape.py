@@ -10,16 +10,63 @@ DEFAULT_QUEUE_S = 0.1
 
 
 @dataclass(frozen=True)
+class Spread:
+    """How a delay varies around its mean.
+
+    Attributes:
+        name: ``uniform``, ``normal``, ``pareto``, or the name of the file that the table is from.
+        table: The inverse of the distribution function at evenly spaced probabilities, in 1/8192 of the jitter
+            (the format of iproute2's ``.dist`` files); empty for ``uniform``, whose jitter is the half-width.
+    """
+
+    name: str = "uniform"
+    table: tuple[int, ...] = ()
+
+
+UNIFORM = Spread()
+
+
+@dataclass(frozen=True)
+class Bursts:
+    """Losses in bursts: the Gilbert-Elliott model, a step per MTU segment.
+
+    Of the state at its arrival depends whether a segment is lost; then the state may change.
+
+    Attributes:
+        enter: Probability of going from good to bad. leave: Of going from bad to good.
+        bad: Probability of a loss in the bad state. good: In the good state.
+    """
+
+    enter: float
+    leave: float
+    bad: float = 1.0
+    good: float = 0.0
+
+    @property
+    def share(self) -> float:
+        """Share of segments lost in the long run."""
+        there = self.enter / (self.enter + self.leave) if self.enter else 0.0
+        return there * self.bad + (1 - there) * self.good
+
+
+@dataclass(frozen=True)
 class Shape:
     """One direction of a link.
 
     Attributes:
         rate: Layer-2 bits per second; None means as fast as the machine goes.
         delay: One-way delay in seconds, added after serialisation.
-        jitter: Half-width in seconds of the uniform spread around ``delay``; order is kept.
-        loss: Probability that an MTU segment is lost, 0 to 1.
+        jitter: In seconds: half-width of a uniform ``spread``, the unit of any other's table (about the standard
+            deviation). Order is kept.
+        loss: Probability that an MTU segment is lost, 0 to 1; 0 where there are ``bursts``.
         queue: Bytes that wait for the wire before the tail is dropped; None means a default of
-            100 ms at ``rate``.
+            100 ms at ``rate``, unless there is ``queue_packets``.
+        spread: How the delay varies.
+        bursts: Losses that come in bursts; None for independent ones.
+        queue_packets: MTU segments that wait for the wire, in place of ``queue``.
+        reorder: Probability that a segment skips the delay, and so overtakes others.
+        duplicate: Probability that a segment comes twice.
+        corrupt: Probability that a bit of a segment is turned over.
     """
 
     rate: float | None = None
@@ -27,6 +74,12 @@ class Shape:
     jitter: float = 0.0
     loss: float = 0.0
     queue: int | None = None
+    spread: Spread = UNIFORM
+    bursts: Bursts | None = None
+    queue_packets: int | None = None
+    reorder: float = 0.0
+    duplicate: float = 0.0
+    corrupt: float = 0.0
 
     @property
     def unshaped(self) -> bool:
@@ -38,7 +91,42 @@ class Shape:
         """``queue`` with its default filled in; 0 means unlimited (without a rate nothing ever waits)."""
         if self.queue is not None:
             return self.queue
+        if self.queue_packets is not None:
+            return 0
         return 0 if self.rate is None else max(round(self.rate / 8 * DEFAULT_QUEUE_S), 2 * MTU_FRAME)
+
+
+@dataclass(frozen=True)
+class Step:
+    """From ``at`` (seconds since the schedule began) on, these hold; None leaves what the link's shape says.
+
+    A rate of 0 lets nothing through: what comes waits in the queue.
+    """
+
+    at: float
+    rate: float | None = None
+    delay: float | None = None
+    loss: float | None = None
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How one direction of a link varies over time: either ``steps`` or ``deliveries``.
+
+    Attributes:
+        name: Where it is from, for people.
+        steps: In order of time, the first at 0.
+        deliveries: Mahimahi's chances to send: milliseconds since the beginning, each for 1500 bytes, in order; a
+            number that is there twice is two chances. A chance that finds the queue empty is gone.
+        length: Seconds until it is over.
+        loop: Begin again then; otherwise what was last in force stays (with deliveries: nothing is sent any more).
+    """
+
+    name: str
+    steps: tuple[Step, ...] = ()
+    deliveries: tuple[int, ...] = ()
+    length: float = 0.0
+    loop: bool = False
 
 
 @dataclass(frozen=True)
