@@ -38,7 +38,8 @@ class Emulator(Protocol):
         Args:
             link: Which.
             begin: When it begins, CLOCK_MONOTONIC in s; where that is past, it is as far as it would be.
-            ab: From a to b. ba: From b to a.
+            ab: From a to b.
+            ba: From b to a.
 
         Raises:
             EmulationError: This kind of link cannot play it; the error names the kind that can.

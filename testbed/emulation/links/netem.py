@@ -23,7 +23,7 @@ from typing import Any
 
 from testbed.emulation.links import plain
 from testbed.emulation.links.base import Emulator
-from testbed.emulation.links.shape import MTU_FRAME, LinkEnd, LinkStats, Shape
+from testbed.emulation.links.shape import MTU_FRAME, LinkEnd, LinkStats, Schedule, Shape
 from testbed.errors import EmulationError, EnvironmentProblem, NotAppliedError
 
 UNLIMITED = 100e9
@@ -81,6 +81,13 @@ class NetemEmulator(Emulator):
         a, b = self._of(link)
         asked = self._asked[link]
         return self._read(link, a, asked[0]), self._read(link, b, asked[1])
+
+    def play(self, link: str, begin: float, ab: Schedule | None = None, ba: Schedule | None = None) -> None:
+        """Have a link vary over time."""
+        raise EmulationError("this kind of link cannot vary over time", found=self.name, where=link)
+
+    def rest(self, link: str) -> None:
+        """End what plays on a link: nothing ever does."""
 
     def stats(self, link: str) -> tuple[LinkStats, LinkStats]:
         """Counters as (a to b, b to a)."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from testbed.emulation import netlink
 from testbed.emulation.links.base import Emulator
-from testbed.emulation.links.shape import LinkEnd, LinkStats, Shape
+from testbed.emulation.links.shape import LinkEnd, LinkStats, Schedule, Shape
 from testbed.errors import EmulationError, NotAppliedError
 
 
@@ -48,6 +48,13 @@ class PlainWire(Emulator):
         for end in self._of(link):
             interface_of(link, end)
         return Shape(), Shape()
+
+    def play(self, link: str, begin: float, ab: Schedule | None = None, ba: Schedule | None = None) -> None:
+        """Have a link vary over time."""
+        raise EmulationError("this kind of link cannot vary over time", found=self.name, where=link)
+
+    def rest(self, link: str) -> None:
+        """End what plays on a link: nothing ever does."""
 
     def stats(self, link: str) -> tuple[LinkStats, LinkStats]:
         """Counters of the receiving ends."""

@@ -18,7 +18,7 @@ from typing import IO
 
 from testbed.emulation import native
 from testbed.emulation.links.base import Emulator
-from testbed.emulation.links.shape import LinkEnd, LinkStats, Shape
+from testbed.emulation.links.shape import LinkEnd, LinkStats, Schedule, Shape
 from testbed.errors import EmulationError, NotAppliedError
 
 _PATIENCE = 10.0  # s for an answer; a command takes well under a millisecond
@@ -117,6 +117,13 @@ class RelayEmulator(Emulator):
         """What is in force now, as the relay tells it."""
         number = self._number(link)
         return self._read(link, number, "ab"), self._read(link, number, "ba")
+
+    def play(self, link: str, begin: float, ab: Schedule | None = None, ba: Schedule | None = None) -> None:
+        """Have a link vary over time."""
+        raise EmulationError("this kind of link cannot vary over time", found=self.name, where=link)
+
+    def rest(self, link: str) -> None:
+        """End what plays on a link: nothing ever does."""
 
     def stats(self, link: str) -> tuple[LinkStats, LinkStats]:
         """Counters as (a to b, b to a)."""
