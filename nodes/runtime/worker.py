@@ -47,7 +47,7 @@ class Worker:
         self._control.set(zmq.ROUTING_ID, file.name.encode())
         self._keys.apply(self._control, server_key=file.control_key)
         self._control.connect(file.control)
-        self._channel = Channel(self._context, file.name, file.kind, self._keys, file.data_port)
+        self._channel = Channel(self._context, file.name, file.kind, self._keys, file.data_port, file.dilation)
         self._jobs: queue.PriorityQueue[tuple[int, int, Callable[[], None] | None]] = queue.PriorityQueue()
         self._order = itertools.count()
         self._outbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()

@@ -21,6 +21,7 @@ _RANK = {"device": 0, "host": 1, "edge": 2, "cloud": 3}
 _HEARTBEAT_MS = 2_000
 # Longer than any handover gap: a device that is out of reach for a while keeps its connections.
 _SILENCE_MS = 60_000
+_LONGEST_MS = 6_000_000  # ZeroMQ counts a heartbeat's time to live in 16 bits of 100 ms
 _LINGER_MS = 2_000
 _HIGH_WATER = 1_000
 _PENDING = 64
@@ -39,11 +40,19 @@ class Channel:
     Args:
         context: ZeroMQ context with no other authenticator.
         name: This node. kind: Its kind. keys: Its own key pair. port: Where to listen.
+        dilation: Real seconds that a second of the experiment takes: heartbeats and their limits are so much longer.
     """
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], name: str, kind: str, keys: KeyPair, port: int
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        name: str,
+        kind: str,
+        keys: KeyPair,
+        port: int,
+        dilation: float = 1.0,
     ) -> None:
+        self._dilation = dilation
         self._context = context
         self._name = name
         self._kind = kind
@@ -62,14 +71,14 @@ class Channel:
         keys.apply(self._router)
         self._router.bind(f"tcp://*:{port}")
 
-    @staticmethod
-    def _prepare(socket: zmq.Socket[bytes]) -> None:
+    def _prepare(self, socket: zmq.Socket[bytes]) -> None:
+        beat, silence = (min(round(ms * self._dilation), _LONGEST_MS) for ms in (_HEARTBEAT_MS, _SILENCE_MS))
         socket.linger = _LINGER_MS
         socket.set(zmq.SNDHWM, _HIGH_WATER)
         socket.set(zmq.RCVHWM, _HIGH_WATER)
-        socket.set(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
-        socket.set(zmq.HEARTBEAT_TIMEOUT, _SILENCE_MS)
-        socket.set(zmq.HEARTBEAT_TTL, _SILENCE_MS)
+        socket.set(zmq.HEARTBEAT_IVL, beat)
+        socket.set(zmq.HEARTBEAT_TIMEOUT, silence)
+        socket.set(zmq.HEARTBEAT_TTL, silence)
         socket.set(zmq.MAXMSGSIZE, 1 << 29)
 
     def know(self, peers: Sequence[Peer]) -> None:

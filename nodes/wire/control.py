@@ -29,16 +29,21 @@ class Peer(msgspec.Struct, frozen=True):
 
 
 class NodeFile(msgspec.Struct, frozen=True):
-    """What a node is born with: a file mounted into its container alone."""
+    """What a node is born with: a file mounted into its container alone.
+
+    ``speed`` is what training steps are paced to, None for as fast as they go; ``dilation`` the real seconds that a
+    virtual one takes, by which time limits on the emulated network are longer.
+    """
 
     name: str
     kind: str
-    speed: float
+    speed: float | None
     control: str        # ipc:// endpoint
     control_key: str    # controller's public key
     public_key: str
     secret_key: str
     data_port: int
+    dilation: float = 1.0
 
 
 class Placed(msgspec.Struct, frozen=True):

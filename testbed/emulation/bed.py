@@ -99,7 +99,7 @@ class Bed:
         plan = self.plan
         nodes, links = len(plan.nodes), len(plan.links)
         addresses = fabrics.plan_addresses(plan.nodes)
-        inner = fabrics.Fabric(self.run_id, plan.bridges, plan.links)
+        inner = fabrics.Fabric(self.run_id, plan.bridges, plan.links, plan.dilation)
         hosts = {name: own.ip for name, own in addresses.items()}
         self._fleet = fleet = Fleet(self.run_id, plan.nodes, self.ledger, hosts)
         progress("images", 0, 1)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from testbed.emulation import measure
-from testbed.emulation.judge import Finding, judge
+from testbed.emulation.judge import Finding, judge, undilated, virtual
 from testbed.emulation.links.base import Emulator
 from testbed.emulation.links.shape import MTU_FRAME, Direction, LinkCalibration, LinkEnd, Shape
 from testbed.emulation.measure import Gap, GapTarget, RateSeen, Streams, measure_gap
@@ -68,13 +68,21 @@ class CalTarget:
 
     @property
     def quiet(self) -> tuple[Shape, Shape]:
-        """Both directions without loss and jitter."""
-        return replace(self.ab, loss=0.0, jitter=0.0), replace(self.ba, loss=0.0, jitter=0.0)
+        """Both directions without what is left to chance."""
+        return self.ab.certain, self.ba.certain
 
     @property
     def uncertain(self) -> bool:
-        """Whether loss or jitter is asked for."""
-        return any(shape.loss or shape.jitter for shape in self.shapes)
+        """Whether anything is left to chance."""
+        return self.shapes != self.quiet
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """By what figures are judged, and in which time they are told."""
+
+    tolerances: Tolerances
+    dilation: float
 
 
 @dataclass
@@ -87,7 +95,11 @@ class _Measured:
 
 
 def calibrate(
-    emulator: Emulator, links: Sequence[CalTarget], tolerances: Tolerances, budget_s: float = BUDGET_S
+    emulator: Emulator,
+    links: Sequence[CalTarget],
+    tolerances: Tolerances,
+    budget_s: float = BUDGET_S,
+    dilation: float = 1.0,
 ) -> list[LinkCalibration]:
     """Measure links. They are left as they were asked to be, which is read back.
 
@@ -96,11 +108,13 @@ def calibrate(
         links: Those to measure.
         tolerances: What may be missed by how much.
         budget_s: Seconds that it may take. With very many links it takes longer rather than measure too little.
+        dilation: Real seconds that a virtual one takes. Links are as they are; figures, and tolerances, are virtual.
 
     Raises:
         NotAppliedError: A link does not have the settings that were made.
         EmulationError: A link cannot be measured.
     """
+    scale = _Scale(tolerances, dilation)
     shaped = [target for target in links if not all(shape.unshaped for shape in target.shapes)]
     measured = {target.link: _Measured() for target in links}
     uncertain = [target for target in shaped if target.uncertain]
@@ -119,14 +133,14 @@ def calibrate(
         for target in rated:
             _drained(emulator, target)
         for target in shaped:
-            _once_more(emulator, target, measured[target.link], window, tolerances)
+            _once_more(emulator, target, measured[target.link], window, scale)
     finally:
         _restore(emulator, uncertain)
     read_back = {target.link: _verified(emulator, target) for target in links}
     seconds = min(max(budget_s * 0.2, _LOSS_S[0]), _LOSS_S[1])
     for batch in _batches(uncertain, _AT_ONCE):
         _sample(batch, measured, seconds)
-    found = {t.link: _record(t, t.shapes, read_back[t.link], measured[t.link], tolerances) for t in links}
+    found = {t.link: _record(t, t.shapes, read_back[t.link], measured[t.link], scale) for t in links}
     wrong = [target for target in uncertain if found[target.link].problems and not measured[target.link].missed]
     for batch in _batches(wrong, _AT_ONCE):
         first = {target.link: measured[target.link].noisy for target in batch}
@@ -134,15 +148,15 @@ def calibrate(
         for t in batch:
             measured[t.link].noisy = _together(first[t.link], measured[t.link].noisy)
             measured[t.link].notes.append(f"{t.link}: losses and jitter sampled twice; both samples' losses count")
-            found[t.link] = _record(t, t.shapes, read_back[t.link], measured[t.link], tolerances)
+            found[t.link] = _record(t, t.shapes, read_back[t.link], measured[t.link], scale)
     return list(found.values())
 
 
 def _once_more(
-    emulator: Emulator, target: CalTarget, first: _Measured, window: float, tolerances: Tolerances
+    emulator: Emulator, target: CalTarget, first: _Measured, window: float, scale: _Scale
 ) -> None:
     """Measure a link alone if it missed a tolerance; of each figure the better one stands."""
-    if not _record(target, target.quiet, target.quiet, first, tolerances).problems:
+    if not _record(target, target.quiet, target.quiet, first, scale).problems:
         return
     second = _round_trips(target)
     asked = sum(shape.delay for shape in target.shapes)
@@ -156,7 +170,7 @@ def _once_more(
                 first.rates[name] = seen
         _drained(emulator, target)
     first.notes.append(f"{target.link}: rate or round trip measured twice; the better figures stand")
-    first.missed = bool(_record(target, target.quiet, target.quiet, first, tolerances).problems)
+    first.missed = bool(_record(target, target.quiet, target.quiet, first, scale).problems)
 
 
 def _sample(links: Sequence[CalTarget], measured: dict[str, _Measured], seconds: float) -> None:
@@ -192,7 +206,8 @@ def _verified(emulator: Emulator, target: CalTarget) -> tuple[Shape, Shape]:
     """What is in force now, which must be what was asked, in the coarsest units that an emulator tells it in."""
     found = emulator.read(target.link)
     for asked, read in zip(target.shapes, found, strict=True):
-        pairs = [(asked.delay, read.delay), (asked.jitter, read.jitter), (asked.loss, read.loss)]
+        keys = ("delay", "jitter", "loss", "reorder", "duplicate", "corrupt")
+        pairs = [(getattr(asked, key), getattr(read, key)) for key in keys]
         alike = all(math.isclose(x, y, rel_tol=1e-3, abs_tol=1e-6) for x, y in pairs)
         if not alike or not math.isclose(asked.rate or 0.0, read.rate or 0.0, rel_tol=2e-3):
             raise NotAppliedError("a link is not as asked", wanted=str(asked), found=str(read), where=target.link)
@@ -204,16 +219,17 @@ def _record(
     asked: tuple[Shape, Shape],
     read_back: tuple[Shape, Shape],
     measured: _Measured,
-    tolerances: Tolerances,
+    scale: _Scale,
 ) -> LinkCalibration:
     if measured.clean is None:  # a plain wire
-        ab, ba = (Direction(*pair) for pair in zip(asked, read_back, strict=True))
+        told, found = undilated(asked, scale.dilation), undilated(read_back, scale.dilation)
+        ab, ba = (Direction(*pair) for pair in zip(told, found, strict=True))
         return LinkCalibration(target.link, target.kind, target.a, target.b, ab, ba)
     finding = Finding(
         link=target.link, kind=target.kind, a=target.a, b=target.b, asked=asked, read_back=read_back,
         clean=measured.clean, noisy=measured.noisy, rates=measured.rates,
     )  # fmt: skip
-    judged = judge(finding, tolerances)
+    judged = judge(virtual(finding, scale.dilation), scale.tolerances)
     return replace(judged, notes=[*judged.notes, *measured.notes])
 
 

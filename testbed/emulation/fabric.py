@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from testbed.emulation import forwarding, ledger, netlink, netns
 from testbed.emulation.links.base import Emulator
 from testbed.emulation.links.shape import LinkEnd
-from testbed.errors import EmulationError
+from testbed.errors import EmulationError, NotAppliedError
 from testbed.experiment.plan import LinkPlan, NodePlan
 
 PREFIX_LENGTH = 16
@@ -25,6 +25,7 @@ NODE_INTERFACE = "eth0"
 LABEL = "roambed:"
 _MOST_NODES = 65_000
 _CONGESTION_CONTROL = ("cubic", "reno")
+_RTO_MIN = 0.2  # s; TCP's least retransmission timeout on Linux unless a route says another
 _PING_FOR_ALL = {"net.ipv4.ping_group_range": "0 2147483647"}  # nodes have no right to raw sockets
 _NO_IPV6 = {f"net.ipv6.conf.{scope}.disable_ipv6": "1" for scope in ("all", "default")}
 
@@ -57,13 +58,16 @@ def label(run_id: str) -> str:
 class Fabric:
     """Bridges, ports and forwarding of one run."""
 
-    def __init__(self, run_id: str, bridges: Iterable[str], links: Iterable[LinkPlan]) -> None:
+    def __init__(
+        self, run_id: str, bridges: Iterable[str], links: Iterable[LinkPlan], dilation: float = 1.0
+    ) -> None:
         self.name = netns.name_of(run_id)
         self.path = netns.path_of(self.name)
         self.bridges = {bridge: f"br{index}" for index, bridge in enumerate(bridges)}
         self.links = {link.name: link for link in links}
         self.table: forwarding.Table = {}
         self._label = label(run_id)
+        self._dilation = dilation
         self._numbers = {name: index for index, name in enumerate(self.links)}
         self._attached = forwarding.attachments(self.links.values())
         self._graph = forwarding.graph(self.bridges, self.links.values())
@@ -147,10 +151,26 @@ class Fabric:
                     ),
                 ]
             )
+            if self._dilation != 1:
+                self._stretch(socket, interface.index, own.ip, name)
         for wanted in _CONGESTION_CONTROL:
             if not netns.write_sysctls(path, {"net.ipv4.tcp_congestion_control": wanted}):
                 return wanted
         return None
+
+    def _stretch(self, socket: netlink.Netlink, index: int, ip: str, name: str) -> None:
+        """Where time runs slower, TCP must be as much more patient before it sends again."""
+        wanted = _RTO_MIN * self._dilation
+        network = ".".join([*ip.split(".")[:2], "0", "0"])
+        socket.run([netlink.limit_retransmission(index, network, PREFIX_LENGTH, ip, wanted)])
+        found = socket.retransmission(index)
+        if found is None or abs(found - wanted) > 0.001:
+            raise NotAppliedError(
+                "TCP's least retransmission timeout is not as set",
+                wanted=f"{wanted:g} s",
+                found=f"{found} s",
+                where=name,
+            )
 
     def move(self, device: str, bridge: str) -> LinkPlan:
         """Make the port of a device's access link a port of another bridge, and send its frames there.

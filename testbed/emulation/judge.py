@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from testbed.emulation.links.shape import Direction, LinkCalibration, Shape
+from testbed.emulation.links.shape import Direction, LinkCalibration, Shape, Spread
 from testbed.emulation.measure import RateSeen, Streams, StreamSeen
+from testbed.experiment.dilate import dilated_shape
 from testbed.experiment.plan import Tolerances
 
 _SIGMAS = 4.0
 _TAIL = 3.2e-5           # chance of a value beyond four sigma, one-sided
 _JITTER_SHARE, _JITTER_S = 0.15, 0.0002  # tolerated; what the machine itself does without load comes on top
 _LEAST_SAMPLE = 20
+_TABLE_UNIT = 8192       # of a spread's table
 _SATURATED = 1.03        # offered over asked, below which a rate that was not reached is the source's
 
 
@@ -30,6 +32,38 @@ class Finding:
     clean: Streams
     noisy: Streams | None
     rates: Mapping[str, RateSeen]
+
+
+def virtual(found: Finding, dilation: float) -> Finding:
+    """The same link as it looks in virtual time."""
+    if dilation == 1:
+        return found
+    rates = {
+        name: replace(seen, rate=seen.rate * dilation, offered=seen.offered * dilation)
+        for name, seen in found.rates.items()
+    }
+    return replace(
+        found,
+        asked=undilated(found.asked, dilation),
+        read_back=undilated(found.read_back, dilation),
+        clean=_faster(found.clean, dilation),
+        noisy=None if found.noisy is None else _faster(found.noisy, dilation),
+        rates=rates,
+    )
+
+
+def undilated(pair: tuple[Shape, Shape], dilation: float) -> tuple[Shape, Shape]:
+    """Both directions of a link as they are in virtual time."""
+    return dilated_shape(pair[0], 1 / dilation), dilated_shape(pair[1], 1 / dilation)
+
+
+def _faster(streams: Streams, dilation: float) -> Streams:
+    def one(seen: StreamSeen) -> StreamSeen:
+        p10, p50, p90 = (None if p is None else p / dilation for p in (seen.p10, seen.p50, seen.p90))
+        return replace(seen, p10=p10, p50=p50, p90=p90)
+
+    rtt = None if streams.rtt is None else streams.rtt / dilation
+    return replace(streams, ab=one(streams.ab), ba=one(streams.ba), rtt=rtt)
 
 
 def judge(found: Finding, tolerances: Tolerances) -> LinkCalibration:
@@ -95,6 +129,19 @@ def binomial_tails(count: int, n: int, p: float) -> tuple[float, float]:
     return 1 - least + exactly(count), least
 
 
+def _by_chance(lost: int, sent: int, asked: Shape) -> float:
+    """Chance of a number of losses at least so far off. Losses in bursts vary more than independent ones."""
+    if asked.bursts is None:
+        return min(binomial_tails(lost, sent, asked.loss))
+    memory = 1 - asked.bursts.enter - asked.bursts.leave
+    spread = asked.bursts.bad - asked.bursts.good
+    there = asked.bursts.enter / (asked.bursts.enter + asked.bursts.leave) if asked.bursts.enter else 0.0
+    single = asked.loss_share * (1 - asked.loss_share)
+    together = 2 * there * (1 - there) * spread**2 * memory / (1 - memory) if memory < 1 else 0.0
+    deviation = math.sqrt(max(sent * (single + together), 1.0))
+    return math.erfc(max(0.0, abs(lost - sent * asked.loss_share) - 1) / deviation / math.sqrt(2)) / 2
+
+
 def _rate(
     words: str, asked: Shape, seen: RateSeen | None, tolerances: Tolerances, problems: list[str], notes: list[str]
 ) -> tuple[float | None, float | None]:
@@ -126,13 +173,15 @@ def _delay(words: str, asked: Shape, clean: StreamSeen, frame: int, problems: li
 def _loss(words: str, asked: Shape, sample: StreamSeen, problems: list[str]) -> float | None:
     if not sample.sent:
         return None
-    lost = max(0, sample.sent - sample.received)
-    if min(binomial_tails(lost, sample.sent, asked.loss)) < _TAIL and sample.received:
+    if asked.duplicate:
+        return None  # frames that came twice are counted as received: they hide those that were lost
+    lost, share = max(0, sample.sent - sample.received), asked.loss_share
+    if _by_chance(lost, sample.sent, asked) < _TAIL and sample.received:
         problems.append(
-            f"{words}: asked {asked.loss * 100:g} % loss, measured {lost / sample.sent * 100:.3g} "
-            f"({lost} of {sample.sent} frames, expected {asked.loss * sample.sent:.3g})"
+            f"{words}: asked {share * 100:g} % loss, measured {lost / sample.sent * 100:.3g} "
+            f"({lost} of {sample.sent} frames, expected {share * sample.sent:.3g})"
         )
-    if sample.reordered:
+    if sample.reordered and not asked.reorder:
         problems.append(f"{words}: {sample.reordered} of {sample.sent} frames overtook others")
     return lost / sample.sent
 
@@ -143,18 +192,38 @@ def _jitter(
     own = clean.half_width
     if noisy is None or not asked.jitter:
         return own
-    measured = noisy.half_width
-    if measured is None or noisy.samples < _LEAST_SAMPLE or asked.jitter > asked.delay:
-        return measured  # a delay cannot be negative: what is cut off there is no longer uniform
-    # The difference of the 10th and 90th percentile of n uniform values has a deviation of 0.8 J / sqrt(n).
-    chance = _SIGMAS * 0.5 * asked.jitter / math.sqrt(noisy.samples)
+    if noisy.p10 is None or noisy.p90 is None:
+        return None
+    low, wide, relative = _shape_of(asked.spread)
+    measured = (noisy.p90 - noisy.p10) / wide
+    if noisy.samples < _LEAST_SAMPLE or asked.delay + low * asked.jitter < 0 or asked.reorder:
+        return measured  # a delay cannot be negative: what is cut off there has another distribution
+    chance = _SIGMAS * relative * asked.jitter / math.sqrt(noisy.samples)
     tolerated = max(chance, _JITTER_SHARE * asked.jitter) + _JITTER_S + (own or 0.0)
     if abs(measured - asked.jitter) > tolerated:
         problems.append(
-            f"{words}: asked jitter +-{asked.jitter * 1e3:g} ms, measured {measured * 1e3:.2f} "
+            f"{words}: asked jitter +-{asked.jitter * 1e3:g} ms ({asked.spread.name}), measured {measured * 1e3:.2f} "
             f"(tolerated: {tolerated * 1e3:.2f} more or less)"
         )
     return measured
+
+
+def _shape_of(spread: Spread) -> tuple[float, float, float]:
+    """Of a distribution, in jitters: its 10th percentile, the distance from there to the 90th, its uncertainty.
+
+    The last is a share of that distance, for one value; with n values it is divided by the root of n.
+    """
+    if not spread.table:
+        return -0.8, 1.6, 0.5
+    values = sorted(spread.table)
+
+    def at(share: float) -> float:
+        return values[min(int(share * len(values)), len(values) - 1)] / _TABLE_UNIT
+
+    wide = at(0.9) - at(0.1) or 1.0
+    # The deviation of a quantile is sqrt(q (1 - q)) over the density there, here the slope of the table.
+    slopes = [max(at(q + 0.02) - at(q - 0.02), 0.0) / 0.04 for q in (0.1, 0.9)]
+    return at(0.1), wide, 0.3 * math.hypot(*slopes) / wide
 
 
 def _on_wire(shape: Shape, frame: int) -> float:

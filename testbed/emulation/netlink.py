@@ -18,39 +18,54 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from testbed.emulation import netns
+from testbed.emulation.netlink_requests import (
+    RTA_METRICS,
+    RTA_OIF,
+    RTAX_RTO_MIN,
+    Request,
+    add_address,
+    create_bridge,
+    create_veth,
+    delete_forward,
+    delete_link,
+    limit_retransmission,
+    quiet_port,
+    set_forward,
+    set_link,
+    set_neighbour,
+)
 from testbed.errors import EmulationError
 
-_NEWLINK, _DELLINK, _GETLINK, _SETLINK = 16, 17, 18, 19
-_NEWADDR, _NEWNEIGH, _DELNEIGH, _GETNEIGH = 20, 28, 29, 30
+__all__ = [
+    "Forward",
+    "Interface",
+    "Netlink",
+    "Request",
+    "add_address",
+    "create_bridge",
+    "create_veth",
+    "delete_forward",
+    "delete_link",
+    "limit_retransmission",
+    "quiet_port",
+    "set_forward",
+    "set_link",
+    "set_neighbour",
+]
+
+_GETLINK, _GETROUTE, _GETNEIGH = 18, 26, 30
 _ERROR, _DONE = 2, 3
-_REQUEST, _ACK, _REPLACE, _EXCL, _CREATE, _DUMP = 0x1, 0x4, 0x100, 0x200, 0x400, 0x300
+_REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
 _CAPPED, _ACK_TLVS = 0x100, 0x200
 _SOL_NETLINK, _CAP_ACK, _EXT_ACK = 270, 10, 11
 
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_PROTINFO = 1, 3, 4, 10, 12
-_IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_STATS64, _IFLA_NET_NS_FD = 18, 20, 23, 28
-_INFO_KIND, _INFO_DATA, _VETH_PEER = 1, 2, 1
-_BR_FORWARD_DELAY, _BR_STP_STATE, _BR_MCAST_SNOOPING = 1, 5, 23
-_BRPORT_LEARNING, _BRPORT_UNICAST_FLOOD, _BRPORT_MCAST_FLOOD, _BRPORT_BCAST_FLOOD = 8, 9, 27, 30
-_NESTED = 0x8000
-_NDA_DST, _NDA_LLADDR = 1, 2
-_IFA_ADDRESS, _IFA_LOCAL = 1, 2
-_NUD_NOARP, _NUD_PERMANENT, _NTF_MASTER = 0x40, 0x80, 0x04
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_IFALIAS, _IFLA_STATS64 = 1, 3, 4, 10, 20, 23
+_NDA_LLADDR, _NDA_MASTER = 2, 9
+_NUD_NOARP, _NUD_PERMANENT = 0x40, 0x80
 _IFF_UP = 0x1
 _AF_BRIDGE = getattr(socket, "AF_BRIDGE", 7)
 
 _BATCH = 100  # requests a send: their acknowledgements must fit into the receive buffer
-
-
-@dataclass(frozen=True)
-class Request:
-    """One thing to ask of the kernel; ``what`` says it in words, for errors."""
-
-    what: str
-    kind: int
-    flags: int
-    body: bytes
-    absent_is_fine: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,85 +93,6 @@ class Forward:
     port: int
     bridge: int
     static: bool
-
-
-def create_bridge(name: str, mac: str) -> Request:
-    """A bridge that computes nothing by itself: no spanning tree, no snooping, no forwarding delay."""
-    data = _u32(_BR_FORWARD_DELAY, 0) + _u32(_BR_STP_STATE, 0) + _attribute(_BR_MCAST_SNOOPING, struct.pack("=B", 0))
-    info = _attribute(_INFO_KIND, b"bridge") + _attribute(_INFO_DATA, data)
-    attributes = _text(_IFLA_IFNAME, name) + _attribute(_IFLA_ADDRESS, _mac(mac)) + _attribute(_IFLA_LINKINFO, info)
-    return Request(f"make bridge {name}", _NEWLINK, _CREATE | _EXCL, _link(up=True) + attributes)
-
-
-def create_veth(name: str, mac: str, peer: str, peer_mac: str, peer_netns: int) -> Request:
-    """A veth pair; ``peer`` goes into the namespace open as file descriptor ``peer_netns``."""
-    other = (
-        _link()
-        + _text(_IFLA_IFNAME, peer)
-        + _attribute(_IFLA_ADDRESS, _mac(peer_mac))
-        + _u32(_IFLA_NET_NS_FD, peer_netns)
-    )
-    info = _attribute(_INFO_KIND, b"veth") + _attribute(_INFO_DATA, _attribute(_VETH_PEER, other))
-    attributes = _text(_IFLA_IFNAME, name) + _attribute(_IFLA_ADDRESS, _mac(mac)) + _attribute(_IFLA_LINKINFO, info)
-    return Request(f"make veth {name} to {peer}", _NEWLINK, _CREATE | _EXCL, _link() + attributes)
-
-
-def delete_link(name: str) -> Request:
-    """Delete an interface; an absent one is fine."""
-    return Request(f"delete {name}", _DELLINK, 0, _link() + _text(_IFLA_IFNAME, name), absent_is_fine=True)
-
-
-def set_link(
-    name: str, *, up: bool | None = None, master: int | None = None, mtu: int | None = None, alias: str = ""
-) -> Request:
-    """Change an interface: up or down, the bridge it is a port of, its MTU, its alias."""
-    attributes = _text(_IFLA_IFNAME, name)
-    if master is not None:
-        attributes += _u32(_IFLA_MASTER, master)
-    if mtu is not None:
-        attributes += _u32(_IFLA_MTU, mtu)
-    if alias:
-        attributes += _attribute(_IFLA_IFALIAS, alias.encode())
-    return Request(f"set {name}", _NEWLINK, 0, _link(up=up) + attributes)
-
-
-def quiet_port(index: int) -> Request:
-    """A bridge port that neither learns nor gets frames whose destination is not in the table."""
-    flags = b"".join(
-        _attribute(flag, b"\0")
-        for flag in (_BRPORT_LEARNING, _BRPORT_UNICAST_FLOOD, _BRPORT_MCAST_FLOOD, _BRPORT_BCAST_FLOOD)
-    )
-    body = _link(index=index, family=_AF_BRIDGE) + _attribute(_IFLA_PROTINFO | _NESTED, flags)
-    return Request(f"set flags of port {index}", _SETLINK, 0, body)
-
-
-def add_address(index: int, address: str, prefix: int) -> Request:
-    """Give an interface an IPv4 address."""
-    packed = socket.inet_aton(address)
-    body = struct.pack("=BBBBi", socket.AF_INET, prefix, 0, 0, index)
-    body += _attribute(_IFA_LOCAL, packed) + _attribute(_IFA_ADDRESS, packed)
-    return Request(f"add address {address}/{prefix}", _NEWADDR, _CREATE | _REPLACE, body)
-
-
-def set_neighbour(index: int, address: str, mac: str) -> Request:
-    """Write down for good which Ethernet address an IPv4 address has."""
-    body = struct.pack("=BxHiHBB", socket.AF_INET, 0, index, _NUD_PERMANENT, 0, 0)
-    body += _attribute(_NDA_DST, socket.inet_aton(address)) + _attribute(_NDA_LLADDR, _mac(mac))
-    return Request(f"set neighbour {address}", _NEWNEIGH, _CREATE | _REPLACE, body)
-
-
-def set_forward(port: int, mac: str) -> Request:
-    """On the bridge that ``port`` belongs to, send frames to ``mac`` out of it (moves an entry in place)."""
-    body = struct.pack("=BxHiHBB", _AF_BRIDGE, 0, port, _NUD_NOARP, _NTF_MASTER, 0)
-    body += _attribute(_NDA_LLADDR, _mac(mac))
-    return Request(f"forward {mac} to port {port}", _NEWNEIGH, _CREATE | _REPLACE, body)
-
-
-def delete_forward(port: int, mac: str) -> Request:
-    """Forget a forwarding entry; an absent one is fine."""
-    body = struct.pack("=BxHiHBB", _AF_BRIDGE, 0, port, _NUD_NOARP, _NTF_MASTER, 0)
-    body += _attribute(_NDA_LLADDR, _mac(mac))
-    return Request(f"stop forwarding {mac} to port {port}", _DELNEIGH, 0, body, absent_is_fine=True)
 
 
 class Netlink:
@@ -190,6 +126,16 @@ class Netlink:
         with self._guard:
             found = [_forward(entry) for entry in self._dump(_GETNEIGH, body)]
         return [entry for entry in found if entry is not None]
+
+    def retransmission(self, index: int) -> float | None:
+        """TCP's least retransmission timeout by the routes to an interface, s; None where none says one."""
+        with self._guard:
+            routes = [_attributes(b[12:]) for b in self._dump(_GETROUTE, struct.pack("=BBBBBBBBI", 2, *bytes(7), 0))]
+        for route in routes:
+            metrics = _attributes(route.get(RTA_METRICS, b""))
+            if route.get(RTA_OIF) == struct.pack("=I", index) and RTAX_RTO_MIN in metrics:
+                return float(struct.unpack("=I", metrics[RTAX_RTO_MIN])[0]) / 1000
+        return None
 
     def close(self) -> None:
         """Close the socket; closing twice is fine."""
@@ -273,26 +219,6 @@ def _message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
     return struct.pack("=IHHII", 16 + len(body), kind, flags, sequence, 0) + padded
 
 
-def _attribute(kind: int, payload: bytes) -> bytes:
-    return struct.pack("=HH", 4 + len(payload), kind) + payload + bytes(-len(payload) % 4)
-
-
-def _u32(kind: int, value: int) -> bytes:
-    return _attribute(kind, struct.pack("=I", value))
-
-
-def _text(kind: int, value: str) -> bytes:
-    return _attribute(kind, value.encode() + b"\0")
-
-
-def _mac(address: str) -> bytes:
-    return bytes.fromhex(address.replace(":", ""))
-
-
-def _link(*, index: int = 0, family: int = 0, up: bool | None = None) -> bytes:
-    return struct.pack("=BxHiII", family, 0, index, _IFF_UP if up else 0, 0 if up is None else _IFF_UP)
-
-
 def _attributes(data: bytes) -> dict[int, bytes]:
     found = {}
     while len(data) >= 4:
@@ -328,5 +254,5 @@ def _forward(body: bytes) -> Forward | None:
     seen = _attributes(body[12:])
     if state & _NUD_PERMANENT or _NDA_LLADDR not in seen:
         return None
-    bridge = struct.unpack("=I", seen.get(9, bytes(4)))[0]  # NDA_MASTER
+    bridge = struct.unpack("=I", seen.get(_NDA_MASTER, bytes(4)))[0]
     return Forward(seen[_NDA_LLADDR].hex(":"), port, bridge, bool(state & _NUD_NOARP))

@@ -32,13 +32,14 @@ def prepare(directory: Path) -> None:
         (directory / name).mkdir(mode=0o755, exist_ok=True)
 
 
-def write(directory: Path, plan: NodePlan, keys: KeyPair, control: KeyPair) -> Launch:
+def write(directory: Path, plan: NodePlan, keys: KeyPair, control: KeyPair, dilation: float = 1.0) -> Launch:
     """Write a node's file and say how its container is launched."""
     home = directory / "n" / plan.name
     home.mkdir(mode=0o755, parents=True, exist_ok=True)
     file = NodeFile(
-        name=plan.name, kind=plan.kind, speed=plan.speed, control=f"ipc://{_CONTROL}/s",
+        name=plan.name, kind=plan.kind, speed=plan.speed if plan.paced else None, control=f"ipc://{_CONTROL}/s",
         control_key=control.public, public_key=keys.public, secret_key=keys.secret, data_port=DATA_PORT,
+        dilation=dilation,
     )  # fmt: skip
     path = home / "node.json"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o400)

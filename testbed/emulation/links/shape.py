@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 MTU_FRAME = 1514
 """Bytes of a full frame: an MTU of 1500 and the Ethernet header, which the kernel counts as well."""
@@ -85,6 +85,18 @@ class Shape:
     def unshaped(self) -> bool:
         """Whether nothing at all is asked of this direction: a plain wire."""
         return self == Shape()
+
+    @property
+    def certain(self) -> Shape:
+        """The same with nothing left to chance: no jitter, nothing lost, reordered, duplicated or corrupted."""
+        return replace(
+            self, jitter=0.0, spread=UNIFORM, loss=0.0, bursts=None, reorder=0.0, duplicate=0.0, corrupt=0.0
+        )
+
+    @property
+    def loss_share(self) -> float:
+        """Share of segments that is lost in the long run, one by one or in bursts."""
+        return self.loss if self.bursts is None else self.bursts.share
 
     @property
     def queue_bytes(self) -> int:
