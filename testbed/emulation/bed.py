@@ -16,6 +16,7 @@ from testbed.emulation.execute import ExecResult
 from testbed.emulation.fleet import AppliedLimits, Fleet, NodeState
 from testbed.emulation.ledger import Ledger
 from testbed.emulation.links.base import Emulator
+from testbed.emulation.links.shape import Schedule
 from testbed.emulation.record import BedRecord, LinkRecord, NodeRecord
 from testbed.errors import EmulationError, InputError, RoambedError
 from testbed.experiment.plan import NodePlan, Plan
@@ -74,6 +75,7 @@ class Bed:
         self._record: BedRecord | None = None
         self._net: RunNet | None = None
         self._moving = threading.Lock()
+        self._playing: float | None = None
 
     def up(self, progress: Progress | None = None, *, run_dir: str = "") -> None:
         """Make everything. If anything fails, all of it is taken down again before the error is raised.
@@ -222,8 +224,12 @@ class Bed:
             begin = time.monotonic()
             if link.b != where.bridge:
                 self.fabric.move(device, where.bridge)
+            varied = self._playing is not None and any(self._schedules(link, node.site))
+            if varied:
+                self.emulator.rest(link.name)
             if (link.ab, link.ba) != (where.access_up, where.access_down):
                 self.emulator.set(link.name, where.access_up, where.access_down)
+            self._play(link, site)
             end = time.monotonic()
             link = replace(link, b=where.bridge, ab=where.access_up, ba=where.access_down)
             self._record = record.moved(device, site, link)
@@ -231,6 +237,41 @@ class Bed:
             if self._net is not None:
                 self._net.relink(link)
         return Handover(device, node.site or "", site, begin, end)
+
+    def play(self, begin: float) -> None:
+        """Have links vary as the plan says, from ``begin`` (s of CLOCK_MONOTONIC) on; played where they are shaped.
+
+        A device that is handed over gets the schedule of where it comes to, as far as that is by then.
+        """
+        with self._moving:
+            self._playing = begin
+            for link in self.record.links.values():
+                owner = self.record.nodes.get(link.a)
+                self._play(link, owner.site if owner else None)
+
+    def rest(self) -> None:
+        """End what `play` began: links are as the plan says them to be again."""
+        with self._moving:
+            if self._playing is None:
+                return
+            self._playing = None
+            for link in self.record.links.values():
+                owner = self.record.nodes.get(link.a)
+                if any(self._schedules(link, owner.site if owner else None)):
+                    self.emulator.rest(link.name)
+
+    def _play(self, link: LinkRecord, site: str | None) -> None:
+        ab, ba = self._schedules(link, site)
+        if self._playing is not None and (ab or ba):
+            self.emulator.play(link.name, self._playing, ab, ba)
+
+    def _schedules(self, link: LinkRecord, site: str | None) -> tuple[Schedule | None, Schedule | None]:
+        """How a link varies; an access link does as its site says."""
+        if link.kind == "access":
+            place = next(place for place in self.plan.sites if place.name == site)
+            return place.access_up_trace, place.access_down_trace
+        own = next(own for own in self.plan.links if own.name == link.name)
+        return own.ab_trace, own.ba_trace
 
     def exec(self, node: str, argv: Sequence[str], timeout: float | None = None) -> ExecResult:
         """Run a command in a node's container and wait for it."""

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,7 @@ def main(arguments: Sequence[str]) -> int:
         session = Session(load_plan(Path(file), overrides), run_id, pipe)
         session.up()
         session.limit()
+        session.bed.play(time.monotonic())
     except RoambedError as error:
         parts = {name: getattr(error, name) for name in ("message", "wanted", "found", "where", "remedy")}
         pipe.put({"kind": "error", "error": parts, "exit_code": error.exit_code})

@@ -27,6 +27,7 @@ def build(plan: Plan, session: Session, reference: dict[str, float], argv: list[
         "source": plan.source,
         "argv": argv,
         "seed": plan.seed,
+        "dilation": plan.dilation,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "roambed": importlib.metadata.version("roambed"),
         "git": git_state(),

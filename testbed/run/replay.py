@@ -35,7 +35,7 @@ class Replay:
 
     def __init__(self, session: Session, task: str, moves: tuple[Move, ...]) -> None:
         self._session = session
-        self._plan: Plan = session.plan
+        self._plan: Plan = session.real
         self._task = task
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()

@@ -141,6 +141,7 @@ def _several(session: Session, names: Sequence[str], rows: list[dict[str, Any]])
         "reasons": reasons,
         "seed": session.plan.seed,
         "duration_s": sum(row["duration_s"] for row in rows),
+        "dilation": session.plan.dilation,
         "results": rows,
     }
 
@@ -171,6 +172,7 @@ def _write_summary(
         "seed": plan.seed,
         "begin": outcome.begin,
         "duration_s": outcome.end - outcome.begin if outcome.begin else 0.0,
+        "dilation": plan.dilation,
         "devices": devices,
         "moves": outcome.moves,
         "nodes": nodes,

@@ -24,10 +24,13 @@ from testbed.emulation.ledger import Ledger
 from testbed.emulation.links.shape import LinkCalibration
 from testbed.errors import NodeError
 from testbed.experiment import check_capacity
+from testbed.experiment.capacity import RESERVE
+from testbed.experiment.dilate import dilated, settled
 from testbed.experiment.plan import NodePlan, Plan
 from testbed.run import birth, reference, targets
 from testbed.run.control import ControlServer, Said, make_keys
 from testbed.run.live import Live
+from testbed.run.virtual import VirtualTime
 
 READY_S = 120.0
 MEASURE_S = 4.0
@@ -37,14 +40,16 @@ class Session:
     """Bring a plan up and keep it; use it as a context manager.
 
     Args:
-        plan: What to bring up. run_id: Its name. live: Where progress goes.
+        plan: What to bring up, in virtual time. run_id: Its name. live: Where progress goes.
         run_dir: Where results go, for others to find. measure_links: Whether to calibrate.
     """
 
     def __init__(
         self, plan: Plan, run_id: str, live: Live, *, run_dir: str = "", measure_links: bool = True
     ) -> None:
-        self.plan = plan
+        self.plan = settled(plan, (os.cpu_count() or 1) - RESERVE)
+        self.real = dilated(self.plan)  # what is made of it, and waited for
+        self.time = VirtualTime(self.plan.dilation, time.monotonic())
         self.run_id = run_id
         self.live = live
         self._run_dir = run_dir
@@ -84,7 +89,7 @@ class Session:
     def up(self) -> None:
         """Bring everything up; on any failure all of it is taken down again before the error is raised."""
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        check_capacity(self.plan, os.cpu_count() or 1, memory)
+        check_capacity(self.real, os.cpu_count() or 1, memory)
         try:
             self._up()
         except BaseException:
@@ -102,9 +107,9 @@ class Session:
         def launch(node: NodePlan) -> Launch:
             if node.name not in node_keys:
                 return Launch(node.command)
-            return birth.write(ledger.directory, node, node_keys[node.name], keys)
+            return birth.write(ledger.directory, node, node_keys[node.name], keys, self.plan.dilation)
 
-        self._bed = Bed(self.plan, self.run_id, ledger, launch)
+        self._bed = Bed(self.real, self.run_id, ledger, launch)
         nodes = len(self.plan.nodes)
         with self.live.phase(f"starting {nodes} containers and {len(self.plan.links)} links", 1 + 0.3 * nodes):
             self._bed.up(run_dir=self._run_dir)
@@ -119,7 +124,12 @@ class Session:
             self.control.send(name, ctl.Configure(peers))
         if self._measure_links:
             with self.live.phase("measuring every link in both directions", 8):
-                self.calibration = calibrate(self._bed.emulator, targets.links(self._bed), self.plan.tolerances)
+                self.calibration = calibrate(
+                    self._bed.emulator,
+                    targets.links(self._bed),
+                    self.plan.tolerances,
+                    dilation=self.plan.dilation,
+                )
         self.timings["up_s"] = time.monotonic() - begin
 
     def limit(self) -> None:
@@ -206,10 +216,10 @@ class Session:
                 notes.append(f"{name}: the kernel killed a process of it for want of memory")
         for name in self.workers:
             silence = self.control.silence(name)
-            if silence > self.plan.tolerances.node_silence:
+            if silence > self.real.tolerances.node_silence:
                 raise NodeError(
                     f"{name} hangs: nothing heard of it for {silence:.0f} s",
-                    wanted=f"a sign of life at least every {self.plan.tolerances.node_silence:.0f} s",
+                    wanted=f"a sign of life at least every {self.real.tolerances.node_silence:.0f} s",
                     where=name,
                     remedy="was it stopped or paused? If the machine is overloaded, raise tolerances.node_silence",
                 )

@@ -6,8 +6,10 @@ import math
 import queue
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import msgspec
 
 from nodes import schemes
 from nodes.events import Span
@@ -30,7 +32,7 @@ _CHECK_S = 1.0
 
 @dataclass
 class Outcome:
-    """What a task came to. ``failure`` says why it ended early; everything else is as far as it got."""
+    """What a task came to, in virtual time. ``failure`` says why it ended early; all else is as far as it got."""
 
     scheme: str
     strategy: str
@@ -71,7 +73,8 @@ class TaskRun:
         self.task = self._make_task(strategy, prepared, reference)
         self.outcome = Outcome(scheme, strategy)
         self._done = False
-        self._replay = Replay(session, self.task.id, self._plan.moves)
+        self._time = session.time
+        self._replay = Replay(session, self.task.id, session.real.moves)
 
     def run(self) -> Outcome:
         """Run it to its end, its failure or its interruption; never raises for what happens to nodes."""
@@ -80,15 +83,17 @@ class TaskRun:
         try:
             self._replay.go_home()
             self._start()
-            outcome.begin = time.monotonic()
+            begin = time.monotonic()
+            outcome.begin = self._time.at(begin)
             with live.training(self.task.scheme, list(self.task.owners), plan.workload.rounds):
                 self._session.control.broadcast(ctl.Go(self.task.id))
-                self._replay.start(outcome.begin)
+                self._session.bed.play(begin)
+                self._replay.start(begin)
                 self._loop(watch)
             outcome.interrupted = not self._done
         except RoambedError as error:
             outcome.failure = error
-        outcome.end = time.monotonic()
+        outcome.end = self._time.at(time.monotonic())
         if outcome.begin:
             self._wrap_up(watch)
         return outcome
@@ -129,7 +134,7 @@ class TaskRun:
             if now - checked >= _CHECK_S:
                 checked = now
                 self.outcome.notes += self._session.check()
-                self._log.add(watch.sample())
+                self._log.add(self._time.spans(watch.sample()))
             deadline = self._deadline()
             if now - progressed > deadline:
                 raise self._stuck(now - progressed)
@@ -147,7 +152,7 @@ class TaskRun:
         message, outcome, live = said.message, self.outcome, self._session.live
         match message:
             case ctl.Events():
-                self._log.add(message.spans)
+                self._log.add(self._time.spans(message.spans))
             case ctl.Progress():
                 self._replay.progress(message)
                 live.batch(message.device, message.round, message.done, message.batches)
@@ -155,14 +160,15 @@ class TaskRun:
                 outcome.rounds = message.round
                 outcome.accuracy.append(message.accuracy)
                 outcome.loss.append(message.loss)
-                live.round(message.round, message.accuracy, said.at - outcome.begin)
+                at = self._time.at(said.at)
+                live.round(message.round, message.accuracy, at - outcome.begin)
                 found = {"accuracy": message.accuracy, "loss": message.loss}
-                self._log.add([self._span("accuracy", said.node, said.at, said.at, found, message.round)])
+                self._log.add([self._span("accuracy", said.node, at, at, found, message.round)])
             case ctl.TaskDone():
                 outcome.weights_sha256 = message.weights_sha256
                 self._done = True
             case ctl.Pacing():
-                outcome.pacing[said.node] = message
+                outcome.pacing[said.node] = self._virtual(message)
             case ctl.Failed():
                 raise NodeError(f"{said.node} failed: {message.reason}", where=said.node)
             case _:
@@ -170,11 +176,12 @@ class TaskRun:
 
     def _deadline(self) -> float:
         """Longest time between two signs of progress before a task counts as stuck."""
-        if self._plan.tolerances.round_deadline is not None:
-            return self._plan.tolerances.round_deadline
-        slowest = min(n.speed for n in self._plan.nodes)
+        real = self._session.real
+        if real.tolerances.round_deadline is not None:
+            return real.tolerances.round_deadline
+        slowest = min(n.speed for n in real.nodes)
         step = max(self.task.reference.values()) / slowest
-        return 60.0 + 50 * step
+        return 60.0 * real.dilation + 50 * step
 
     def _stuck(self, since: float) -> NodeError:
         silent = sorted(self._session.workers, key=self._session.control.silence)[-1]
@@ -186,7 +193,8 @@ class TaskRun:
 
     def _wrap_up(self, watch: LinkWatch) -> None:
         outcome = self.outcome
-        self._log.add(watch.sample())
+        self._session.bed.rest()
+        self._log.add(self._time.spans(watch.sample()))
         for name in self._session.workers:
             self._session.control.send(name, ctl.StopTask(self.task.id))
         if outcome.failure is None:
@@ -206,8 +214,9 @@ class TaskRun:
 
     def _describe_moves(self) -> None:
         outcome, spans = self.outcome, self._log.spans
-        for carried in [c for c in self._replay.carried if c.done]:
-            notices = [c.noticed for c in self._replay.carried if c.device == carried.device]
+        moves = [self._told(carried) for carried in self._replay.carried]
+        for carried in [c for c in moves if c.done]:
+            notices = [c.noticed for c in moves if c.device == carried.device]
             until = min((n for n in notices if n > carried.noticed), default=math.inf)
             row = moved.describe(self._plan, carried, outcome.strategy, spans, outcome.begin, until)
             outcome.moves.append(row)
@@ -218,6 +227,22 @@ class TaskRun:
                     self._span("move", carried.device, carried.noticed, carried.end, row),
                 ]
             )
+
+    def _told(self, carried: moved.Carried) -> moved.Carried:
+        """A move in virtual time."""
+        at, lasting = self._time.at, self._time.lasting
+        return replace(
+            carried,
+            noticed=at(carried.noticed),
+            begin=at(carried.begin) if carried.done else 0.0,
+            end=at(carried.end) if carried.done else 0.0,
+            command_s=lasting(carried.command_s),
+            gap=None if carried.gap is None else lasting(carried.gap),
+        )
+
+    def _virtual(self, pacing: ctl.Pacing) -> ctl.Pacing:
+        times = {name: self._time.lasting(getattr(pacing, name)) for name in ("dropped_s", "asked_s", "took_s")}
+        return msgspec.structs.replace(pacing, **times)
 
     def _span(self, kind: str, node: str, begin: float, end: float, attrs: dict[str, Any], number: int = 0) -> Span:
         task = self.task
