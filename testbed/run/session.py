@@ -18,6 +18,7 @@ import msgspec
 from nodes.wire import control as ctl
 from testbed.emulation.bed import Bed
 from testbed.emulation.calibrate import calibrate
+from testbed.emulation.carry import require_carried
 from testbed.emulation.containers import Launch
 from testbed.emulation.fleet import AppliedLimits
 from testbed.emulation.ledger import Ledger
@@ -99,6 +100,7 @@ class Session:
     def _up(self) -> None:
         begin = time.monotonic()
         self._ledger = ledger = Ledger.create(self.run_id)
+        require_carried(self.real, ledger)
         birth.prepare(ledger.directory)
         keys, node_keys = make_keys(self.workers)
         names = {pair.public: name for name, pair in node_keys.items()}

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 MTU_FRAME = 1514
 """Bytes of a full frame: an MTU of 1500 and the Ethernet header, which the kernel counts as well."""
 DEFAULT_QUEUE_S = 0.1
+MOST_QUEUE = 256 << 20
+"""Bytes that a queue may hold at most."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class Shape:
             return self.queue
         if self.queue_packets is not None:
             return 0
-        return 0 if self.rate is None else max(round(self.rate / 8 * DEFAULT_QUEUE_S), 2 * MTU_FRAME)
+        return 0 if self.rate is None else min(max(round(self.rate / 8 * DEFAULT_QUEUE_S), 2 * MTU_FRAME), MOST_QUEUE)
 
 
 @dataclass(frozen=True)

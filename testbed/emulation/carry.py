@@ -1,0 +1,91 @@
+"""Can this machine carry the rates that links are asked for? Tried out on a scratch link before a bed is made.
+
+Up to a gigabit a second no machine that trains is in doubt, and calibration measures every link anyway. Above, the
+fastest rate asked for is measured in one direction, with large frames, as a bulk transfer has them.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from testbed.emulation import measure, netlink, netns
+from testbed.emulation.ledger import Ledger
+from testbed.emulation.links import choose
+from testbed.emulation.links.shape import LinkEnd, Shape
+from testbed.errors import CapacityError
+from testbed.experiment.plan import Plan
+
+CERTAIN = 1e9
+"""bit/s that need not be tried."""
+_STEPS = (5e9, 20e9, 40e9)  # tried upwards as far as they are carried: far too much at once would choke the probe
+_QUEUE = 16 << 20
+_NEARLY = 0.95
+_WARMUP_S, _WINDOW_S, _PATIENCE_S = 0.1, 0.4, 5.0
+
+
+def fastest(plan: Plan) -> tuple[float, str]:
+    """The highest rate that a plan asks of a link, in bit/s, and of which."""
+    asked = [(shape.rate, link.name) for link in plan.links for shape in (link.ab, link.ba) if shape.rate]
+    asked += [
+        (shape.rate, f"the access links at {site.name}")
+        for site in plan.sites
+        for shape in (site.access_up, site.access_down)
+        if shape.rate
+    ]
+    return max(asked, default=(0.0, ""))
+
+
+def require_carried(plan: Plan, ledger: Ledger) -> None:
+    """Refuse rates that this machine does not carry.
+
+    Args:
+        plan: As it is made real.
+        ledger: Where the scratch namespaces are written down.
+
+    Raises:
+        CapacityError: A link asks for more than was measured.
+    """
+    rate, link = fastest(plan)
+    if rate <= CERTAIN:
+        return
+    carried = carries(rate, plan.link_backend, ledger)
+    if carried < rate * (1 - plan.tolerances.rate):
+        raise CapacityError(
+            f"{link} is faster than this machine carries",
+            wanted=f"a rate of at most {carried / 1e9:.3g}Gbit, as measured just now",
+            found=f"{rate / 1e9:g}Gbit",
+            where=plan.source,
+            remedy="lower the rate; what else runs here takes its share of the cores",
+        )
+
+
+def carries(rate: float, backend: str, ledger: Ledger) -> float:
+    """What comes through a link of that rate, in bit/s, measured; as far as 40 Gbit/s."""
+    tried = [step for step in _STEPS if step < rate] + [min(rate, _STEPS[-1])]
+    shape = Shape(rate=tried[0], queue=_QUEUE)
+    with ExitStack() as stack:
+        ends: list[LinkEnd] = []
+        for side in ("x", "y"):
+            name = f"{netns.name_of(ledger.run_id)}-{side}"
+            with ledger.making("netns", name):
+                path = netns.create(name)
+            stack.callback(netns.delete, name)
+            ends.append(LinkEnd(path, "eth0", f"02:52:42:04:00:0{len(ends)}"))
+        emulator = choose(backend)
+        stack.callback(emulator.close)
+        emulator.open()
+        for pid in emulator.pids():
+            ledger.add_process(f"links ({emulator.name})", pid)
+        emulator.add("scratch", ends[0], ends[1], shape, shape)
+        for end in ends:
+            with netlink.Netlink(end.netns) as socket:
+                socket.run([netlink.set_link(end.ifname, up=True)])
+        best = 0.0
+        for step in tried:
+            shape = Shape(rate=step, queue=_QUEUE)
+            emulator.set("scratch", shape, shape)
+            seen = measure.rate(ends[0], ends[1], step, 0.0, warmup=_WARMUP_S, window=_WINDOW_S, patience=_PATIENCE_S)
+            best = max(best, seen["ab"].rate)
+            if seen["ab"].rate < step * _NEARLY:
+                break
+    return best
