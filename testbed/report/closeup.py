@@ -71,7 +71,7 @@ def _plot(scheme: SchemeRecord, around: Moving, all_edges: Sequence[str], colour
     first, last = around.begin - pad, around.end + pad
     window = [s for s in spans if s.end >= first and s.begin <= last]
     used = {s.node for s in window if s.kind == "tail-step"} | {s.node for s in around.state}
-    rows = [device, *(e for e in all_edges if e in used)]
+    rows = [device, *(e for e in all_edges if e in used), *sorted(used - set(all_edges))]
     lanes = {node: i for i, node in enumerate(rows)}
     with drawing(name):
         fig = figure(0.95 + 0.62 * len(rows))
