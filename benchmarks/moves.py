@@ -66,7 +66,7 @@ def main() -> None:
 def measure(bed, scheme, fraction, times, moves) -> None:
     plan = bed.session.plan
     move = () if fraction is None else (Move("dev", "south", round=1, progress=fraction),)
-    bed.session.plan = replace(plan, moves=move)
+    bed.session.plan = bed.session.real = replace(plan, moves=move)
     summary = bed.train(scheme).summary
     key = (scheme, fraction or 0.0)
     times.setdefault(key, []).append(summary["devices"]["dev"][0]["time_s"])
