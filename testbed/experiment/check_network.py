@@ -8,10 +8,9 @@ from collections.abc import Iterator
 import networkx as nx
 
 from testbed.errors import InputError
-from testbed.experiment import resolve
+from testbed.experiment import check_links, resolve
 from testbed.experiment.document import Document, Steps
 from testbed.experiment.model import Spec
-from testbed.experiment.network import LinkSettings
 from testbed.experiment.problems import did_you_mean
 from testbed.experiment.profiles import TORCH_MEMORY
 from testbed.experiment.units import format_duration, format_size
@@ -32,7 +31,7 @@ def check(spec: Spec, document: Document) -> list[InputError]:
         *_profiles(spec, document),
         *_places(spec, document),
         *links,
-        *_settings(spec, document),
+        *check_links.check(spec, document),
     ]
     if not names and not links:  # else it would only repeat them
         problems += _connected(spec, document)
@@ -219,39 +218,6 @@ def _missing_end(spec: Spec, document: Document, path: Steps, end: str, places: 
     return document.problem(
         path, f"link to {end!r}, which is not there", wanted=", ".join(places), found=str(path[-1]), remedy=remedy
     )
-
-
-def _settings(spec: Spec, document: Document) -> Iterator[InputError]:
-    links = spec.links
-    everywhere: list[tuple[Steps, tuple[LinkSettings, ...]]] = [
-        (("links", "access"), (resolve.ACCESS, links.access)),
-        (("links", "edge"), (resolve.EDGE, links.edge)),
-        *((("links", n), (resolve.BACKHAUL, s)) for n, s in links.backhaul.items()),
-    ]
-    for name, site in spec.sites.items():
-        everywhere.append((("sites", name, "access"), (resolve.ACCESS, links.access, site.access)))
-        everywhere.append((("sites", name, "edge_link"), (resolve.EDGE, links.edge, site.edge_link)))
-    for path, layers in everywhere:
-        if not layers[-1].model_fields_set:
-            continue
-        up, down = resolve.shapes(*layers)
-        alike = (up.delay, up.jitter, up.loss) == (down.delay, down.jitter, down.loss)
-        for way, shape in (("", up),) if alike else ((" going up", up), (" going down", down)):
-            if shape.jitter > shape.delay:
-                yield document.problem(
-                    (*path, "jitter"),
-                    f"{path[0]}.{path[1]}: jitter larger than the delay it spreads around{way}",
-                    wanted=f"at most {format_duration(shape.delay)}",
-                    found=format_duration(shape.jitter),
-                    remedy=f"raise delay to {format_duration(shape.jitter)} or lower jitter",
-                )
-            if shape.loss >= 1:
-                yield document.problem(
-                    (*path, "loss"),
-                    f"{path[0]}.{path[1]}: a loss of 1 is every packet{way}",
-                    wanted="below 100%",
-                    remedy="write 1% if you mean one in a hundred",
-                )
 
 
 def _connected(spec: Spec, document: Document) -> Iterator[InputError]:

@@ -12,8 +12,9 @@ from pydantic_core import CoreSchema
 
 from nodes import schemes
 from nodes.policies.layers import LAYERS
-from testbed.experiment.network import Section
+from testbed.experiment.link_values import Dilation
 from testbed.experiment.problems import did_you_mean
+from testbed.experiment.section import Section
 from testbed.experiment.units import Duration, Fraction, UnitError
 
 SCHEMES: Mapping[str, bool] = {**dict.fromkeys(("local", "edgemove"), False), **dict.fromkeys(schemes.names(), True)}
@@ -226,21 +227,34 @@ class Workload(Section):
 
 
 class Emulation(Section):
-    """How the network is made real."""
+    """How the experiment is made real."""
 
     links: Literal["auto", "netem", "relay"] = "auto"
-    """Who shapes links: the kernel (``netem``), a process of ours (``relay``), or whichever works here (``auto``)."""
+    """Who shapes links: the kernel (`netem`), a process of ours (`relay`), or whichever works here (`auto`)."""
+    dilation: Dilation = 1.0
+    """For what does not fit on this machine: run everything so many times slower (speeds and rates divided, delays,
+    traces and deadlines multiplied), and tell all in the experiment's own time. `auto`: by the smallest factor that
+    fits."""
+    speed_check: Duration = Field(default="5s", validate_default=True)
+    """How long bring-up has all nodes train at once to measure their speeds; 0 leaves it out."""
 
 
 class Tolerances(Section):
-    """Thresholds beyond which a run's verdict is ``invalid``."""
+    """Thresholds beyond which a run's verdict is `invalid`. Times are the experiment's own, whatever its dilation."""
 
     rate: Fraction = Field(default="2%", validate_default=True)
     """Measured against asked rate of a link."""
     rtt: Duration = Field(default="0.5ms", validate_default=True)
     """Measured against asked round-trip time of a link."""
+    speed: Fraction = Field(default="2%", validate_default=True)
+    """Measured against asked speed of a node over the run."""
     late_steps: Fraction = Field(default="5%", validate_default=True)
     """Share of training steps that may end after their deadline."""
+    starved: Fraction = Field(default="2%", validate_default=True)
+    """Share of the training time for which a node may have wanted a core and had none, its own limit apart. Waiting for
+    a link is not starving."""
+    link_late: Duration = Field(default="5ms", validate_default=True)
+    """How late the relay may hand over packets: the 99.9th percentile of any second."""
     node_silence: Duration = Field(default="15s", validate_default=True)
     """Time without a sign of life after which a node counts as hung."""
     round_deadline: Duration | None = None

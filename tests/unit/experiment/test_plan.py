@@ -79,7 +79,7 @@ def test_sites_override_single_access_settings(write):
     text = "{profile: tiny-edge}, access: {rate: 8Mbit, queue: 10p}, edge_link: {delay: 1ms}"
     plan = load_plan(write(("{profile: tiny-edge}", text)))
     south, north = plan.site("south"), plan.site("north")
-    assert south.access_up == Shape(rate=8e6, delay=0.004, jitter=0.001, loss=0.001, queue=15_140)
+    assert south.access_up == Shape(rate=8e6, delay=0.004, jitter=0.001, loss=0.001, queue_packets=10)
     assert north.access_up.rate == 20e6
     by_name = links(plan)
     assert by_name["access:lone"].ab == south.access_up
@@ -189,8 +189,12 @@ def test_fractions_are_made_whole(write):
 
 
 def test_tolerances(write):
-    text = "tolerances: {rate: 5%, rtt: 1ms, late_steps: 10%, node_silence: 20s, round_deadline: 2min}\nworkload:"
-    assert load_plan(write(("workload:", text))).tolerances == Tolerances(0.05, 0.001, 0.1, 20.0, 120.0)
+    text = (
+        "tolerances: {rate: 5%, rtt: 1ms, speed: 3%, late_steps: 10%, starved: 4%, link_late: 8ms, node_silence: 20s, "
+        "round_deadline: 2min}\nworkload:"
+    )
+    expected = Tolerances(0.05, 0.001, 0.03, 0.1, 0.04, 0.008, 20.0, 120.0)
+    assert load_plan(write(("workload:", text))).tolerances == expected
 
 
 def test_schemes_and_no_moves_as_arguments(write):
