@@ -17,7 +17,6 @@ from testbed.errors import EmulationError
 WIREFILTER, TCLINK = "wirefilter", "TCLink"
 _NEEDED = ("wirefilter", "vde_plug2tap")
 _PATIENCE = 5.0
-_SWAP = 'exec "$@" 3<&{0} 4>&{1} {0}<&- {1}>&-'
 
 
 def wirefilter_missing(install: bool) -> str | None:
@@ -45,9 +44,7 @@ def wirefilter(shape: Shape) -> Iterator[Wire]:
             for place, read, write in ((pair[0], back_in, a_out), (pair[1], forth_in, b_out)):
                 _start(stack, inside(place, "vde_plug2tap", "-s", "-", "eth0"), stdin=read, stdout=write)
             words = ["wirefilter", *_options(shape)]
-            # Left to right is 0 to 1, right to left is 3 to 4.
-            script = _SWAP.format(b_in, back_out)
-            _start(stack, ["bash", "-c", script, "bash", *words], stdin=a_in, stdout=forth_out, keep=(b_in, back_out))
+            _start(stack, words, stdin=a_in, stdout=back_out, other=(b_in, forth_out))
         finally:
             for handle in handles:
                 os.close(handle)
@@ -70,8 +67,14 @@ def _options(shape: Shape) -> list[str]:
     return options
 
 
-def _start(stack: ExitStack, argv: list[str], *, stdin: int, stdout: int, keep: tuple[int, ...] = ()) -> None:
-    process = subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=subprocess.DEVNULL, pass_fds=keep)
+def _start(
+    stack: ExitStack, argv: list[str], *, stdin: int, stdout: int, other: tuple[int, int] | tuple[()] = ()
+) -> None:
+    # As dpipe does it: the pipes to what is on the other side are told by the environment.
+    environment = {**os.environ, **dict(zip(("ALTERNATE_STDIN", "ALTERNATE_STDOUT"), map(str, other), strict=False))}
+    process = subprocess.Popen(
+        argv, stdin=stdin, stdout=stdout, stderr=subprocess.DEVNULL, pass_fds=other, env=environment
+    )
     stack.callback(process.wait)
     stack.callback(process.kill)
 
