@@ -5,7 +5,7 @@ TESTBED := .venv/bin/testbed
 VENV_PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup image doctor demo test unit smoke bench bench-fidelity up down lint clean need-setup
+.PHONY: help setup image doctor demo test test-netem unit smoke bench bench-fidelity up down lint clean need-setup
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -24,6 +24,9 @@ demo: setup ## A device walks away in mid-training: restart against migration, w
 
 test: setup lint ## Lint, types and every test
 	@$(ROOT) env ROAMBED_REQUIRE_DOCKER=1 $(VENV_PYTHON) -m pytest --junit-xml=build/junit.xml
+
+test-netem: setup ## Both kinds of links side by side, where the kernel has netem: here, or in user-mode-linux
+	@$(ROOT) scripts/test_netem.sh
 
 unit: need-setup lint ## Lint, types and the tests that need neither root nor containers
 	@$(VENV_PYTHON) -m pytest tests/unit -m 'not root and not docker'
