@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.fidelity import page, peers, suite
+from benchmarks.fidelity import page, peers, speeds, suite
 from benchmarks.fidelity.cases import Record, complain
 from testbed.emulation import links
 
@@ -57,6 +57,8 @@ def main() -> int:
     extent = suite.QUICK if asked.quick else suite.Extent()
     record = Record()
     parts = product(record, extent)
+    parts["training"] = lambda: speeds.training(record)
+    parts["foreign"] = lambda: speeds.foreign(record)
     parts["others"] = lambda: others(record, extent, asked.install)
     wanted = [name for name in asked.only.split(",") if name] or list(parts)
     unknown = set(wanted) - set(parts)

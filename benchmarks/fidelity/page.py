@@ -27,7 +27,7 @@ _MEANING = {
     "relay_cpu_pct_1gbit": "the relay's processor time at 1 Gbit/s [% of a core]",
 }
 _TABLES = (
-    ("Speed of nodes", ("speed",)),
+    ("Speed of nodes", ("speed", "speed window")),
     ("TCP goodput", ("tcp",)),
     ("One-way delay, idle", ("delay p50", "delay p99")),
     ("One-way delay, all cores busy", ("delay p50 busy", "delay p99 busy")),

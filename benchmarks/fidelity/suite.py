@@ -5,18 +5,21 @@ from __future__ import annotations
 import contextlib
 import math
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from benchmarks.fidelity import delay, loss, tcp, varying
 from benchmarks.fidelity.cases import FIGURES, PRODUCT, Case, Record
 from benchmarks.fidelity.frames import Receiver, Sender
-from benchmarks.fidelity.spreads import spreads
 from benchmarks.fidelity.wires import Wire, cpu_s, one, product
 from testbed.emulation.links.shape import MTU_FRAME, Bursts, Schedule, Shape
+from testbed.emulation.links.spreads import NAMES, spread
 from testbed.errors import EmulationError
+from testbed.mobility import link_trace
 
 Maker = Callable[[Shape], AbstractContextManager[Wire]]
 
@@ -201,13 +204,14 @@ def bursts(record: Record, extent: Extent) -> None:
 def jitter(record: Record, extent: Extent) -> None:
     """How delays are spread: their quantiles against those of the distribution."""
     mean, width = 0.02, 0.002
-    for name, spread in spreads().items():
+    for name in NAMES:
+        varied = spread(name, Path())
         what = f"jitter of 2 ms around 20 ms, {name}"
         with record.attempt("jitter", what, "ms"):
-            with one(Shape(rate=_FAST, delay=mean, jitter=width, spread=spread)) as wire:
+            with one(Shape(rate=_FAST, delay=mean, jitter=width, spread=varied)) as wire:
                 delay.stream(wire, 20, 0.008)
                 found, _ = delay.stream(wire, extent.samples, 0.008)
-            asked = delay.quantiles(spread, mean, width)
+            asked = delay.quantiles(varied, mean, width)
             quantile, error = delay.furthest(asked, found)
             record.add(
                 Case("jitter", f"{what}, {quantile} (the worst of p10, p50, p90)", asked[quantile] * 1e3,
@@ -217,7 +221,7 @@ def jitter(record: Record, extent: Extent) -> None:
 
 def rate_trace(record: Record, extent: Extent) -> None:
     """Every step of 250 ms."""
-    schedule = varying.sine(extent.steps)
+    schedule = made(varying.sine_lines(extent.steps))
     what = f"rate trace, {extent.steps} steps of 250 ms, 5 to 50 Mbit/s"
     with record.attempt("trace steps", what, "Mbit/s"):
         with one(Shape(rate=varying.HIGHEST, queue=150_000)) as wire:
@@ -232,11 +236,19 @@ def rate_trace(record: Record, extent: Extent) -> None:
             )  # fmt: skip
 
 
+def made(lines: list[str]) -> Schedule:
+    """A trace as users have it, read from a file."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "made.trace"
+        path.write_text("\n".join(lines) + "\n")
+        return link_trace.read(path)
+
+
 def mahimahi(record: Record, extent: Extent) -> None:
     """A packet-delivery trace: what it delivered in all, and second by second."""
     seconds = extent.mahimahi_s
-    deliveries = tuple(varying.mahimahi(seconds))
-    schedule = Schedule("made", deliveries=deliveries, length=float(seconds))
+    schedule = made(varying.mahimahi_lines(seconds))
+    deliveries = schedule.deliveries
     what = f"Mahimahi trace of {seconds} s"
     with record.attempt("mahimahi", what, "MB"):
         with one(Shape(rate=30e6, queue=150_000)) as wire:

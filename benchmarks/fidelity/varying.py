@@ -6,13 +6,12 @@ import bisect
 import math
 import random
 import time
-from pathlib import Path
 
 import numpy as np
 
 from benchmarks.fidelity.frames import Arrival, Receiver, Sender
 from benchmarks.fidelity.wires import Wire
-from testbed.emulation.links.shape import Schedule, Step
+from testbed.emulation.links.shape import Schedule
 
 STEP_S = 0.25
 LOWEST, HIGHEST = 5e6, 50e6
@@ -24,18 +23,16 @@ _OVERLOAD = 1.3
 _CLOCKS = 0.0003  # s by which the two clocks may seem apart: a chance at a second's begin is that second's
 
 
-def sine(steps: int) -> Schedule:
-    """A rate that goes up and down between 5 and 50 Mbit/s, every step another one."""
+def sine_lines(steps: int) -> list[str]:
+    """A CSV trace whose rate goes up and down between 5 and 50 Mbit/s, every step another one."""
     middle, swing = (LOWEST + HIGHEST) / 2, (HIGHEST - LOWEST) / 2
     turns = [i / steps + i * _GOLDEN for i in range(steps)]
-    made = tuple(
-        Step(i * STEP_S, rate=round(middle + swing * math.sin(2 * math.pi * turn))) for i, turn in enumerate(turns)
-    )
-    return Schedule("sine", steps=made, length=steps * STEP_S)
+    rates = [round(middle + swing * math.sin(2 * math.pi * turn)) for turn in turns]
+    return ["t,rate_bit", *(f"{i * STEP_S:g},{rate}" for i, rate in enumerate(rates))]
 
 
-def mahimahi(seconds: int, seed: int = 3) -> list[int]:
-    """Chances to send, in ms, of a rate that wanders between 2 and 30 Mbit/s: a line each in a trace file."""
+def mahimahi_lines(seconds: int, seed: int = 3) -> list[str]:
+    """A Mahimahi trace of a rate that wanders between 2 and 30 Mbit/s: a line each chance, as long as its last."""
     wander = random.Random(seed)
     rate, owed, made = 10e6, 0.0, []
     for ms in range(1, seconds * 1000 + 1):
@@ -45,13 +42,8 @@ def mahimahi(seconds: int, seed: int = 3) -> list[int]:
         made += [ms] * int(owed)
         owed -= int(owed)
     if made[-1] != seconds * 1000:
-        made.append(seconds * 1000)  # the trace is as long as its last line says
-    return made
-
-
-def write_trace(path: Path, deliveries: list[int]) -> None:
-    """A file as Mahimahi reads it."""
-    path.write_text("".join(f"{ms}\n" for ms in deliveries))
+        made.append(seconds * 1000)
+    return [str(ms) for ms in made]
 
 
 def played(wire: Wire, schedule: Schedule, highest: float) -> tuple[list[Arrival], float]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import math
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 
-from benchmarks.fidelity import delay, loss, page, plots, spreads, tcp, varying
+from benchmarks.fidelity import delay, loss, page, plots, speeds, suite, tcp, varying
 from benchmarks.fidelity.cases import FIGURES, Case, Record, as_json, figures
 from benchmarks.fidelity.delay import Delays
 from benchmarks.fidelity.frames import Arrival
-from testbed.emulation.links.shape import MTU_FRAME, Schedule, Step
+from testbed.emulation.links.shape import MTU_FRAME, UNIFORM, Schedule, Step
+from testbed.emulation.links.spreads import spread
 from testbed.errors import EmulationError
 
 
@@ -80,19 +82,11 @@ def test_of_repeats_the_median_counts_and_of_directions_the_worse():
 
 
 def test_quantiles_of_jitter():
-    uniform = delay.quantiles(spreads.UNIFORM, 0.02, 0.002)
+    uniform = delay.quantiles(UNIFORM, 0.02, 0.002)
     assert uniform == pytest.approx({"p10": 0.0184, "p50": 0.02, "p90": 0.0216})
-    normal = delay.quantiles(spreads.spreads()["normal"], 0.02, 0.002)
+    normal = delay.quantiles(spread("normal", Path()), 0.02, 0.002)
     assert normal == pytest.approx({"p10": 0.02 - 1.2816 * 0.002, "p50": 0.02, "p90": 0.02 + 1.2816 * 0.002}, abs=3e-6)
     assert delay.furthest(uniform, delays(p10=0.0184, p50=0.0201, p90=0.0216))[0] == "p50"
-
-
-@pytest.mark.parametrize("name", ["normal", "pareto"])
-def test_tables_have_mean_zero_and_rise(name):
-    table = spreads.spreads()[name].table
-    assert abs(sum(table) / len(table)) < 0.01 * 8192
-    assert list(table) == sorted(table)
-    assert all(-32768 <= value <= 32767 for value in table)
 
 
 def test_runs_of_losses_count_at_the_edges_too():
@@ -120,13 +114,28 @@ def test_bytes_carried_are_those_between_frames():
     assert varying.carried(arrivals, [0.5, 1.0, 1.5, 3.0, 9.0]) == [0.0, 0.0, 500.0, 1250.0, 1500.0]
 
 
-def test_the_mahimahi_trace_is_one(tmp_path):
-    deliveries = varying.mahimahi(4)
-    assert deliveries == sorted(deliveries)
-    assert deliveries[-1] == 4000
-    assert sum(varying.chances_per_second(tuple(deliveries), 4)) == sum(ms < 4000 for ms in deliveries)
-    varying.write_trace(tmp_path / "made", deliveries)
-    assert [int(line) for line in (tmp_path / "made").read_text().split()] == deliveries
+def test_traces_are_such_as_users_have():
+    schedule = suite.made(varying.mahimahi_lines(4))
+    deliveries = schedule.deliveries
+    assert schedule.length == 4.0
+    assert sum(varying.chances_per_second(deliveries, 4)) == sum(ms < 4000 for ms in deliveries) > 100
+    steps = suite.made(varying.sine_lines(8)).steps
+    assert [step.at for step in steps] == [i * 0.25 for i in range(8)]
+    assert len({step.rate for step in steps}) == 8
+    assert all(5e6 <= (step.rate or 0) <= 50e6 for step in steps)
+
+
+def test_speed_is_what_steps_should_take_over_what_they_took():
+    reference = {"head.forward": 0.1, "head.backward": 0.2}
+    spans = [
+        {"kind": "forward", "begin": 0.0, "end": 1.0},
+        {"kind": "backward", "begin": 3.0, "end": 5.0},  # the wait between is not its own
+        {"kind": "forward", "begin": 6.0, "end": 6.5},
+        {"kind": "forward", "begin": 10.0, "end": 10.5},
+    ]
+    assert speeds.speed(spans[:2], reference) == pytest.approx(0.1)
+    assert speeds.windows(spans, reference, 5.5) == pytest.approx([0.1])
+    assert speeds.windows(spans, reference, 5.0) == pytest.approx([0.1, 0.3 / 2.5])
 
 
 def test_what_arrives_at_the_begin_of_a_second_is_of_it():
