@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmarks.fidelity import page, peers, speeds, suite
 from benchmarks.fidelity.cases import Record, complain
 from testbed.emulation import links
+from testbed.errors import RoambedError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -65,13 +66,16 @@ def main() -> int:
     if unknown:
         complain(f"error: no such part: {', '.join(sorted(unknown))}; there are: {', '.join(parts)}")
         return 2
-    before = page.machine(links)
     try:
+        before = page.machine(links)
         for name in wanted:
             parts[name]()
     except KeyboardInterrupt:
         complain("interrupted: nothing is written")
         return 130
+    except RoambedError as error:
+        complain(f"error: {error}")
+        return error.exit_code
     if asked.only and asked.out == REPOSITORY / "docs":
         return 1 if record.failed else 0
     page.write(asked.out, record, before, quick=asked.quick)

@@ -97,7 +97,7 @@ def told(case: Case) -> str:
     if case.error is not None:
         said += f", error {case.error:+.3g} {case.error_unit or case.unit}"
     if case.held is False:
-        said += f"  <-- more than {case.limit:g}"
+        said += f"  <-- more than {case.limit:g}" + (f" ({case.note})" if case.note else "")
     return said
 
 

@@ -144,12 +144,11 @@ def windows(spans: Sequence[dict[str, Any]], reference: dict[str, float], length
 
 def foreign(record: Record, warmup: float = 10.0, window: float = 20.0) -> None:
     """Programs that are not ours, all at once: the processor time they had."""
+    found: dict[str, dict[str, float] | BaseException] = {}
+    asked = {node.name: node.speed for node in load_plan(HERE / "foreign.yaml", []).nodes}
     with record.attempt("speed", "programs that are not ours", "of a core"):
         said = json.loads(call("up", str(HERE / "foreign.yaml"), "--format", "json"))
         try:
-            asked = _asked()
-            found: dict[str, dict[str, float] | BaseException] = {}
-
             def work(name: str) -> None:
                 prepare, once = _WORK[name]
                 program = _PROGRAM.format(prepare=prepare, work=once, warmup=warmup, window=window)
@@ -167,6 +166,8 @@ def foreign(record: Record, warmup: float = 10.0, window: float = 20.0) -> None:
         finally:
             call("down", said["run"])
     for name, words in _FOREIGN.items():
+        if not found:
+            break  # it has been said that nothing stood
         with record.attempt("speed", words, "of a core"):
             seen = found.get(name)
             if not isinstance(seen, dict):
@@ -177,7 +178,3 @@ def foreign(record: Record, warmup: float = 10.0, window: float = 20.0) -> None:
                      (share / asked[name] - 1) * 100, "of a core", int(seen["work"]), error_unit="%",
                      limit=_FOREIGN_LIMIT)
             )  # fmt: skip
-
-
-def _asked() -> dict[str, float]:
-    return {node.name: node.speed for node in load_plan(HERE / "foreign.yaml", []).nodes}
