@@ -28,7 +28,7 @@ LIGHT = 299_792_458.0
 """Speed of light, m/s."""
 THERMAL = -174.0
 """Thermal noise, dBm/Hz: k T at 290 K (Rappaport, Wireless Communications, 2nd ed., B.3)."""
-_WAVES = 256
+_WAVES = 100
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def shadowing(x: Array | float, y: Array | float, site: str, seed: int, radio: R
     """What obstacles add to the loss between a site and a place, in dB: a Gaussian field over the map.
 
     Mean 0, deviation ``radio.shadowing``; the correlation over a distance d is ``exp(-d / radio.correlation)``
-    (Gudmundson, Electronics Letters 27(23), 1991). The field is a sum of 256 plane waves whose wave numbers are drawn
+    (Gudmundson, Electronics Letters 27(23), 1991). The field is a sum of 100 plane waves whose wave numbers are drawn
     from that correlation's spectrum (Cai and Giannakis, IEEE Trans. Veh. Tech. 52(6), 2003):
     ``sigma sqrt(2/N) sum cos(k_n . p + phi_n)`` with ``|k| = sqrt(1 / (1 - u)^2 - 1) / correlation``, u uniform.
     It depends on seed, site and place alone: whoever is there, whenever, by whatever steps, meets the same.
@@ -193,7 +193,7 @@ def shadowing(x: Array | float, y: Array | float, site: str, seed: int, radio: R
     number = np.sqrt(1 / (1 - draw.random(_WAVES)) ** 2 - 1) / radio.correlation
     angle, phase = 2 * np.pi * draw.random(_WAVES), 2 * np.pi * draw.random(_WAVES)
     field = np.zeros(px.shape)
-    for k, a, p in zip(number, angle, phase, strict=True):  # a wave at a time: memory of one array, not of 256
+    for k, a, p in zip(number, angle, phase, strict=True):  # a wave at a time: memory of one array, not of all
         field += np.cos(k * (px * math.cos(a) + py * math.sin(a)) + p)
     return np.asarray(radio.shadowing * math.sqrt(2 / _WAVES) * field)
 
