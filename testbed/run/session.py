@@ -21,6 +21,7 @@ from testbed.emulation.calibrate import calibrate
 from testbed.emulation.carry import require_carried
 from testbed.emulation.containers import Launch
 from testbed.emulation.fleet import AppliedLimits
+from testbed.emulation.governor import Governor, Governors
 from testbed.emulation.ledger import Ledger
 from testbed.emulation.links.shape import LinkCalibration
 from testbed.errors import NodeError
@@ -66,6 +67,7 @@ class Session:
         self._ledger: Ledger | None = None
         self._bed: Bed | None = None
         self._control: ControlServer | None = None
+        self._governors: Governors | None = None
 
     @property
     def bed(self) -> Bed:
@@ -137,10 +139,31 @@ class Session:
                 )
         self.timings["up_s"] = time.monotonic() - begin
 
-    def limit(self) -> None:
-        """Put the nodes' limits in force and read them back (NotAppliedError if they are not)."""
+    def limit(self, *, standing: bool = False) -> None:
+        """Put the nodes' limits in force and read them back (NotAppliedError if they are not); govern who needs it.
+
+        Args:
+            standing: Whether users' programs are what will run on all nodes, and not training.
+        """
+        self.release()
+        paced = {n.name for n in self.real.nodes if n.paced and n.name in self.workers and not standing}
+        laws = {n.name: Governor(n.speed, n.period, n.cpus) for n in self.real.nodes if n.name not in paced}
         with self.live.phase("limiting CPU and memory"):
-            self.limits = self.bed.apply_limits()
+            self.limits = self.bed.apply_limits({name: law.quota for name, law in laws.items()})
+        self._governors = Governors(self.bed.fleet, laws)
+        self._governors.start()
+
+    def release(self) -> None:
+        """Govern nobody any more; quotas stay as they are."""
+        if self._governors is not None:
+            self._governors.stop()
+            self._governors = None
+
+    def governed(self) -> dict[str, dict[str, Any]]:
+        """What governors set and found so far, by node, in virtual time (see `testbed.emulation.governor.Kept`)."""
+        if self._governors is None:
+            return {}
+        return speed.governed(self.plan, self._governors.kept)
 
     def reference(self, seconds: float = MEASURE_S) -> dict[str, float]:
         """Reference times of the workload: stored ones, or measured now on a node that is not limited yet.
@@ -173,10 +196,6 @@ class Session:
         said = self.collect(ctl.Measured, [node], 60 + 10 * seconds, "measure the reference step")[0]
         assert isinstance(said.message, ctl.Measured)
         return said.message.ops
-
-    def governed(self) -> dict[str, Any]:
-        """What governors found and set, by node."""
-        return {}
 
     def check_speeds(self, step_times: Mapping[str, float]) -> None:
         """Have all nodes train at once, under their limits, to measure their `speeds`; touches no training."""
@@ -267,6 +286,7 @@ class Session:
     def close(self) -> None:
         """Take everything down; closing twice is fine."""
         begin = time.monotonic()
+        self.release()
         if self._control is not None:
             self._control.broadcast(ctl.Exit())
         try:

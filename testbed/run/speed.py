@@ -19,6 +19,7 @@ from nodes.events import Span
 from nodes.learn.pacing import WINDOW_S, Window
 from nodes.wire import control as ctl
 from testbed.emulation.fleet import AppliedLimits
+from testbed.emulation.governor import Kept
 from testbed.experiment.plan import NodePlan, Plan
 
 if TYPE_CHECKING:
@@ -158,6 +159,27 @@ def ratio_error(speeds: Mapping[str, NodeSpeed], *, windows: bool = False) -> fl
     series = [(speed.measured or 0.0, *(speed.windows if windows else ())) for speed in paced]
     shares = [[value / speed.asked for value in values] for speed, values in zip(paced, series, strict=True)]
     return max(float(max(moment) / min(moment) - 1) for moment in zip(*shares, strict=False))
+
+
+def governed(plan: Plan, kept: Mapping[str, Kept]) -> dict[str, dict[str, Any]]:
+    """What governors set and found, in virtual time: shares of a core while a node wanted CPU."""
+    n, rows = plan.dilation, {}
+    for name, node in kept.items():
+        windows = [share * n for share in node.windows]
+        asked = node.speed * n
+        rows[name] = {
+            "asked": asked,
+            "cpus": node.cpus * n,
+            "cpus_lowest": node.lowest * n,
+            "cpus_highest": node.highest * n,
+            "period": plan.node(name).period,
+            "measured": None if node.share is None else node.share * n,
+            "windows": windows,
+            "worst": max(windows, key=lambda share: abs(share / asked - 1), default=None),
+            "wanted_s": node.wanted_s / n,
+            "disturbed": node.disturbed,
+        }
+    return rows
 
 
 def drift(stored: Mapping[str, float], today: Mapping[str, float], ops: Iterable[str]) -> dict[str, Any]:
