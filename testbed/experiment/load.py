@@ -29,7 +29,7 @@ class Loaded:
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
-    """Read and check an experiment file; a trace is read later, by `plan`.
+    """Read and check an experiment file and the link traces it names; a trace of movement is read later, by `plan`.
 
     Args:
         path: The YAML file.

@@ -63,7 +63,8 @@ first line is `# yaml-language-server: $schema=../schemas/experiment.schema.json
 
 Names (of sites, devices, hosts, edge servers) are unique in the file and made of `a-z`, `0-9` and single `-`, at most
 32 characters. `cloud` is taken by the cloud. YAML is read as version 1.2 reads it: `no` and `on` are names, not
-booleans. Paths are relative to the experiment file.
+booleans. Paths are relative to the experiment file. What each setting of a link means exactly is in
+[links.md](links.md).
 
 ## Quantities
 
@@ -73,7 +74,8 @@ booleans. Paths are relative to the experiment file.
 | duration | `15ms` | `us` `ms` `s` `min` `h` | a bare number, `0` excepted |
 | size | `512MiB` | `B`, `kB` `MB` `GB` (of 1000), `KiB` `MiB` `GiB` (of 1024) | `512M`, a bare number |
 | fraction | `50%` or `0.5` | `%` | more than 1 without `%` |
-| queue | `100ms`, `64kB` or `100p` | a duration at the link's rate, a size, or packets of 1514 bytes | |
+| queue | `100ms`, `64kB` or `100p` | a duration at the link's rate, a size, or packets | less than two packets |
+| loss | `1%`, `{burst: 4, share: 1%}` | a fraction, or [bursts](links.md#loss) | 100% or more |
 
 Negative values, NaN and infinity are refused everywhere.
 """
