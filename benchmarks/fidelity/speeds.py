@@ -145,8 +145,8 @@ def windows(spans: Sequence[dict[str, Any]], reference: dict[str, float], length
 def foreign(record: Record, warmup: float = 10.0, window: float = 20.0) -> None:
     """Programs that are not ours, all at once: the processor time they had."""
     found: dict[str, dict[str, float] | BaseException] = {}
-    asked = {node.name: node.speed for node in load_plan(HERE / "foreign.yaml", []).nodes}
     with record.attempt("speed", "programs that are not ours", "of a core"):
+        asked = {node.name: node.speed for node in load_plan(HERE / "foreign.yaml", []).nodes}
         said = json.loads(call("up", str(HERE / "foreign.yaml"), "--format", "json"))
         try:
             def work(name: str) -> None:

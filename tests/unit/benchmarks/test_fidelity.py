@@ -193,7 +193,9 @@ def test_what_is_written_can_be_read(tmp_path):
     text = (tmp_path / "fidelity.md").read_text()
     for name in ("fidelity-tcp", "fidelity-delay", "fidelity-trace"):
         assert f"({name}.svg)" in text
-        assert ET.fromstring((tmp_path / f"{name}.svg").read_text()).tag.endswith("svg")
+        drawn = (tmp_path / f"{name}.svg").read_text()
+        assert ET.fromstring(drawn).tag.endswith("svg")
+        assert "mathdefault" not in drawn
 
 
 def test_plots_show_nothing_that_was_not_measured():
