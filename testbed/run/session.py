@@ -9,6 +9,7 @@ import os
 import queue
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -147,9 +148,14 @@ class Session:
         """
         self.release()
         paced = {n.name for n in self.real.nodes if n.paced and n.name in self.workers and not standing}
-        laws = {n.name: Governor(n.speed, n.period, n.cpus) for n in self.real.nodes if n.name not in paced}
+        laws = {n.name: Governor.of(n) for n in self.real.nodes if n.name not in paced}
         with self.live.phase("limiting CPU and memory"):
-            self.limits = self.bed.apply_limits({name: law.quota for name, law in laws.items()})
+            self.limits = self.bed.apply_limits(
+                {
+                    name: replace(self.real.node(name), cpus=law.quota, period=law.period)
+                    for name, law in laws.items()
+                }
+            )
         self._governors = Governors(self.bed.fleet, laws)
         self._governors.start()
 
