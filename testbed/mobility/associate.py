@@ -139,7 +139,7 @@ def follow(
         presence: When devices are there.
     """
     devices = tuple(sorted(tracks))
-    times: Array = np.arange(math.floor(end / step + 1e-9) + 1, dtype=np.float64) * step
+    times: Array = np.round(np.arange(math.floor(end / step + 1e-9) + 1, dtype=np.float64) * step, 9)
     names = tuple(sites.at)
     index = {name: i for i, name in enumerate(names)}
     places = list(sites.at.items())
