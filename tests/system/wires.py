@@ -87,8 +87,8 @@ class Receiver:
         self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
         self._socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
 
-    def frames(self, patience: float = 0.2) -> list[Seen]:
-        """All that come until nothing does for so long."""
+    def frames(self, patience: float = 0.2, until: float = float("inf")) -> list[Seen]:
+        """All that come until nothing does for so long, or what comes is later than that (CLOCK_MONOTONIC, s)."""
         found = []
         self._socket.settimeout(patience)
         ahead = time.time() - time.monotonic()
@@ -98,7 +98,10 @@ class Receiver:
             except TimeoutError:
                 return found
             seconds, nanoseconds = struct.unpack("=qq", more[0][2])
-            found.append(Seen(int.from_bytes(data[14:18], "big"), seconds + nanoseconds / 1e9 - ahead, data))
+            at = seconds + nanoseconds / 1e9 - ahead
+            if at > until:
+                return found
+            found.append(Seen(int.from_bytes(data[14:18], "big"), at, data))
 
     def numbers(self) -> list[int]:
         """Their numbers alone."""
