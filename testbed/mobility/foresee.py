@@ -93,7 +93,7 @@ def foresee(
     """Ask a predictor about every device each ``interval`` seconds; what it says anew is kept.
 
     Anew is another site, none any more, or a moment that differs by more than a second. A handover ends what was
-    expected. Nothing is asked of a device that is nowhere.
+    expected. Of a device that is nowhere nothing is asked: what was said last stands.
     """
     moves = course.moves()
     every = max(1, round(interval / (course.times[1] - course.times[0]))) if len(course.times) > 1 else 1
@@ -115,9 +115,9 @@ def _of_device(
         while done < len(handovers) and handovers[done][0] <= now:
             said, done = None, done + 1
         site = int(course.on[i, d])
-        guess = None
-        if site != NOWHERE:
-            guess = predictor(Asked(now, track, course.sites[site], handovers, sites))
+        if site == NOWHERE:
+            continue
+        guess = predictor(Asked(now, track, course.sites[site], handovers, sites))
         changed = (guess is None) != (said is None) or (
             guess is not None and said is not None and (guess.to != said.to or abs(guess.at - said.at) > 1.0)
         )

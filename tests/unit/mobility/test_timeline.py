@@ -68,7 +68,10 @@ def test_never_within_reach():
 
 
 def test_devices_come_and_go():
-    paths = {"a": track([(2, 0, 0), (4, 4, 0), (9, 90, 0), (10, 91, 0)]), "b": track([(t, t, 0) for t in range(0, 13, 3)])}
+    paths = {
+        "a": track([(2, 0, 0), (4, 4, 0), (9, 90, 0), (10, 91, 0)]),
+        "b": track([(t, t, 0) for t in range(0, 13, 3)]),
+    }
     found = timeline_of(paths, POINTS, Settings(come_and_go=True, gap=3))
     assert found.down == {"a": (Down(0, 2, ABSENT), Down(4.1, 9, ABSENT), Down(10.1, math.inf, ABSENT))}
     assert found.moves == (Move("a", "east", at=9.0),)
