@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -14,7 +15,7 @@ from testbed.emulation.links.relay import RelayEmulator
 from testbed.emulation.links.shape import LinkEnd, Schedule, Shape, Step
 from testbed.errors import EmulationError
 from tests.support import eventually
-from tests.system.wires import Places, Receiver, carry, counters, cpu_ticks, flood, send_numbered, up, wire
+from tests.system.wires import Places, Receiver, carry, counters, cpu_ticks, flood, send_numbered, up, wire, within
 
 pytestmark = pytest.mark.root
 
@@ -24,7 +25,22 @@ def index_of(end: LinkEnd) -> int:
         return handle.interfaces()[end.ifname].index
 
 
-def test_an_end_comes_back_after_its_container_died(relay: RelayEmulator, places: Places) -> None:
+def told(relay: RelayEmulator) -> dict[str, int]:
+    return counters(relay, "l", "ba")
+
+
+def take_away(end: LinkEnd) -> None:
+    within(end, "ip", "link", "delete", end.ifname)
+
+
+def end_namespace(end: LinkEnd) -> None:
+    netns.delete(end.netns.rpartition("/")[2])
+
+
+@pytest.mark.parametrize("death", [take_away, end_namespace])
+def test_an_end_comes_back_after_it_died(
+    relay: RelayEmulator, places: Places, death: Callable[[LinkEnd], None]
+) -> None:
     """The other end, settings, schedule and counters stay; the name is that of the same link."""
     shape = Shape(rate=10e6, delay=0.002)
     a, b = wire(relay, places, shape)
@@ -32,10 +48,12 @@ def test_an_end_comes_back_after_its_container_died(relay: RelayEmulator, places
     send_numbered(b, range(10))
     assert eventually(lambda: counters(relay, "l", "ba")["tx_packets"] == 10)
     stayed, before = index_of(b), relay.read("l")
-    netns.delete(a.netns.rpartition("/")[2])
-    assert eventually(lambda: "dead_a=1" in relay._ask("l", "state", relay._numbers["l"]))
-    send_numbered(b, range(5))
-    assert eventually(lambda: counters(relay, "l", "ba")["errors"] == 5)
+    death(a)
+    send_numbered(b, range(5))  # a namespace lives on as long as the relay has an interface in it
+    assert eventually(lambda: told(relay)["errors"] == 5 if death is take_away else told(relay)["tx_packets"] == 15)
+    before_anew, ticks = told(relay)["tx_packets"], cpu_ticks(relay.pids()[0])
+    time.sleep(0.5)
+    assert cpu_ticks(relay.pids()[0]) == ticks
 
     anew = replace(a, netns=places())
     relay.replace("l", a=anew)
@@ -44,7 +62,7 @@ def test_an_end_comes_back_after_its_container_died(relay: RelayEmulator, places
     assert seen.ab.received == seen.ba.received == 20
     assert index_of(b) == stayed
     assert relay.read("l") == before
-    assert counters(relay, "l", "ba")["tx_packets"] == 30
+    assert told(relay)["tx_packets"] == before_anew + 20
 
 
 def test_an_end_that_lives_can_be_replaced_in_its_place(relay: RelayEmulator, places: Places) -> None:
@@ -85,7 +103,7 @@ def test_what_is_on_its_way_survives_the_death_of_its_sender(relay: RelayEmulato
     with Receiver(b) as receiver:
         send_numbered(a, range(10))
         assert eventually(lambda: counters(relay)["rx_packets"] == 10)
-        netns.delete(a.netns.rpartition("/")[2])
+        end_namespace(a)
         assert receiver.frames(0.5)[-1].number == 9
 
 
