@@ -1,10 +1,9 @@
 """Keeps programs that are not ours as slow as asked, by closing the quota in a loop on the CPU time that they get.
 
 Training steps of ours are paced; other programs know nothing of that. A governed node gets ``speed`` x wall time of
-CPU while it wants CPU. It wants it while it runs or is held back by its quota, which its cgroup counts; waiting for a
-link and sleeping are not in it. (What it waited for a core that others had is in it only in periods in which it came to
-the end of its quota all the same: who is starved is told elsewhere.) What it got too much or too little is set off in
-the next seconds; what it did not want is forgotten, so that a program which slept is not faster for it afterwards.
+CPU while it wants CPU. It wants it while it runs, is held back by its quota, or waits for a core that others have;
+waiting for a link and sleeping are not in it. What it got too much or too little is set off in the next seconds, as far
+as that is not much; what it did not want is forgotten, so that a program which slept is not faster for it afterwards.
 
 A program that was held back comes back to cold caches, and does less with its first millisecond. What that costs
 cannot be seen from outside, so governed programs get an allowance for it that is the middle of what was measured, and
@@ -20,13 +19,17 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from testbed.emulation.cgroups import CpuUse, Limits
+from testbed.emulation.starvation import RunDelays, Starvation
 from testbed.errors import EmulationError
 from testbed.experiment.plan import NodePlan
+
+if TYPE_CHECKING:
+    from testbed.emulation.fleet import Fleet
 
 INTERVAL_S = 0.5
 """How often each node is looked at."""
@@ -85,8 +88,13 @@ class Governor:
         period = min(LONGEST_PERIOD_S, max(node.period, LEAST_RUN_S / min(node.speed, node.cpus)))
         return cls(node.speed, period, node.cpus, RESUME_S)
 
-    def update(self, now: float, use: CpuUse) -> tuple[float, float]:
-        """Take what the cgroup has counted by ``now`` and set `quota`.
+    def update(self, now: float, use: CpuUse, starved_s: float = 0.0) -> tuple[float, float]:
+        """Set `quota` by what has been counted.
+
+        Args:
+            now: When, s.
+            use: What the cgroup has counted by then.
+            starved_s: How long it waited for a core that others had, since the last time.
 
         Returns:
             Since the last time: s that it wanted CPU, and s of CPU time that it used, the allowance not counted.
@@ -98,7 +106,7 @@ class Governor:
         used = use.usage_s - before[1].usage_s
         # Time held back is counted when it ends: up to a period of it may be told too late.
         times = use.throttled - before[1].throttled
-        self._held += max(used + use.throttled_s - before[1].throttled_s, times * self.period)
+        self._held += used + use.throttled_s - before[1].throttled_s + starved_s
         wanted = min(self._held, passed)
         self._held = min(self._held - wanted, self.period)
         used -= times * self.resume_s
@@ -142,7 +150,7 @@ class Kept:
 
 
 class Quotas(Protocol):
-    """What governors need of the containers (`testbed.emulation.fleet.Fleet`)."""
+    """What governors need of the containers (`FleetQuotas`)."""
 
     def cpu(self, node: str) -> CpuUse:
         """CPU time and throttling so far."""
@@ -152,6 +160,29 @@ class Quotas(Protocol):
 
     def set_quota(self, node: str, cpus: float | None, period: float) -> Limits:
         """Set a CPU quota and read it back."""
+
+    def delays(self, node: str) -> Mapping[int, float] | None:
+        """Run delay of each thread so far, s (see `testbed.emulation.starvation`); None if unknown."""
+
+    def close(self) -> None:
+        """Close files."""
+
+
+class FleetQuotas:
+    """The quotas of containers that stand."""
+
+    def __init__(self, fleet: Fleet, nodes: Iterable[str]) -> None:
+        self.cpu, self.limits, self.set_quota = fleet.cpu, fleet.limits, fleet.set_quota
+        self._delays = {name: RunDelays(fleet.cgroup(name).threads) for name in nodes}
+
+    def delays(self, node: str) -> Mapping[int, float] | None:
+        """Run delay of each thread so far, s; None if unknown."""
+        return self._delays[node].read()
+
+    def close(self) -> None:
+        """Close files."""
+        for delays in self._delays.values():
+            delays.close()
 
 
 class Governors:
@@ -168,7 +199,9 @@ class Governors:
     ) -> None:
         self._quotas = quotas
         self._laws = dict(governed)
+        self._starved = {name: Starvation(law.period) for name, law in self._laws.items()}
         self._clock = clock
+        self._throttled: dict[str, float] = {}
         self._windows: dict[str, tuple[float, float, float]] = {}  # begin, wanted, used
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
@@ -186,6 +219,7 @@ class Governors:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+        self._quotas.close()
 
     def _run(self) -> None:
         due = self._clock()
@@ -204,8 +238,11 @@ class Governors:
 
     def _govern(self, name: str) -> None:
         law, kept = self._laws[name], self.kept[name]
+        delays = self._quotas.delays(name)  # before the throttled time: see Starvation.since
         use, now = self._quotas.cpu(name), self._clock()
-        wanted, used = law.update(now, use)
+        throttled, self._throttled[name] = use.throttled_s - self._throttled.get(name, use.throttled_s), use.throttled_s
+        starved = 0.0 if delays is None else self._starved[name].since(delays, throttled)
+        wanted, used = law.update(now, use, starved)
         in_force = self._quotas.limits(name).cpus
         if in_force is None or abs(in_force - kept.cpus) > 1e-6 / law.period:
             kept.disturbed += 1
