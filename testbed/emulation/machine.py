@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +18,10 @@ _NOT_WORTH_NAMING_S = 0.02
 
 @dataclass(frozen=True)
 class MachineUse:
-    """CPU time of all cores since boot, s: ``busy_s`` used here, ``steal_s`` taken by the hypervisor."""
+    """CPU time of all cores since boot, s: used by programs, by interrupts, taken by the hypervisor."""
 
     busy_s: float
+    interrupts_s: float
     steal_s: float
 
 
@@ -39,7 +41,7 @@ class Machine:
         line = (self._proc / "stat").read_text().partition("\n")[0]
         # Time of guests is in the user's already. See proc_stat(5).
         user, nice, system, _idle, _iowait, irq, softirq, steal = (int(word) * _TICK for word in line.split()[1:9])
-        return MachineUse(user + nice + system + irq + softirq, steal)
+        return MachineUse(user + nice + system, irq + softirq, steal)
 
     def process_s(self, pid: int) -> float:
         """CPU time of a process so far, s; 0 if it has ended."""
@@ -87,13 +89,9 @@ class Others:
     def _scan(self) -> dict[int, tuple[str, float]]:
         found = {}
         for entry in os.listdir(self._proc):
-            if not entry.isdecimal():
-                continue
-            try:
-                stat = (self._proc / entry / "stat").read_text()
-            except OSError:  # it has ended
-                continue
-            found[int(entry)] = parse_stat(stat)
+            if entry.isdecimal():
+                with suppress(OSError), open(f"{self._proc}/{entry}/stat", errors="replace") as file:  # it may be gone
+                    found[int(entry)] = parse_stat(file.read())
         return found
 
     def _ours(self, pid: int) -> bool:

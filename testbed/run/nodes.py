@@ -13,7 +13,10 @@ from testbed.emulation.machine import Machine, Others
 from testbed.emulation.starvation import RunDelays, Starvation, stolen
 
 NOTABLE = 0.05
-"""A node starved for a larger share of a second makes the watch look who was at work instead."""
+"""A node starved for a larger share of a second makes the watch look who was at work instead ..."""
+
+_SELDOM_S = 4.5
+"""... but not more often: looking at every process costs as much as looking at 20 nodes."""
 
 
 @dataclass
@@ -85,18 +88,25 @@ class MachineWatch:
         self._others = Others(ids, self._pids)
         self._use = self._machine.use()
         self._own = self._own_cpu_s()
+        self._ask_at = 0.0
         self._stalled = self._pressures()
 
     def sample(self, begin: float, end: float, nodes: list[Span]) -> Span:
-        """A ``watch`` event without a node; gives each node's event its part of the steal."""
+        """A ``watch`` event without a node.
+
+        Gives each node's event its part of the steal, and says how much of its starvation others caused: as much as
+        their part of the CPU time that was not its own. The rest is nodes waiting for each other and for the testbed.
+        """
         use, own, stalled = self._machine.use(), self._own_cpu_s(), self._pressures()
         busy, steal = use.busy_s - self._use.busy_s, use.steal_s - self._use.steal_s
         theirs = sum(span.cpu_s for span in nodes)
+        others = max(0.0, busy - theirs - (own - self._own))
         attrs: dict[str, Any] = {
             "cores": self._machine.cores,
             "nodes_s": theirs,
             "testbed_s": own - self._own,
-            "others_s": max(0.0, busy - theirs - (own - self._own)),
+            "others_s": others,
+            "interrupts_s": use.interrupts_s - self._use.interrupts_s,
             "steal_s": steal,
         }
         for resource, now in stalled.items():
@@ -104,11 +114,18 @@ class MachineWatch:
             attrs[f"{resource}_stalled_s"] = None if now is None or before is None else now - before
         worst = 0.0
         for span in nodes:
-            if span.attrs["starved_s"] is not None:
-                span.attrs["starved_s"] += stolen(steal, span.cpu_s, busy)
-                worst = max(worst, span.attrs["starved_s"])
-        if worst > NOTABLE * (end - begin):
+            waited = span.attrs["starved_s"]
+            if waited is None:
+                span.attrs["starved_by_others_s"] = None
+                continue
+            taken = stolen(steal, span.cpu_s, busy)
+            rivals = busy - span.cpu_s
+            span.attrs["starved_s"] = waited + taken
+            span.attrs["starved_by_others_s"] = taken + (waited * min(1.0, others / rivals) if rivals > 0 else 0.0)
+            worst = max(worst, span.attrs["starved_by_others_s"])
+        if worst > NOTABLE * (end - begin) and end >= self._ask_at:
             attrs["others"] = self._others.since()
+            self._ask_at = end + _SELDOM_S
         self._use, self._own, self._stalled = use, own, stalled
         return Span(kind="watch", node="", begin=begin, end=end, cpu_s=busy, attrs=attrs)
 

@@ -29,7 +29,7 @@ _LINKS_SHARE = 0.01
 
 COLUMNS = (
     "t", "took_s", "kind", "name",
-    "cpu", "throttled", "starved", "memory", "memory_working", "memory_peak", "oom_kills",
+    "cpu", "throttled", "starved", "starved_by_others", "memory", "memory_working", "memory_peak", "oom_kills",
     "cpu_pressure", "memory_pressure",
     "ab_bytes", "ba_bytes", "ab_dropped", "ba_dropped", "ab_lost", "ba_lost", "ab_queue", "ba_queue",
     "ab_late_max_s", "ba_late_max_s",
@@ -37,8 +37,8 @@ COLUMNS = (
 )  # fmt: skip
 """Columns of ``watch.csv``: a row a node, link and machine (``kind``) and second; what is not known is empty.
 
-``t`` is the end of the stretch, s since training began; ``cpu nodes testbed others`` are cores, ``throttled starved
-steal ..._pressure`` shares of the stretch (``steal`` of all cores), the rest bytes, counts and seconds.
+``t`` is the end of the stretch, s since training began; ``cpu nodes testbed others`` are cores; ``throttled starved
+starved_by_others ..._pressure`` shares of the stretch, ``steal`` of all cores' time; the rest bytes, counts, seconds.
 """
 
 
@@ -73,7 +73,7 @@ class Watch:
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
         self._begin = self._at = 0.0
-        self._links_at = self._links_due = 0.0
+        self._links_at = self._links_due = self._links_cost = 0.0
         self.watched = Watched(0, 0.0, 0.0)
         self.failure = ""
 
@@ -154,7 +154,9 @@ class Watch:
         except RoambedError:  # the links are gone, or one is being taken away
             return []
         self._links_at = now
-        self._links_due = now + (time.monotonic() - begun) / _LINKS_SHARE - self._interval
+        # One look may be held up by something else: the shorter of two tells what looking costs.
+        before, self._links_cost = self._links_cost, time.monotonic() - begun
+        self._links_due = now + min(before, self._links_cost) / _LINKS_SHARE - self._interval
         return spans
 
     def _keep(self, spans: list[Span]) -> None:
@@ -176,7 +178,7 @@ def row(span: Span, begin: float) -> dict[str, Any]:
     for resource in ("cpu", "memory"):
         made[f"{resource}_pressure"] = _share(attrs[f"{resource}_stalled_s"], took)
     if span.node:
-        made |= {name: _share(attrs[f"{name}_s"], took) for name in ("throttled", "starved")}
+        made |= {name: _share(attrs[f"{name}_s"], took) for name in ("throttled", "starved", "starved_by_others")}
         return attrs | made
     made |= {name: _share(attrs[f"{name}_s"], took) for name in ("nodes", "testbed", "others")}
     return attrs | made | {"steal": _share(attrs["steal_s"], took * attrs["cores"])}
