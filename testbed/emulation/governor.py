@@ -16,6 +16,7 @@ time.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 INTERVAL_S = 0.5
 """How often each node is looked at."""
 
-HORIZON_S = 3.0
+HORIZON_S = 5.0
 """Over how long a deviation is set off."""
 
 MOST_OWED_S = 1.0
@@ -55,9 +56,10 @@ LEAST_RUN_S = 0.015
 LONGEST_PERIOD_S = 1.0
 """The kernel takes no longer one."""
 
-_DEAD_BAND = 0.005  # of the speed; a write also starts a new period, which is worth a little CPU time
+_DEAD_BAND = 0.04  # of the speed: the kernel is exact by itself, and each write has it give a whole quota anew
+_REST_S = 2.0  # between two writes, for the same reason
 _KEPT = 720  # windows
-_LEAST_S = 1.0  # of wanting in a window for its share to say something
+_BUSY = 0.5  # of a window: if it wanted CPU for less, its share says nothing about its quota
 
 
 class Governor:
@@ -79,6 +81,7 @@ class Governor:
         self.owed = 0.0  # s of CPU time
         self._last: tuple[float, CpuUse] | None = None
         self._held = 0.0
+        self._changed = -math.inf
 
     @classmethod
     def of(cls, node: NodePlan) -> Governor:
@@ -116,8 +119,8 @@ class Governor:
         low, high = (factor * self.speed for factor in RANGE)
         quota = self.speed + self.resume_s / self.period + self.owed / HORIZON_S
         quota = max(low, min(high, self.cap, quota))
-        if abs(quota - self.quota) > _DEAD_BAND * self.speed:
-            self.quota = quota
+        if abs(quota - self.quota) > _DEAD_BAND * self.speed and now - self._changed >= _REST_S:
+            self.quota, self._changed = quota, now
         return wanted, used
 
 
@@ -128,8 +131,9 @@ class Kept:
     Attributes:
         speed: Share of a core it was to get. cpus: Quota now, in cores. lowest, highest: Bounds of what it was.
         period: Of the quota, s.
-        wanted_s: How long it wanted CPU. used_s: CPU time that it got, the allowance not counted.
-        windows: Share got, in windows in which it wanted CPU for a second or more.
+        wanted_s: How long it wanted CPU in its busy windows: those for half of which it did so or more.
+        used_s: CPU time that it got in them, the allowance not counted.
+        windows: Share got in each of them.
         disturbed: How often the quota in force was not the one set: somebody else changed it.
     """
 
@@ -145,8 +149,8 @@ class Kept:
 
     @property
     def share(self) -> float | None:
-        """CPU time got while it was wanted, in cores."""
-        return self.used_s / self.wanted_s if self.wanted_s > _LEAST_S else None
+        """CPU time got while it was wanted, in cores; None if it was never busy."""
+        return self.used_s / self.wanted_s if self.wanted_s else None
 
 
 class Quotas(Protocol):
@@ -249,11 +253,12 @@ class Governors:
         if in_force is None or abs(in_force - law.quota) > 1e-6 / law.period:
             kept.cpus = self._quotas.set_quota(name, law.quota, law.period).cpus or 0.0
         kept.lowest, kept.highest = min(kept.lowest, kept.cpus), max(kept.highest, kept.cpus)
-        kept.wanted_s += wanted
-        kept.used_s += used
         begin, want, got = self._windows.get(name, (now, 0.0, 0.0))
-        self._windows[name] = begin, want + wanted, got + used
+        want, got = want + wanted, got + used
         if now - begin >= WINDOW_S:
-            if want + wanted >= _LEAST_S:
-                kept.windows.append((got + used) / (want + wanted))
-            self._windows[name] = now, 0.0, 0.0
+            if want >= _BUSY * (now - begin):
+                kept.windows.append(got / want)
+                kept.wanted_s += want
+                kept.used_s += got
+            begin, want, got = now, 0.0, 0.0
+        self._windows[name] = begin, want, got

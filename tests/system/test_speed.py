@@ -104,8 +104,8 @@ def test_programs_that_are_not_ours_are_governed(foreign: Path) -> None:
         assert plain.cpus == pytest.approx(0.1)  # a share is a share
         begin, used = time.monotonic(), session.bed.cpu("busy").usage_s
         session.check_speeds(reference)
-        # Until it has been looked at for 6 s under its quota.
-        assert eventually(lambda: session.governed()["busy"]["wanted_s"] > 6, 30)
+        # Until it has been looked at for two windows of 5 s.
+        assert eventually(lambda: len(session.governed()["busy"]["windows"]) == 2, 30)
         share = (session.bed.cpu("busy").usage_s - used) / (time.monotonic() - begin)
         governed = session.governed()
     assert set(governed) == {"busy", "plain"}
@@ -121,7 +121,7 @@ def test_every_node_of_a_standing_topology_is_governed(foreign: Path) -> None:
     with up(foreign) as session:
         session.limit(standing=True)
         assert set(session.governed()) == {node.name for node in session.plan.nodes}
-        program = threading.Thread(target=session.bed.exec, args=("dev", BUSY, 8.0))
+        program = threading.Thread(target=session.bed.exec, args=("dev", BUSY, 13.0))
         begin = time.monotonic()
         program.start()
         program.join()
