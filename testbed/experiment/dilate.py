@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from nodes.policies.prediction import Guess, Prediction
 from testbed.emulation.links.shape import Schedule, Shape, Step
-from testbed.experiment.plan import LinkPlan, Move, NodePlan, Plan, SitePlan, Tolerances
+from testbed.experiment.plan import LinkPlan, Move, NodePlan, Outage, Plan, SitePlan, Tolerances
 
 AUTO = 0.0
 """`Plan.dilation` that is still to be chosen, by `settled`."""
@@ -43,6 +44,9 @@ def dilated(plan: Plan) -> Plan:
         links=tuple(_link(link, n) for link in plan.links),
         moves=tuple(_move(move, n) for move in plan.moves),
         lead=plan.lead * n,
+        outages=tuple(_outage(outage, n) for outage in plan.outages),
+        interruption=plan.interruption * n,
+        predictions=tuple(_prediction(prediction, n) for prediction in plan.predictions),
         tolerances=_tolerances(plan.tolerances, n),
         speed_check=plan.speed_check * n,
     )
@@ -74,6 +78,17 @@ def _link(link: LinkPlan, n: float) -> LinkPlan:
 
 def _move(move: Move, n: float) -> Move:
     return move if move.at is None else replace(move, at=move.at * n)
+
+
+def _outage(outage: Outage, n: float) -> Outage:
+    return replace(outage, begin=outage.begin * n, end=None if outage.end is None else outage.end * n)
+
+
+def _prediction(prediction: Prediction, n: float) -> Prediction:
+    guess = prediction.guess
+    return replace(
+        prediction, made=prediction.made * n, guess=None if guess is None else Guess(guess.to, guess.at * n)
+    )
 
 
 def _tolerances(tolerances: Tolerances, n: float) -> Tolerances:

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from nodes.policies.prediction import Prediction, Score, score
 from testbed.emulation.links.shape import Schedule
-from testbed.experiment.plan import Move
+from testbed.experiment.plan import Move, Outage
 from testbed.mobility.trace import Row
 
 Association = Callable[[tuple[float, float], Mapping[str, tuple[float, float]]], str]
@@ -84,6 +84,15 @@ class Timeline:
     def up_at(self, device: str, at: float) -> bool:
         """Whether a device's link is up at a moment."""
         return not any(d.begin <= at < d.end for d in self.down.get(device, ()))
+
+    def outages(self) -> tuple[Outage, ...]:
+        """When links are down, in order of time, then of device."""
+        found = [
+            Outage(device, d.begin, None if math.isinf(d.end) else d.end, d.why)
+            for device, downs in self.down.items()
+            for d in downs
+        ]
+        return tuple(sorted(found, key=lambda o: (o.begin, o.device)))
 
     def score(self) -> Score:
         """How the predictions turned out."""
