@@ -109,7 +109,9 @@ class Governor:
         used = use.usage_s - before[1].usage_s
         # Time held back is counted when it ends: up to a period of it may be told too late.
         times = use.throttled - before[1].throttled
-        self._held += used + use.throttled_s - before[1].throttled_s + starved_s
+        # Where several threads wait in turns the kernel's times miss some; periods that were used up count whole.
+        held = used + use.throttled_s - before[1].throttled_s + starved_s
+        self._held += max(held, times * self.period)
         wanted = min(self._held, passed)
         self._held = min(self._held - wanted, self.period)
         used -= times * self.resume_s
