@@ -11,8 +11,9 @@ from testbed.experiment import resolve
 from testbed.experiment.document import Document
 from testbed.experiment.model import Spec
 from testbed.experiment.movement import GaussMarkov, Linear, Manhattan, Oracle, RandomWaypoint
-from testbed.experiment.plan import Move, SitePlan
+from testbed.experiment.plan import Move, Plan, SitePlan
 from testbed.mobility import generators, scripted, trace
+from testbed.mobility import overview as overviews
 from testbed.mobility.build import Settings, timeline_of
 from testbed.mobility.foresee import Linear as LinearPredictor
 from testbed.mobility.foresee import Oracle as OraclePredictor
@@ -56,6 +57,15 @@ def tracks(spec: Spec, document: Document) -> dict[str, Track]:
         return generators.tracks(_model(asked), movers(spec), _area(spec, asked.area), asked.duration, spec.seed)
     except ValueError as error:
         raise document.problem(("mobility", "model"), f"nothing can move so: {error}") from None
+
+
+def overview(spec: Spec, document: Document, plan: Plan) -> overviews.Overview:
+    """Who is where and when, of an experiment and its plan; reads the trace again."""
+    radio = settings(spec).radio if spec.mobility.enabled else None
+    return overviews.of_plan(
+        plan, tracks(spec, document) if spec.mobility.enabled else {}, radio,
+        predicted=spec.mobility.enabled and _predictor(spec) is not None,
+    )  # fmt: skip
 
 
 def trace_path(spec: Spec, document: Document) -> Path:

@@ -86,9 +86,12 @@ def _draw(overview: Overview, palette: Palette) -> Figure:
     height = min(max(inner * (top - bottom) / (right - left), 2.2), 8.0)
     fig = figure(height + 0.55 + 0.2, width)
     axes = fig.subplots()
-    axes.set_aspect("equal", adjustable="datalim")
-    axes.set_xlim(left, right)
-    axes.set_ylim(bottom, top)
+    axes.set_aspect("equal", adjustable="box")
+    # The side that is too short for the paper shows more.
+    more_x = max(inner / height * (top - bottom), right - left)
+    more_y = max(height / inner * (right - left), top - bottom)
+    axes.set_xlim((left + right - more_x) / 2, (left + right + more_x) / 2)
+    axes.set_ylim((bottom + top - more_y) / 2, (bottom + top + more_y) / 2)
     colours = {site: EDGES[i % len(EDGES)] for i, site in enumerate(overview.sites)}
     crowd = len(overview.devices) > _NAMED
     if overview.reach is not None:
@@ -143,8 +146,8 @@ def _path(axes: Any, device: Device, colours: dict[str, str], palette: Palette, 
         lines.setdefault(site, []).append(piece)
     thick = 0.9 if crowd else 1.6
     for site, pieces in lines.items():
-        axes.add_collection(LineCollection(pieces, colors=colours[site], linewidths=thick, alpha=0.6 if crowd else 0.85,
-                                           capstyle="round", zorder=3))  # fmt: skip
+        axes.add_collection(LineCollection(_joined(pieces), colors=colours[site], linewidths=thick,
+                                           alpha=0.6 if crowd else 0.85, capstyle="round", zorder=3))  # fmt: skip
     axes.add_collection(LineCollection(_joined(lost), colors=palette.ink, linewidths=thick * 0.8, alpha=0.75,
                                        linestyles=(0, (2, 2)), zorder=3))  # fmt: skip
     _, x, y = device.path[0]
@@ -155,7 +158,7 @@ def _path(axes: Any, device: Device, colours: dict[str, str], palette: Palette, 
 
 
 def _joined(pieces: Sequence[list[tuple[float, float]]]) -> list[list[tuple[float, float]]]:
-    """Pieces that meet as one line, so that its dashes go on."""
+    """Pieces that meet as one line, so that dashes go on and nothing is drawn twice."""
     found: list[list[tuple[float, float]]] = []
     for piece in pieces:
         if found and found[-1][-1] == piece[0]:

@@ -11,9 +11,10 @@ import numpy as np
 
 from nodes.policies import radio as waves
 from nodes.policies.radio import Radio
+from testbed.experiment.plan import Plan
 from testbed.mobility.associate import Sites
 from testbed.mobility.schedules import Ways, mean_rate
-from testbed.mobility.timeline import Timeline
+from testbed.mobility.timeline import Down, Timeline
 from testbed.mobility.tracks import Track
 
 MOST_POINTS = 1000
@@ -128,6 +129,27 @@ def overview(
         tuple(_handovers(timeline, paths)),
         asdict(timeline.score()) if predicted else None,
     )
+
+
+def of_plan(
+    plan: Plan, tracks: Mapping[str, Track], radio: Radio | None = None, *, predicted: bool = False
+) -> Overview:
+    """The overview of a plan, and of the tracks that it was made from."""
+    starts = {n.name: n.site or "" for n in plan.nodes if n.kind == "device"}
+    ends = [float(track.t[-1]) for track in tracks.values()] + [m.at for m in plan.moves if m.at is not None]
+    down: dict[str, tuple[Down, ...]] = {}
+    for outage in plan.outages:
+        until = math.inf if outage.end is None else outage.end
+        down[outage.device] = (*down.get(outage.device, ()), Down(outage.begin, until, outage.why))
+    schedules = {
+        link.a: (link.ab_trace, link.ba_trace)
+        for link in plan.links
+        if link.kind == "access" and link.ab_trace is not None and link.ba_trace is not None and radio is not None
+    }
+    timeline = Timeline(starts, plan.moves, max(ends, default=0.0), schedules, down, plan.predictions)
+    access = {site.name: (site.access_up, site.access_down) for site in plan.sites}
+    places = {site.name: site.at for site in plan.sites}
+    return overview(plan.name, timeline, places, access, tracks, radio, predicted=predicted)
 
 
 def reach(radio: Radio) -> float:
