@@ -44,14 +44,14 @@ def reasons(
     }  # fmt: skip
     followed = [text for text in (_late(late, tolerated.late_steps), _missed(off, tolerated.speed)) if text]
     if starved:
-        found.append("; ".join([f"{_starvation(starved)}: {cause(seen)}", *followed]))
+        found.append("; ".join([f"{_starvation(starved)}: {cause(seen)}", *followed, *_relay_late(plan, seen)]))
     elif late:
         speeds = list(dict.fromkeys(f"{rows[name]['speed']:g}" for name in late))
         could = f"the machine could not deliver speed{'s' * (len(speeds) > 1)} {_listed(speeds)} all the time"
         found.append("; ".join([followed[0], could, *followed[1:]]))
     else:
         found += followed
-    return [*found, *_links_late(plan, seen), *notes]
+    return [*found, *([] if starved else _relay_late(plan, seen)), *notes]
 
 
 def cause(seen: Seen) -> str:
@@ -111,13 +111,12 @@ def _up_to(values: Iterable[float]) -> str:
     return f"{'up to ' if len(values) > 1 else ''}{max(values):.0%}"
 
 
-def _links_late(plan: Plan, seen: Seen) -> list[str]:
+def _relay_late(plan: Plan, seen: Seen) -> list[str]:
     if not seen.late_s:
         return []
     return [
-        f"the relay handed frames over late in {_seconds(seen.late_s)} of the training: one in a thousand by up to "
-        f"{1e3 * (seen.late_worst_s or 0.0):.1f} ms (tolerated: {1e3 * plan.tolerances.link_late:g} ms); it did not "
-        "get a core in time"
+        f"the relay handed frames over late in {_seconds(seen.late_s)} of the training, one in a thousand by up to "
+        f"{1e3 * (seen.late_worst_s or 0.0):.1f} ms (tolerated: {1e3 * plan.tolerances.link_late:g} ms)"
     ]
 
 

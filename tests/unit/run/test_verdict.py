@@ -142,6 +142,9 @@ def test_a_late_relay() -> None:
     [reason] = reasons(seen(late, LATE))
     assert "relay handed frames over late in 10 s" in reason
     assert "up to 12.0 ms (tolerated: 5 ms)" in reason
+    both = reasons(seen(run({"dev-1": 5.0}, relay_late_p999_s=0.012), LATE))
+    assert len(both) == 1, "who starves the nodes makes the relay late as well"
+    assert "; the relay handed frames over late" in both[0]
     assert reasons(seen(run({"dev-1": 0.0}, seconds=10, relay_late_p999_s=0.004), LATE)) == []
 
 
