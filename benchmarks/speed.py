@@ -208,7 +208,7 @@ def main() -> None:
     if "paced" in asked.parts:
         paced(asked.repeats)
     if "foreign" in asked.parts:
-        foreign(asked.repeats, asked.speeds, asked.periods)
+        foreign(max(1, asked.repeats // 3), asked.speeds, asked.periods)
     if "overload" in asked.parts:
         paced(1, busy=os.cpu_count() or 1)
 

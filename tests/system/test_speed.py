@@ -76,9 +76,15 @@ def test_an_overloaded_machine_shows_as_late_steps() -> None:
 
 
 def test_checking_speeds_leaves_no_trace_in_a_training(tmp_path: Path) -> None:
+    """And a bed of the Python interface is limited for users' programs before and after it."""
     short = ["workload.data.train=128", "workload.local_epochs=1", "emulation.speed_check=2s"]
     with Experiment.load(SMOKE, short, no_moves=True).up(runs=tmp_path) as bed:
+        everybody = {node.name for node in bed.session.plan.nodes}
+        assert set(bed.session.governed()) == everybody
+        assert bed.session.limits["cloud"].read_back.cpus == pytest.approx(0.15, rel=0.05)
         checked = bed.train().summary
+        assert set(bed.session.governed()) == everybody
+        assert bed.session.bed.fleet.limits("cloud").cpus == pytest.approx(0.15, rel=0.05)
         bed.session.speeds = {}
         bed.session.real = replace(bed.session.real, speed_check=0.0)
         unchecked = bed.train().summary
@@ -127,26 +133,10 @@ def test_every_node_of_a_standing_topology_is_governed(foreign: Path) -> None:
         program.join()
         used, passed = session.bed.cpu("dev").usage_s, time.monotonic() - begin
         row = session.governed()["dev"]
-    assert row["measured"] == pytest.approx(0.15, rel=0.1)
-    assert used < 10 + 0.25 * passed  # 10 s: what it took to import torch, at most
-
-
-def test_a_bed_of_the_python_interface_is_limited_before_and_after_training(tmp_path: Path) -> None:
-    short = ["workload.data.train=64", "workload.local_epochs=1", "emulation.speed_check=1s"]
-    with Experiment.load(SMOKE, short, no_moves=True).up(runs=tmp_path) as bed:
-        everybody = set(bed.session.governed())
-        assert everybody == {node.name for node in bed.session.plan.nodes}
-        assert bed.session.limits["cloud"].read_back.cpus == pytest.approx(0.15, rel=0.05)
-        bed.train()
-        assert set(bed.session.governed()) == everybody
-        assert bed.session.bed.fleet.limits("cloud").cpus == pytest.approx(0.15, rel=0.05)
-
-
-def test_a_quota_is_set_and_taken_away(foreign: Path) -> None:
-    with up(foreign) as session:
-        session.limit()
         session.release()
         fleet = session.bed.fleet
         assert fleet.set_quota("dev", None, 0.1).quota is None
         assert fleet.set_quota("dev", 0.2, 0.1).cpus == pytest.approx(0.2)
         assert fleet.limits("dev").period == 0.1
+    assert row["measured"] == pytest.approx(0.15, rel=0.1)
+    assert used < 10 + 0.25 * passed  # 10 s: what it took to import torch, at most
