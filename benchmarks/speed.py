@@ -5,7 +5,7 @@
 ``paced`` brings up four classes of hardware and a cloud, has all of them train at once for 20 s, and tells the worst
 window of 5 s. ``foreign`` runs a busy loop and a torch script from their start on, and tells their *work* in every
 stretch of 20 s against what they do unthrottled just before and just after. ``overload`` is ``paced`` beside two busy
-loops of the machine's. Only on an otherwise idle machine do the figures mean anything: what others used is told beside them.
+loops of the machine's. Figures mean something only on an otherwise idle machine: what others used is told, too.
 """
 
 from __future__ import annotations
