@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -149,10 +150,11 @@ def _links(spec: Spec, document: Document, nodes: tuple[NodePlan, ...], timeline
         if kind != "wire":
             layers = resolve.access_layers if kind == "access" else resolve.edge_layers
             up, down = both_ways(document, layers(spec, node.site))
+        link = _link(f"{kind}:{node.name}", kind, node.name, node.bridge, up, down)
         if node.name in timeline.schedules:
-            up, down = (Way(way.shape, trace)
-                        for way, trace in zip((up, down), timeline.schedules[node.name], strict=True))  # fmt: skip
-        links.append(_link(f"{kind}:{node.name}", kind, node.name, node.bridge, up, down))
+            own_up, own_down = timeline.schedules[node.name]
+            link = replace(link, ab_trace=own_up, ba_trace=own_down, roams=True)
+        links.append(link)
     for name in spec.links.backhaul:
         there, back = both_ways(document, resolve.backhaul_layers(spec, name))
         x, y = resolve.ends(name) or ("", "")
