@@ -290,8 +290,9 @@ class Tolerances(Section):
     late_steps: Fraction = Field(default="5%", validate_default=True)
     """Share of training steps that may end after their deadline."""
     starved: Fraction = Field(default="2%", validate_default=True)
-    """Share of the training time for which a node may have wanted a core and had none, its own limit apart. Waiting for
-    a link is not starving."""
+    """Share of the training time for which a node may have wanted a core and had none, because of other programs on
+    this machine or its hypervisor. Being held back by the own limit, or waiting for a link, is not starving; what nodes
+    take from each other shows as late steps."""
     link_late: Duration = Field(default="5ms", validate_default=True)
     """How late the relay may hand over packets: the 99.9th percentile of any second."""
     node_silence: Duration = Field(default="15s", validate_default=True)

@@ -256,9 +256,8 @@ class Session:
             if state.oom_killed:
                 limit = self.plan.node(name).memory
                 raise NodeError(
-                    f"{name} ran out of memory and was killed",
+                    f"{name} ran out of memory and was killed (limit {limit >> 20} MiB)",
                     wanted="its work to fit into its memory limit",
-                    found=f"limit {limit >> 20} MiB",
                     where=name,
                     remedy="give its profile more memory, or use a smaller model or batch",
                 )
