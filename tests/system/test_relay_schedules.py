@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -14,7 +13,18 @@ from testbed.emulation.links.relay import RelayEmulator
 from testbed.emulation.links.shape import Bursts, Schedule, Shape, Step
 from testbed.errors import EmulationError
 from tests.support import eventually
-from tests.system.wires import Places, Receiver, Seen, counters, flood, numbered, raw_socket, send_numbered, wire
+from tests.system.wires import (
+    Places,
+    Receiver,
+    Seen,
+    counters,
+    flood,
+    numbered,
+    raw_socket,
+    repeat,
+    send_numbered,
+    wire,
+)
 
 pytestmark = pytest.mark.root
 
@@ -30,16 +40,6 @@ def collect(receiver: Receiver, until: float) -> list[Seen]:
     """What has come in by then."""
     wait(until)
     return receiver.frames(0.05, until)
-
-
-def repeat(attempt: Callable[[], None]) -> None:
-    """Three times at most: a machine that is busy with something else for some ms spoils a figure, not all three."""
-    for left in (2, 1, 0):
-        try:
-            return attempt()
-        except AssertionError:
-            if not left:
-                raise
 
 
 def test_each_step_of_a_rate_is_what_was_asked(relay: RelayEmulator, places: Places) -> None:
