@@ -490,3 +490,13 @@ class TestTheKernelAlone:
         emulator.close()
         assert emulator.pids() == []
         assert not Path(f"/proc/{pid}").exists()
+
+
+def test_the_counters_of_all_links_at_once_are_those_of_each(emulator: Emulator, places: Places) -> None:
+    ends = wire(emulator, places, Shape(rate=100e6, delay=0.001))
+    with Receiver(ends[1]) as receiver:
+        send_numbered(ends[0], range(20), 500)
+        assert eventually(lambda: len(receiver.numbers()) == 20)
+    found = emulator.stats_all()["l"]  # type: ignore[attr-defined]
+    assert found == emulator.stats("l")
+    assert found[0].tx_packets >= 20
