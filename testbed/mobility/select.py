@@ -174,10 +174,13 @@ class _Cut:
                 yield row
             elif before is not None and row.t > end > before.t >= 0 and end > self.first:
                 yield between(before, row, end)
-        if self.stays:  # a node whose way has ended before is where it ended
-            for row in self._last.values():
-                if row.t < self.first:
-                    yield row._replace(t=self.first)
+        for row in self._last.values() if self.stays else ():  # it stays where its way ended
+            if row.t < self.first:
+                yield row._replace(t=self.first)
+            elif every is not None and row.t < end:
+                t = self.first + math.ceil((row.t - self.first) / every - 1e-9) * every
+                if t > row.t + 1e-9 * max(1.0, row.t) and t <= end:
+                    yield row._replace(t=t)
 
     def _grid(self, before: Row | None, row: Row, every: float, end: float) -> Iterator[Row]:
         """Rows at whole multiples of ``every`` after the beginning, after the one before and up to this one."""

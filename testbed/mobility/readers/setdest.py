@@ -103,7 +103,7 @@ def read(source: Source) -> Iterator[Row]:
 
 def _stripped(line: str) -> str:
     """A line without blanks around it; one that is too long is cut, and matches nothing."""
-    return line.strip() if len(line) <= _LONGEST else line[:_LONGEST].strip() + "…"
+    return line.strip() if len(line) <= _LONGEST else line[:_LONGEST].strip() + " …"
 
 
 def _place(ways: dict[str, _Way], placed: re.Match[str], line: int, where: str) -> None:
