@@ -19,7 +19,7 @@ import msgspec
 from nodes.wire import control as ctl
 from testbed.emulation.bed import Bed
 from testbed.emulation.calibrate import calibrate
-from testbed.emulation.carry import require_carried
+from testbed.emulation.carry import require_carried, require_playable
 from testbed.emulation.containers import Launch
 from testbed.emulation.fleet import AppliedLimits
 from testbed.emulation.governor import FleetQuotas, Governor, Governors
@@ -97,6 +97,7 @@ class Session:
         """Bring everything up; on any failure all of it is taken down again before the error is raised."""
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         check_capacity(self.real, os.cpu_count() or 1, memory)
+        require_playable(self.real)
         try:
             self._up()
         except BaseException:
