@@ -12,12 +12,13 @@ from testbed.experiment.document import Document
 from testbed.experiment.model import Spec
 from testbed.experiment.movement import GaussMarkov, Linear, Manhattan, Oracle, RandomWaypoint, Recorded
 from testbed.experiment.plan import Move, Plan, SitePlan
-from testbed.mobility import generators, scripted, trace
+from testbed.mobility import generators, scripted, select
 from testbed.mobility import overview as overviews
 from testbed.mobility.build import Settings, timeline_of
 from testbed.mobility.foresee import Linear as LinearPredictor
 from testbed.mobility.foresee import Oracle as OraclePredictor
 from testbed.mobility.foresee import Predictor
+from testbed.mobility.row import Row
 from testbed.mobility.timeline import Timeline, from_trace, ordered
 from testbed.mobility.tracks import Track, of_rows
 
@@ -72,7 +73,7 @@ def overview(spec: Spec, document: Document, plan: Plan) -> overviews.Overview:
 
 def trace_path(spec: Spec, document: Document) -> Path:
     """The file of the trace."""
-    return document.path.parent / (spec.mobility.trace or "")
+    return document.path.parent / (spec.mobility.trace.file if spec.mobility.trace is not None else "")
 
 
 def movers(spec: Spec) -> list[str]:
@@ -129,9 +130,13 @@ def _by_rows(spec: Spec) -> bool:
     return mobility.trace is not None and mobility.association.nearest is not None and plain
 
 
-def _rows(spec: Spec, document: Document) -> Iterator[trace.Row]:
-    where = document.where(("mobility", "trace"))
-    return trace.read(trace_path(spec, document), list(resolve.devices(spec)), named_at=where)
+def _rows(spec: Spec, document: Document) -> Iterator[Row]:
+    asked = spec.mobility.trace
+    assert asked is not None, "who asks for rows has seen that there is a trace"
+    return select.read(
+        trace_path(spec, document), list(resolve.devices(spec)), asked.selection(spec.mobility.gap),
+        named_at=document.where(("mobility", "trace")), plane=asked.plane(),
+    )  # fmt: skip
 
 
 def _scripted(spec: Spec) -> Iterator[Move]:

@@ -201,7 +201,9 @@ def _rendered(spec: Spec, document: Document) -> str:
     """The YAML as understood. Paths are absolute in it: it is kept elsewhere, and still runs from there."""
     data = document.data
     if spec.mobility.trace is not None:
-        data = _with(data, ("mobility", "trace"), str(motion.trace_path(spec, document).resolve()))
+        short = not isinstance(data["mobility"]["trace"], dict)
+        steps: Steps = ("mobility", "trace") if short else ("mobility", "trace", "file")
+        data = _with(data, steps, str(motion.trace_path(spec, document).resolve()))
     directory = data_directory(spec, document)
     if directory is not None:
         data = _with(data, ("workload", "data", "dir"), str(directory))

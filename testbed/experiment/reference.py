@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from nodes.policies.layers import LAYERS
-from testbed.experiment import link_settings, movement, network, training
+from testbed.experiment import link_settings, movement, network, trace_settings, training
 from testbed.experiment.model import Spec
 from testbed.experiment.profiles import BUILTIN, GUARD
 
@@ -38,6 +38,8 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("links.LINK, sites.NAME.access, sites.NAME.edge_link", link_settings.LinkSettings),
     ("mobility", training.Mobility),
     ("mobility.moves", training.Move),
+    ("mobility.trace", trace_settings.Trace),
+    ("mobility.trace.scale", trace_settings.Scale),
     ("mobility.model", movement.Movement),
     ("mobility.model.random-waypoint", movement.RandomWaypoint),
     ("mobility.model.gauss-markov", movement.GaussMarkov),
@@ -67,7 +69,7 @@ _TYPES = {
     "parse_rate": "rate", "parse_duration": "duration", "parse_size": "size", "parse_fraction": "fraction",
     "parse_queue": "queue", "parse_link_rate": "rate", "parse_loss": "loss", "parse_dilation": "number or `auto`",
     "parse_decibel": "level", "parse_power": "power", "parse_frequency": "frequency", "parse_speeds": "[low, high]",
-    "parse_area": "[[x, y], [x, y]]",
+    "parse_area": "[[x, y], [x, y]]", "parse_place": "[lat, lon]",
 }  # fmt: skip
 
 _HEAD = """\

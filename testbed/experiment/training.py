@@ -16,6 +16,7 @@ from testbed.experiment.link_values import Dilation
 from testbed.experiment.movement import Association, Forecast, Movement, RadioModel
 from testbed.experiment.problems import did_you_mean
 from testbed.experiment.section import Section
+from testbed.experiment.trace_settings import Trace
 from testbed.experiment.units import Duration, Fraction, UnitError
 
 SCHEMES: Mapping[str, bool] = {**dict.fromkeys(("local", "edgemove"), False), **dict.fromkeys(schemes.names(), True)}
@@ -147,8 +148,9 @@ class Mobility(Section):
 
     moves: list[Move] = Field(default_factory=list)
     """Scripted moves."""
-    trace: str | None = None
-    """Instead of ``moves``: a CSV file of movement (``t,node,x,y``), relative to the experiment file."""
+    trace: Trace | None = None
+    """Instead of ``moves``: a file of recorded movement, relative to the experiment file, or a file and what of it is
+    used."""
     model: Movement | None = None
     """Instead of a trace: movement made up, ``random-waypoint``, ``gauss-markov`` or ``manhattan``."""
     association: Association = Field(default_factory=lambda: Association.model_validate("nearest"))
