@@ -137,7 +137,7 @@ def goodput(backend: str, rate: float) -> float:
     """Of one link, as a share of what its rate lets through: the best of a few, as others may use the machine."""
     shape = Shape(rate=rate, delay=0.005, queue=4_000_000)
     found: list[float] = []
-    for number in range(3):
+    for number in range(6):
         names = [f"rbt{os.getpid()}{side}{number}" for side in "ab"]
         emulator = MAKE[backend]()
         emulator.open()
