@@ -111,12 +111,12 @@ def seen(spans: Iterable[Span], link_late: float) -> Seen:
         if late is not None:
             found.late_worst_s = max(found.late_worst_s or 0.0, late)
             found.late_s += took if late > link_late else 0.0
+        for name, cpu_s in span.attrs.get("others", {}).items():  # of all since it was told last
+            programs[name] += cpu_s
         if (span.begin, span.end) in disturbed:
             found.bad_s += took
             others += span.attrs["others_s"]
             steal += span.attrs["steal_s"]
-            for name, cpu_s in span.attrs.get("others", {}).items():
-                programs[name] += cpu_s
     if found.bad_s > 0:
         found.others, found.steal = others / found.bad_s, steal / (found.bad_s * found.cores)
     found.nodes = dict(nodes)

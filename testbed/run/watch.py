@@ -140,7 +140,7 @@ class Watch:
             except RoambedError:  # it has ended, which others notice and tell
                 node.close()
                 self._nodes.remove(node)
-        machine = self._machine.sample(begin, now, nodes)
+        machine = self._machine.sample(begin, now, nodes, last=last)
         self._at = now
         return [*nodes, *self._look_at_links(now, machine, last), machine]
 
