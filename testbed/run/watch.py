@@ -81,7 +81,10 @@ class Watch:
         """Begin; ``begin`` is where time counts from, s of CLOCK_MONOTONIC."""
         self._begin = begin
         fleet = self._bed.fleet
-        self._nodes = [NodeWatch(node.name, fleet.cgroup(node.name), node.period) for node in self._bed.plan.nodes]
+        self._nodes = [
+            NodeWatch(node.name, fleet.cgroup(node.name), fleet.limits(node.name).period or node.period)  # as in force
+            for node in self._bed.plan.nodes
+        ]
         self._links = LinkWatch(self._bed)
         self._machine = MachineWatch(self._bed)
         self._at = self._links_at = time.monotonic()
