@@ -146,6 +146,16 @@ def test_a_late_relay() -> None:
     assert reasons(seen(run({"dev-1": 0.0}, seconds=10, relay_late_p999_s=0.004), LATE)) == []
 
 
+@pytest.mark.parametrize(("late", "seconds", "said"), [(1, 10, False), (2, 10, True), (2, 150, False), (4, 150, True)])
+def test_single_seconds_in_which_the_relay_was_late(late: int, seconds: int, said: bool) -> None:
+    spans = run({"dev-1": 0.0}, seconds=seconds, relay_late_p999_s=0.001)
+    for span in [span for span in spans if not span.node][:late]:
+        span.attrs["relay_late_p999_s"] = 0.006
+    found = seen(spans, LATE)
+    assert (found.late_s, found.took_s, found.late_worst_s) == (late, seconds, 0.006)
+    assert bool(reasons(found)) == said
+
+
 def test_calibration_comes_first_and_notes_last() -> None:
     good = Direction(Shape(1e6), Shape(1e6), rate=0.99e6, rate_error=-0.01)
     link = LinkCalibration("l", "access", "a", "b", good, good, 0.01, 0.0102, 0.0002, ["l: too slow"])
