@@ -72,12 +72,9 @@ def measure(bed, scheme, fraction, times, moves) -> None:
     times.setdefault(key, []).append(summary["devices"]["dev"][0]["time_s"])
     moves.setdefault(key, []).extend(summary["moves"])
     row = summary["moves"][-1] if summary["moves"] else {}
-    print(
-        f"  {scheme:9} f={fraction or 0:.1f}  {times[key][-1]:6.2f} s  {summary['verdict']}"
-        f"  state {row.get('state_s') or 0:.3f} s  limit {row.get('limit_s') or 0:.3f} s"
-        f"  gap {row.get('handover_gap_s') or 0:.3f} s  {summary['weights_sha256'][:12]}",
-        flush=True,
-    )
+    print(f"  {scheme:9} f={fraction or 0:.1f}  {times[key][-1]:6.2f} s  {summary['verdict']}"
+          f"  state {row.get('state_s') or 0:.3f} s  limit {row.get('limit_s') or 0:.3f} s"
+          f"  gap {row.get('handover_gap_s') or 0:.3f} s  {summary['weights_sha256'][:12]}", flush=True)
 
 
 def report(times, moves) -> None:
@@ -90,17 +87,13 @@ def report(times, moves) -> None:
         down = median(m["downtime_s"] for m in rows)
         law = (f - down / base) / (1 + f)
         saved = 1 - migrate / restart
-        print(
-            f"f = {f:.3f}: restart {restart:.2f} s = {restart / base:.3f} T (law {1 + f:.3f}), "
-            f"migrate {migrate:.2f} s; saving {saved:.1%} (law {law:.1%}); T / downtime = {base / down:.0f}"
-        )
+        print(f"f = {f:.3f}: restart {restart:.2f} s = {restart / base:.3f} T (law {1 + f:.3f}), "
+              f"migrate {migrate:.2f} s; saving {saved:.1%} (law {law:.1%}); T / downtime = {base / down:.0f}")
         state, limit = median(m["state_s"] for m in rows), median(m["limit_s"] for m in rows)
         command, gap = median(m["handover_command_s"] for m in rows), median(m["handover_gap_s"] for m in rows)
-        print(
-            f"    state_s {state:.3f} s, limit {limit:.3f} s, ratio {state / limit:.2f} "
-            f"(tolerated {1.25 * limit + 0.05:.3f} s); handover {command * 1e3:.1f} ms, gap {gap * 1e3:.0f} ms, "
-            f"reconnects {sum(m['reconnects'] for m in rows)}"
-        )
+        print(f"    state_s {state:.3f} s, limit {limit:.3f} s, ratio {state / limit:.2f} "
+              f"(tolerated {1.25 * limit + 0.05:.3f} s); handover {command * 1e3:.1f} ms, gap {gap * 1e3:.0f} ms, "
+              f"reconnects {sum(m['reconnects'] for m in rows)}")
 
 
 if __name__ == "__main__":

@@ -72,17 +72,8 @@ def goodput(record: Record, extent: Extent, make: Maker = one, by: str = PRODUCT
             found = bulk.goodput / 1e6
             record.add(
                 Case(
-                    "tcp",
-                    what,
-                    asked,
-                    found,
-                    (found / asked - 1) * 100,
-                    "Mbit/s",
-                    len(bulk.marks),
-                    by,
-                    "%",
-                    limit_of("tcp") if by == PRODUCT else None,
-                    f"{bulk.congestion}, {extent.window:g} s",
+                    "tcp", what, asked, found, (found / asked - 1) * 100, "Mbit/s", len(bulk.marks), by, "%",
+                    limit_of("tcp") if by == PRODUCT else None, f"{bulk.congestion}, {extent.window:g} s",
                 )
             )
             if by == PRODUCT and mbit in (100, 1000):
@@ -222,7 +213,9 @@ def jitter(record: Record, extent: Extent) -> None:
                 found, _ = delay.stream(wire, extent.samples, 0.008)
             asked = delay.quantiles(varied, mean, width)
             late = limit_of("delay p50") or 0.0
-            limits = {name: value + late / 1e3 for name, value in delay.allowed(varied, width, found.received).items()}
+            limits = {
+                name: value + late / 1e3 for name, value in delay.allowed(varied, width, found.received).items()
+            }
             quantile, error = delay.furthest(asked, found, limits)
             record.add(
                 Case("jitter", f"{what}, {quantile} (the worst of p10, p50, p90)", asked[quantile] * 1e3,

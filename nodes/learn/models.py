@@ -21,7 +21,9 @@ from nodes.policies.layers import LAYERS
 IN_SHAPE = (3, 32, 32)
 
 
-def build(model: str, seed: int | None, in_shape: tuple[int, ...] = IN_SHAPE, classes: int = 10) -> nn.Sequential:
+def build(
+    model: str, seed: int | None, in_shape: tuple[int, ...] = IN_SHAPE, classes: int = 10
+) -> nn.Sequential:
     """The whole model with its initial weights, in training mode.
 
     Args:
@@ -70,7 +72,9 @@ def check_cut(k: int, layers: int) -> None:
         )
 
 
-def shapes(model: str, in_shape: tuple[int, ...] = IN_SHAPE, classes: int = 10) -> tuple[tuple[int, ...], ...]:
+def shapes(
+    model: str, in_shape: tuple[int, ...] = IN_SHAPE, classes: int = 10
+) -> tuple[tuple[int, ...], ...]:
     """Shape of one sample at every cut, from 0 (the input) to the last (the logits); computes nothing."""
     with torch.device("meta"):
         x = torch.empty(1, *in_shape)

@@ -49,7 +49,9 @@ def by_fractions(labels: Labels, fractions: Mapping[str, float], seed: int) -> d
     return parts
 
 
-def by_dirichlet(labels: Labels, devices: Iterable[str], seed: int, alpha: float, batch: int) -> dict[str, Indices]:
+def by_dirichlet(
+    labels: Labels, devices: Iterable[str], seed: int, alpha: float, batch: int
+) -> dict[str, Indices]:
     """Label skew: each class is dealt out by shares drawn from a Dirichlet distribution.
 
     Small ``alpha`` gives each device few classes, large ``alpha`` all alike. A device left with less than

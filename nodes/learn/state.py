@@ -156,7 +156,9 @@ class TrainingState:
         return {"v": VERSION, **plain, "sgd": asdict(self.sgd)}
 
 
-def capture(stage: Stage, *, copy: bool = True, pending: Tensor | None = None, **position: Any) -> TrainingState:
+def capture(
+    stage: Stage, *, copy: bool = True, pending: Tensor | None = None, **position: Any
+) -> TrainingState:
     """State of ``stage`` between two batches.
 
     Args:
@@ -184,7 +186,9 @@ def capture(stage: Stage, *, copy: bool = True, pending: Tensor | None = None, *
     )
 
 
-def _named(weights: Mapping[str, Tensor], momentum: Mapping[str, Tensor], pending: Tensor | None) -> dict[str, Tensor]:
+def _named(
+    weights: Mapping[str, Tensor], momentum: Mapping[str, Tensor], pending: Tensor | None
+) -> dict[str, Tensor]:
     named = {f"weights/{name}": t for name, t in weights.items()}
     named |= {f"momentum/{name}": t for name, t in momentum.items()}
     if pending is not None:

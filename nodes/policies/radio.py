@@ -234,7 +234,9 @@ def _waves(seed: int, name: str, correlation: float) -> tuple[Array, Array, Arra
     return number * np.cos(angle), number * np.sin(angle), phase
 
 
-def received(x: Array | float, y: Array | float, site: str, at: tuple[float, float], radio: Radio, seed: int) -> Array:
+def received(
+    x: Array | float, y: Array | float, site: str, at: tuple[float, float], radio: Radio, seed: int
+) -> Array:
     """Power in dBm that a device at (x, y) receives of a site at ``at``: ``tx + gain - loss - shadowing``."""
     distance = np.hypot(np.asarray(x, dtype=float) - at[0], np.asarray(y, dtype=float) - at[1])
     return np.asarray(radio.tx + radio.gain - path_loss(distance, radio) - shadowing(x, y, site, seed, radio))

@@ -95,7 +95,9 @@ class Host:
     ) -> None:
         """See `Context.send`."""
         to = node or self.where(dst)[0]
-        envelope = Envelope(src=src, dst=dst, node=self.node, body=body, version=self.where(src)[1], sent=self._clock())
+        envelope = Envelope(
+            src=src, dst=dst, node=self.node, body=body, version=self.where(src)[1], sent=self._clock()
+        )
         self._transport.send(to, envelope, tensors or {})
 
     def where(self, part: PartId) -> tuple[str, int]:
@@ -319,4 +321,6 @@ class Host:
 
     def _note(self, text: str) -> None:
         now = self._clock()
-        self.emit(Span(kind="note", node=self.node, scheme=self.task.scheme, begin=now, end=now, attrs={"text": text}))
+        self.emit(
+            Span(kind="note", node=self.node, scheme=self.task.scheme, begin=now, end=now, attrs={"text": text})
+        )

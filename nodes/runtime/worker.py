@@ -185,7 +185,9 @@ class Worker:
             self._channel.gate.serve()
         elif role == "monitor":
             for peer, at in self._channel.disconnects(socket):
-                self._spans.append(Span(kind="disconnect", node=self._file.name, peer=peer, begin=at, end=at))
+                self._spans.append(
+                    Span(kind="disconnect", node=self._file.name, peer=peer, begin=at, end=at)
+                )
         else:
             for sender, frames in self._channel.receive(socket):
                 self._accept(sender, frames)
@@ -346,7 +348,9 @@ class Compute:
         totals = self._pacer.totals
         self._host.tell_windows(last=True)
         self._host = None
-        self._worker.tell(ctl.Pacing(task, totals.steps, totals.late, totals.dropped_s, totals.asked_s, totals.took_s))
+        self._worker.tell(
+            ctl.Pacing(task, totals.steps, totals.late, totals.dropped_s, totals.asked_s, totals.took_s)
+        )
 
 
 def load(path: str) -> ctl.NodeFile:

@@ -154,7 +154,9 @@ class Head(Quiet):
                 attrs={"batches": self._batch, "device": self.id.owner, "attempt": self._attempt},
             )  # fmt: skip
         self._context.tell(
-            Progress(self._context.task.id, self.id.owner, self._round, self._batch, len(self._batches), self._attempt)
+            Progress(
+                self._context.task.id, self.id.owner, self._round, self._batch, len(self._batches), self._attempt
+            )
         )
         self._forward()
 
@@ -200,7 +202,7 @@ class Tail(Quiet):
         self._stage = _stage(context.task, "tail")
         self._round = 0
         self._attempt = 0
-        self._applied = -1  # last batch of the round that was applied
+        self._applied = -1           # last batch of the round that was applied
         self._loss_sum = 0.0
         self._owed: tuple[Gradients, torch.Tensor] | None = None
 

@@ -19,7 +19,9 @@ Tensors: TypeAlias = dict[str, Array]
 MAX_HEADER = 1 << 20
 MAX_FRAME = 1 << 29
 MAX_TENSORS = 4096
-DTYPES = frozenset({"float16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64", "bool"})
+DTYPES = frozenset(
+    {"float16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64", "bool"}
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Envelope)

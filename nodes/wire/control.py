@@ -39,8 +39,8 @@ class NodeFile(msgspec.Struct, frozen=True):
     name: str
     kind: str
     speed: float | None
-    control: str  # ipc:// endpoint
-    control_key: str  # controller's public key
+    control: str        # ipc:// endpoint
+    control_key: str    # controller's public key
     public_key: str
     secret_key: str
     data_port: int
@@ -59,7 +59,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     scheme: str
-    strategy: str  # what happens to the edge half on a move
+    strategy: str                      # what happens to the edge half on a move
     seed: int
     model: str
     cut: int
@@ -73,11 +73,11 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     weight_decay: float
     threads: int
     augment: bool
-    owners: tuple[str, ...]  # devices that train, sorted
-    samples: dict[str, int]  # training samples by owner
+    owners: tuple[str, ...]            # devices that train, sorted
+    samples: dict[str, int]            # training samples by owner
     placement: tuple[Placed, ...]
-    reference: dict[str, float]  # unthrottled seconds by operation
-    data: dict[str, str]  # node -> its shard inside its container
+    reference: dict[str, float]        # unthrottled seconds by operation
+    data: dict[str, str]               # node -> its shard inside its container
     options: dict[str, Any] = {}
 
 
@@ -158,8 +158,8 @@ class Pacing(msgspec.Struct, frozen=True, tag="pacing"):
     steps: int
     late: int
     dropped_s: float
-    asked_s: float  # sum of deadlines' lengths
-    took_s: float  # what they took
+    asked_s: float      # sum of deadlines' lengths
+    took_s: float       # what they took
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
@@ -240,19 +240,8 @@ class Exit(msgspec.Struct, frozen=True, tag="exit"):
 
 
 FromNode: TypeAlias = (
-    Hello
-    | Ready
-    | Started
-    | Events
-    | Progress
-    | RoundDone
-    | TaskDone
-    | Measured
-    | SpeedReady
-    | SpeedChecked
-    | Pacing
-    | Failed
-    | Beat
+    Hello | Ready | Started | Events | Progress | RoundDone | TaskDone | Measured | SpeedReady | SpeedChecked
+    | Pacing | Failed | Beat
 )
 ToNode: TypeAlias = Configure | Measure | PrepareSpeed | CheckSpeed | StartTask | Go | Notice | StopTask | Exit | Beat
 

@@ -31,18 +31,18 @@ from testbed.experiment.plan import Tolerances
 __all__ = ["CalTarget", "Gap", "GapTarget", "calibrate", "measure_gap"]
 
 BUDGET_S = 10.0
-_AT_ONCE = 12  # links with a stream each
-_FRAMES_AT_ONCE = 12_000  # small frames/s that the machine can serve: about 0.7 of a core for the relay
+_AT_ONCE = 12                # links with a stream each
+_FRAMES_AT_ONCE = 12_000     # small frames/s that the machine can serve: about 0.7 of a core for the relay
 _SATURATED_AT_ONCE = 24_000  # the same for full and large frames, in units of `_load`
-_LARGE_PER_S = 3000  # the probe sends large frames rather than more than so many
-_BITS_PER_FRAME = 1e5  # bits that cost as much to copy as one more frame costs to handle
+_LARGE_PER_S = 3000          # the probe sends large frames rather than more than so many
+_BITS_PER_FRAME = 1e5        # bits that cost as much to copy as one more frame costs to handle
 _WARMUP_S = 0.2
 _WINDOW_S = (0.5, 0.8)
 _ROUND_TRIPS = 100
 _ROUND_TRIP_EVERY = 0.005
-_LOSS_PER_S = 2000  # frames/s and direction, at most
+_LOSS_PER_S = 2000           # frames/s and direction, at most
 _LOSS_S = (0.5, 2.0)
-_SMALL = 60  # bytes of the probe's small frames
+_SMALL = 60                  # bytes of the probe's small frames
 _DRAIN_S = 5.0
 
 _T = TypeVar("_T")
@@ -152,7 +152,9 @@ def calibrate(
     return list(found.values())
 
 
-def _once_more(emulator: Emulator, target: CalTarget, first: _Measured, window: float, scale: _Scale) -> None:
+def _once_more(
+    emulator: Emulator, target: CalTarget, first: _Measured, window: float, scale: _Scale
+) -> None:
     """Measure a link alone if it missed a tolerance; of each figure the better one stands."""
     if not _record(target, target.quiet, target.quiet, first, scale).problems:
         return
@@ -234,7 +236,9 @@ def _record(
 def _round_trips(target: CalTarget) -> Streams:
     slowest = min((shape.rate for shape in target.shapes if shape.rate), default=math.inf)
     interval = max(_ROUND_TRIP_EVERY, 10 * _SMALL * 8 / slowest)
-    return measure.stream(target.end_a, target.end_b, count=_ROUND_TRIPS, interval=interval, patience=_patience(target))
+    return measure.stream(
+        target.end_a, target.end_b, count=_ROUND_TRIPS, interval=interval, patience=_patience(target)
+    )
 
 
 def _losses(target: CalTarget, seconds: float, at_once: int) -> Streams:

@@ -58,7 +58,9 @@ def label(run_id: str) -> str:
 class Fabric:
     """Bridges, ports and forwarding of one run."""
 
-    def __init__(self, run_id: str, bridges: Iterable[str], links: Iterable[LinkPlan], dilation: float = 1.0) -> None:
+    def __init__(
+        self, run_id: str, bridges: Iterable[str], links: Iterable[LinkPlan], dilation: float = 1.0
+    ) -> None:
         self.name = netns.name_of(run_id)
         self.path = netns.path_of(self.name)
         self.bridges = {bridge: f"br{index}" for index, bridge in enumerate(bridges)}

@@ -12,11 +12,11 @@ from testbed.experiment.dilate import dilated_shape
 from testbed.experiment.plan import Tolerances
 
 _SIGMAS = 4.0
-_TAIL = 3.2e-5  # chance of a value beyond four sigma, one-sided
+_TAIL = 3.2e-5           # chance of a value beyond four sigma, one-sided
 _JITTER_SHARE, _JITTER_S = 0.15, 0.0002  # tolerated; what the machine itself does without load comes on top
 _LEAST_SAMPLE = 20
-_TABLE_UNIT = 8192  # of a spread's table
-_SATURATED = 1.03  # offered over asked, below which a rate that was not reached is the source's
+_TABLE_UNIT = 8192       # of a spread's table
+_SATURATED = 1.03        # offered over asked, below which a rate that was not reached is the source's
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,9 @@ def _loss(words: str, asked: Shape, sample: StreamSeen, problems: list[str]) -> 
     return lost / sample.sent
 
 
-def _jitter(words: str, asked: Shape, clean: StreamSeen, noisy: StreamSeen | None, problems: list[str]) -> float | None:
+def _jitter(
+    words: str, asked: Shape, clean: StreamSeen, noisy: StreamSeen | None, problems: list[str]
+) -> float | None:
     own = clean.half_width
     if noisy is None or not asked.jitter:
         return own

@@ -117,7 +117,9 @@ def delete_forward(port: int, mac: str) -> Request:
 
 def limit_retransmission(index: int, network: str, prefix: int, source: str, least: float) -> Request:
     """Have TCP wait ``least`` seconds or more before it sends again, by the route to the interface's own network."""
-    body = struct.pack("=BBBBBBBBI", socket.AF_INET, prefix, 0, 0, _TABLE_MAIN, _PROTO_KERNEL, _SCOPE_LINK, _UNICAST, 0)
+    body = struct.pack(
+        "=BBBBBBBBI", socket.AF_INET, prefix, 0, 0, _TABLE_MAIN, _PROTO_KERNEL, _SCOPE_LINK, _UNICAST, 0
+    )
     body += _attribute(RTA_DST, socket.inet_aton(network)) + _u32(RTA_OIF, index)
     body += _attribute(_RTA_PREFSRC, socket.inet_aton(source))
     body += _attribute(RTA_METRICS, _u32(RTAX_RTO_MIN, round(least * 1000)))

@@ -108,5 +108,8 @@ class BedRecord:
                 remedy="testbed ls; for a dead run: testbed clean",
             ) from error
         data["nodes"] = {name: NodeRecord(**item) for name, item in data["nodes"].items()}
-        data["links"] = {name: msgspec.convert(item, LinkRecord) for name, item in data["links"].items()}
+        data["links"] = {
+            name: msgspec.convert(item, LinkRecord)
+            for name, item in data["links"].items()
+        }
         return cls(**data)

@@ -42,7 +42,9 @@ def _unknown(spec: Spec, document: Document) -> Iterator[InputError]:
     for use in _uses(spec):
         if use.profile not in known:
             near = did_you_mean(use.profile, known) or "add it under 'profiles:'"
-            yield document.problem(use.path, f"unknown profile {use.profile!r}", wanted=", ".join(known), remedy=near)
+            yield document.problem(
+                use.path, f"unknown profile {use.profile!r}", wanted=", ".join(known), remedy=near
+            )
 
 
 def _uses(spec: Spec) -> Iterator[_Use]:

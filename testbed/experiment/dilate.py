@@ -86,7 +86,9 @@ def _outage(outage: Outage, n: float) -> Outage:
 
 def _prediction(prediction: Prediction, n: float) -> Prediction:
     guess = prediction.guess
-    return replace(prediction, made=prediction.made * n, guess=None if guess is None else Guess(guess.to, guess.at * n))
+    return replace(
+        prediction, made=prediction.made * n, guess=None if guess is None else Guess(guess.to, guess.at * n)
+    )
 
 
 def _tolerances(tolerances: Tolerances, n: float) -> Tolerances:

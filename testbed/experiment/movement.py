@@ -95,7 +95,9 @@ Power = Annotated[float, BeforeValidator(parse_power), _text(_LEVEL.format("dBm"
 Frequency = Annotated[
     float, BeforeValidator(parse_frequency), _text(r"^\s*[0-9.]+\s*[kMG]?Hz\s*$", "A frequency", "20MHz", "5.2GHz")
 ]
-Speeds = Annotated[tuple[float, float], BeforeValidator(parse_speeds), WithJsonSchema({"anyOf": [_NUMBER, _PAIR]})]
+Speeds = Annotated[
+    tuple[float, float], BeforeValidator(parse_speeds), WithJsonSchema({"anyOf": [_NUMBER, _PAIR]})
+]
 Rectangle = Annotated[
     tuple[float, float, float, float], BeforeValidator(parse_area), WithJsonSchema({**_PAIR, "items": _PAIR})
 ]
@@ -322,7 +324,9 @@ class Wifi(_Radio):
 
     def radio(self) -> radio.Radio:
         """The radio that this asks for."""
-        return radio.wifi(bandwidth=self.bandwidth, streams=self.streams, standard=self.standard, **self._changes())
+        return radio.wifi(
+            bandwidth=self.bandwidth, streams=self.streams, standard=self.standard, **self._changes()
+        )
 
 
 class Lte(_Radio):

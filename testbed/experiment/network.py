@@ -114,3 +114,4 @@ class Host(Section):
     """Image to run. By default that of the nodes."""
     command: Annotated[list[str], Field(min_length=1)] | None = None
     """Program and its arguments, as a list. By default the image's own, or idling on the nodes' image."""
+

@@ -51,9 +51,9 @@ class SitePlan:
 
     name: str
     at: tuple[float, float]  # metres
-    bridge: str  # "ap-<name>"
-    edge: str | None  # node name
-    access_up: Shape  # what a device's link is while it is here, device to access point
+    bridge: str              # "ap-<name>"
+    edge: str | None         # node name
+    access_up: Shape         # what a device's link is while it is here, device to access point
     access_down: Shape
     access_up_trace: Schedule | None = None
     access_down_trace: Schedule | None = None
@@ -75,7 +75,7 @@ class LinkPlan:
     b: str
     ab: Shape
     ba: Shape
-    ab_trace: Schedule | None = None  # how it varies, from the start of the training on
+    ab_trace: Schedule | None = None   # how it varies, from the start of the training on
     ba_trace: Schedule | None = None
     roams: bool = False
 
@@ -115,9 +115,9 @@ class DataPlan:
 
     set: str
     dir: str | None
-    dirichlet: float | None  # None: equal or by fractions
-    fractions: dict[str, float] | None  # device -> share
-    train_samples: int | None = None  # take only so many
+    dirichlet: float | None               # None: equal or by fractions
+    fractions: dict[str, float] | None    # device -> share
+    train_samples: int | None = None      # take only so many
     test_samples: int | None = None
 
 
@@ -136,7 +136,7 @@ class WorkloadPlan:
     momentum: float
     weight_decay: float
     threads: int
-    strategy: str | None  # overrides what the scheme does on a move
+    strategy: str | None                  # overrides what the scheme does on a move
     options: dict[str, object] = field(default_factory=dict)
 
 
@@ -144,14 +144,14 @@ class WorkloadPlan:
 class Tolerances:
     """Thresholds of the verdict; see docs/experiment.md."""
 
-    rate: float = 0.02  # fraction
-    rtt: float = 0.0005  # s
-    speed: float = 0.02  # fraction, of a node's speed over the run
-    late_steps: float = 0.05  # share of paced steps that ended late
-    starved: float = 0.02  # share of the training time that a node wanted a core and had none
-    link_late: float = 0.005  # s that the relay handed a frame over late, 99.9th percentile of a second
-    link_late_share: float = 0.02  # share of the training's seconds in which the relay may be so late
-    node_silence: float = 15.0  # s without a heartbeat before a node counts as hung
+    rate: float = 0.02                 # fraction
+    rtt: float = 0.0005                # s
+    speed: float = 0.02                # fraction, of a node's speed over the run
+    late_steps: float = 0.05           # share of paced steps that ended late
+    starved: float = 0.02              # share of the training time that a node wanted a core and had none
+    link_late: float = 0.005           # s that the relay handed a frame over late, 99.9th percentile of a second
+    link_late_share: float = 0.02      # share of the training's seconds in which the relay may be so late
+    node_silence: float = 15.0         # s without a heartbeat before a node counts as hung
     round_deadline: float | None = None  # s; None: from the reference and the links, generously
 
 
@@ -167,16 +167,16 @@ class Plan:
     links: tuple[LinkPlan, ...]
     moves: tuple[Move, ...]
     workload: WorkloadPlan
-    link_backend: str  # "auto", "netem" or "relay"
-    lead: float  # s between a device's notice of a handover and the handover
+    link_backend: str                  # "auto", "netem" or "relay"
+    lead: float                        # s between a device's notice of a handover and the handover
     tolerances: Tolerances
-    source: str  # path of the file
-    rendered: str  # the YAML as it was understood, with every --set applied
-    dilation: float = 1.0  # real seconds a virtual one takes; everything else here is virtual
-    outages: tuple[Outage, ...] = ()  # in order of time, then of device
-    interruption: float = 0.0  # s that a device's link is down in each handover
+    source: str                        # path of the file
+    rendered: str                      # the YAML as it was understood, with every --set applied
+    dilation: float = 1.0              # real seconds a virtual one takes; everything else here is virtual
+    outages: tuple[Outage, ...] = ()   # in order of time, then of device
+    interruption: float = 0.0          # s that a device's link is down in each handover
     predictions: tuple[Prediction, ...] = ()  # what is expected of the next handovers, in order of time
-    speed_check: float = 5.0  # s that bring-up has all nodes train at once to measure their speeds; 0: not
+    speed_check: float = 5.0           # s that bring-up has all nodes train at once to measure their speeds; 0: not
 
     def node(self, name: str) -> NodePlan:
         """The node of that name (KeyError if there is none)."""

@@ -112,7 +112,8 @@ def _nodes(spec: Spec, starts: dict[str, str]) -> tuple[NodePlan, ...]:
         )
 
     nodes = [
-        node(name, "device", spec.devices[group].profile, starts[name]) for name, group in resolve.devices(spec).items()
+        node(name, "device", spec.devices[group].profile, starts[name])
+        for name, group in resolve.devices(spec).items()
     ]
     for site, settings in spec.sites.items():
         if settings.edge is not None:

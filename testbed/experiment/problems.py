@@ -22,7 +22,9 @@ class InputProblems(InputError):
 
     def __init__(self, problems: list[InputError]) -> None:
         first = problems[0]
-        super().__init__(first.message, wanted=first.wanted, found=first.found, where=first.where, remedy=first.remedy)
+        super().__init__(
+            first.message, wanted=first.wanted, found=first.found, where=first.where, remedy=first.remedy
+        )
         self.problems = tuple(problems)
 
     def __str__(self) -> str:

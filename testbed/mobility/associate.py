@@ -112,7 +112,9 @@ class Course:
             edges = [0, *(np.flatnonzero(np.diff(state)) + 1).tolist(), len(state)]
             times = [*self.times.tolist(), math.inf]
             downs = merged(
-                Down(times[i], times[j], COVERAGE if state[i] == 1 else ABSENT) for i, j in pairwise(edges) if state[i]
+                Down(times[i], times[j], COVERAGE if state[i] == 1 else ABSENT)
+                for i, j in pairwise(edges)
+                if state[i]
             )
             if downs:
                 found[device] = downs

@@ -81,14 +81,13 @@ class Linear:
         times = np.linspace(first, asked.now, 7)
         x, y = asked.track.at(times)
         fixes = list(zip(times.tolist(), x.tolist(), y.tolist(), strict=True))
-        return linear(asked.now, fixes, asked.here, lambda px, py: nearest((px, py), asked.sites), horizon=self.horizon)
+        return linear(
+            asked.now, fixes, asked.here, lambda px, py: nearest((px, py), asked.sites), horizon=self.horizon
+        )
 
 
 def foresee(
-    course: Course,
-    tracks: Mapping[str, Track],
-    sites: Mapping[str, tuple[float, float]],
-    predictor: Predictor,
+    course: Course, tracks: Mapping[str, Track], sites: Mapping[str, tuple[float, float]], predictor: Predictor,
     interval: float = 0.5,
 ) -> tuple[Prediction, ...]:
     """Ask a predictor about every device each ``interval`` seconds; what it says anew is kept.

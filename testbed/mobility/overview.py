@@ -173,7 +173,9 @@ def _device(name: str, timeline: Timeline, access: Mapping[str, Ways], track: Tr
         )
         for s in timeline.stays(name)
     )  # fmt: skip
-    outages = tuple(Outage(d.begin, None if math.isinf(d.end) else d.end, d.why) for d in timeline.down.get(name, ()))
+    outages = tuple(
+        Outage(d.begin, None if math.isinf(d.end) else d.end, d.why) for d in timeline.down.get(name, ())
+    )
     return Device(name, timeline.starts[name], _path(name, timeline, track), dwells, outages)
 
 

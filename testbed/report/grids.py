@@ -41,7 +41,9 @@ class Grid:
 def turned(grid: Grid, naming: int) -> Grid:
     """The same table with a column a row; the first ``naming`` cells of each row name its column."""
     head = ("", *(", ".join(cell.text for cell in row[:naming]) for row in grid.rows))
-    rows = [[Cell(name), *(row[i] for row in grid.rows)] for i, name in enumerate(grid.head) if i >= naming]
+    rows = [
+        [Cell(name), *(row[i] for row in grid.rows)] for i, name in enumerate(grid.head) if i >= naming
+    ]
     return Grid(grid.title, head, rows, grid.note)
 
 
@@ -95,7 +97,8 @@ def rounds_grid(record: RunRecord) -> Grid:
             rounds = {r.round: r for r in scheme.devices.get(device, ())}
             moved = {m.round for m in scheme.moves if m.device == device}
             times = [
-                words.seconds(rounds[n].time_s if n in rounds else None) + (" •" if n in moved else "") for n in shown
+                words.seconds(rounds[n].time_s if n in rounds else None) + (" •" if n in moved else "")
+                for n in shown
             ]
             batches = next((r.batches for r in rounds.values() if r.batches is not None), None)
             grid.add(device, scheme.name, *times, words.plain(batches))

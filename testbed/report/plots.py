@@ -98,7 +98,9 @@ def accuracy_plot(record: RunRecord) -> str | None:
             axes.spines["left"].set_visible(False)
         legend(fig, lines, [s.name for s in schemes])
         margins(fig, left=0.55, right=0.2, top=0.62, bottom=0.45, wspace=0.12)
-        said = "; ".join(f"{s.name}: " + ", ".join(words.percent(a) for a in s.accuracy) for s in schemes)
+        said = "; ".join(
+            f"{s.name}: " + ", ".join(words.percent(a) for a in s.accuracy) for s in schemes
+        )
         return svg(fig, "accuracy", f"Accuracy after each round. {said}.")
 
 

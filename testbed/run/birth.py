@@ -14,7 +14,7 @@ from testbed.experiment.plan import NodePlan
 
 DATA_PORT = 5600
 NODE_USER = 1000
-_HERE = "/run/roambed"  # inside a container: its own file and data
+_HERE = "/run/roambed"        # inside a container: its own file and data
 _CONTROL = "/run/roambed-control"
 _CODE = "/opt/roambed/nodes"
 

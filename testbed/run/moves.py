@@ -34,8 +34,8 @@ class Carried:
 
     move: Move
     device: str
-    origin: str  # site
-    to: str  # site
+    origin: str                     # site
+    to: str                         # site
     noticed: float
     begin: float = 0.0
     end: float = 0.0

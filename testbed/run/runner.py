@@ -179,7 +179,9 @@ def _write_summary(
         "devices": devices,
         "moves": outcome.moves,
         "nodes": nodes,
-        "speed": speed.section(plan, session.speeds, trained, session.drift, session.governed()),
+        "speed": speed.section(
+            plan, session.speeds, trained, session.drift, session.governed()
+        ),
         "watch": seen.as_dict() | (plain(outcome.watched) if outcome.watched else {}),
         "links": {"backend": session.bed.emulator.name, "asked": plan.link_backend},
         "calibration": summary.calibration_summary(session.calibration),

@@ -48,7 +48,9 @@ class Session:
         run_dir: Where results go, for others to find. measure_links: Whether to calibrate.
     """
 
-    def __init__(self, plan: Plan, run_id: str, live: Live, *, run_dir: str = "", measure_links: bool = True) -> None:
+    def __init__(
+        self, plan: Plan, run_id: str, live: Live, *, run_dir: str = "", measure_links: bool = True
+    ) -> None:
         self.plan = settled(plan, (os.cpu_count() or 1) - RESERVE)
         self.real = dilated(self.plan)  # what is made of it, and waited for
         self.time = VirtualTime(self.plan.dilation, time.monotonic())
@@ -150,7 +152,10 @@ class Session:
         laws = {n.name: Governor.of(n) for n in self.real.nodes if n.name not in paced}
         with self.live.phase("limiting CPU and memory"):
             self.limits = self.bed.apply_limits(
-                {name: replace(self.real.node(name), cpus=law.quota, period=law.period) for name, law in laws.items()}
+                {
+                    name: replace(self.real.node(name), cpus=law.quota, period=law.period)
+                    for name, law in laws.items()
+                }
             )
         self._governors = Governors(FleetQuotas(self.bed.fleet, laws), laws)
         self._governors.start()

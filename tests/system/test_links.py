@@ -40,6 +40,8 @@ def rates(ends, ab: float, ba: float, window: float = 0.6) -> dict[str, measure.
     return measure.rate(*ends, ab, ba, warmup=0.2, window=window, patience=5)
 
 
+
+
 def test_interfaces_come_up_with_their_names_and_addresses_only_where_they_belong(relay, places):
     before = set(os.listdir("/sys/class/net"))
     ends = LinkEnd(places(), "eth0", MAC_A), LinkEnd(places(), "p0b", MAC_B)

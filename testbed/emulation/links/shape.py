@@ -91,7 +91,9 @@ class Shape:
     @property
     def certain(self) -> Shape:
         """The same with nothing left to chance: no jitter, nothing lost, reordered, duplicated or corrupted."""
-        return replace(self, jitter=0.0, spread=UNIFORM, loss=0.0, bursts=None, reorder=0.0, duplicate=0.0, corrupt=0.0)
+        return replace(
+            self, jitter=0.0, spread=UNIFORM, loss=0.0, bursts=None, reorder=0.0, duplicate=0.0, corrupt=0.0
+        )
 
     @property
     def loss_share(self) -> float:
@@ -181,13 +183,13 @@ class Direction:
 
     asked: Shape
     read_back: Shape
-    rate: float | None = None  # measured layer-2 bit/s
-    rate_error: float | None = None  # fraction of asked
-    delay: float | None = None  # measured one-way, median, s
-    jitter: float | None = None  # measured half-width estimate, s
-    loss: float | None = None  # measured fraction
-    loss_sample: int = 0  # packets that the loss figure stands on
-    offered: float | None = None  # bit/s offered while the rate was measured
+    rate: float | None = None          # measured layer-2 bit/s
+    rate_error: float | None = None    # fraction of asked
+    delay: float | None = None         # measured one-way, median, s
+    jitter: float | None = None        # measured half-width estimate, s
+    loss: float | None = None          # measured fraction
+    loss_sample: int = 0               # packets that the loss figure stands on
+    offered: float | None = None       # bit/s offered while the rate was measured
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,7 @@ class LinkCalibration:
     ab: Direction
     ba: Direction
     rtt_asked: float = 0.0
-    rtt: float | None = None  # median, s, unloaded, small probes
-    rtt_error: float | None = None  # s
+    rtt: float | None = None           # median, s, unloaded, small probes
+    rtt_error: float | None = None     # s
     problems: list[str] = field(default_factory=list)  # tolerances missed, in words
-    notes: list[str] = field(default_factory=list)  # what could not be measured whole, and why
+    notes: list[str] = field(default_factory=list)     # what could not be measured whole, and why

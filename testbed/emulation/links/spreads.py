@@ -80,7 +80,9 @@ def pareto() -> tuple[int, ...]:
     jitter, and its mean lies 0.03 of one before ``delay``: iproute2's own table has the same numbers.
     """
     mean = _PARETO_SHAPE / (_PARETO_SHAPE - 1)
-    return tuple(_held(4 / 3 * ((1 - k / ENTRIES) ** (-1 / _PARETO_SHAPE) - mean)) for k in range(ENTRIES))
+    return tuple(
+        _held(4 / 3 * ((1 - k / ENTRIES) ** (-1 / _PARETO_SHAPE) - mean)) for k in range(ENTRIES)
+    )
 
 
 def read(path: Path, *, named_at: str | None = None) -> tuple[int, ...]:

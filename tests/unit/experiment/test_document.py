@@ -124,14 +124,9 @@ def test_places(write):
     st.dictionaries(
         st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=8),
         st.recursive(
-            st.none()
-            | st.booleans()
-            | st.integers()
-            | st.floats(allow_nan=False)
-            | st.sampled_from(
+            st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.sampled_from(
                 ["no", "on", "1e3", "1e-3", "0x1", "1:30", "010", "~", "null", "", "true", "20Mbit", "0.1%", "<<", "="]
-            )
-            | st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=8),
+            ) | st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=8),
             lambda inner: st.lists(inner, max_size=3),
             max_leaves=5,
         ),

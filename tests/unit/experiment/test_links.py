@@ -48,7 +48,9 @@ def test_bursts_in_full_and_in_one_direction(write):
 def test_traces_and_who_has_them(write, tmp_path):
     (tmp_path / "t.csv").write_text("t,rate\n0,5Mbit\n1,\n")
     access = "{trace: {up: t.csv, down: none}, loop: true, "
-    plan = load_plan(write(("access: {", f"access: {access}"), ("at: [100, 0]", "at: [100, 0], access: {trace: none}")))
+    plan = load_plan(
+        write(("access: {", f"access: {access}"), ("at: [100, 0]", "at: [100, 0], access: {trace: none}"))
+    )
     assert [link.name for link in plan.links if link.ab_trace] == ["access:dev-1", "access:dev-2"]
     north, south = plan.site("north"), plan.site("south")
     assert north.access_up_trace is not None

@@ -69,10 +69,9 @@ def test_gaps_are_in_the_time_of_the_experiment(experiment):
 
 
 def test_numbers_are_names_of_nodes(experiment):
-    assert (
-        load_plan(experiment("{file: fcd, map: {7: b}}", FCD.replace("v1", "7"))).moves
-        == MOVES["{file: fcd, map: {v1: b}}"]
-    )
+    assert load_plan(experiment("{file: fcd, map: {7: b}}", FCD.replace("v1", "7"))).moves == MOVES[
+        "{file: fcd, map: {v1: b}}"
+    ]
 
 
 def test_degrees_with_an_origin(experiment):

@@ -37,3 +37,5 @@ def test_permutation_holds_each_once_and_is_fixed_for_all_versions() -> None:
     assert sorted(keyed.permutation(1000, 1, "a", "shuffle")) == list(range(1000))
     assert keyed.permutation(8, 7, "pi3-1", "shuffle", round=1).tolist() == [2, 5, 4, 6, 7, 3, 0, 1]
     assert keyed.permutation(0, 1, "a", "shuffle").tolist() == []
+
+

@@ -47,9 +47,9 @@ def test_normalised_by_mean_and_deviation() -> None:
     made = shard()
     x, _ = Batches(made, 0, "a", 40).get(1, 0)
     assert x.dtype == torch.float32
-    expected = (made.x.double() / 255 - torch.tensor(made.mean).view(1, 3, 1, 1)) / torch.tensor(made.std).view(
-        1, 3, 1, 1
-    )
+    expected = (made.x.double() / 255 - torch.tensor(made.mean).view(1, 3, 1, 1)) / torch.tensor(
+        made.std
+    ).view(1, 3, 1, 1)
     torch.testing.assert_close(x.sum((0, 2, 3)), expected.sum((0, 2, 3)).float(), rtol=1e-4, atol=1e-2)
 
 

@@ -36,7 +36,9 @@ def test_cut_anywhere_trains_as_the_whole_does(model: str, k: int) -> None:
 def test_update_is_that_of_torch(sgd: Sgd) -> None:
     ours = whole("cnn", sgd)
     theirs = copy.deepcopy(ours.layers)
-    optimizer = torch.optim.SGD(theirs.parameters(), lr=sgd.lr, momentum=sgd.momentum, weight_decay=sgd.weight_decay)
+    optimizer = torch.optim.SGD(
+        theirs.parameters(), lr=sgd.lr, momentum=sgd.momentum, weight_decay=sgd.weight_decay
+    )
     for x, y in batches(4):
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(theirs(x), y).backward()

@@ -45,7 +45,9 @@ def travelled(state: TrainingState) -> TrainingState:
     """As it arrives on another node: header through msgpack, tensors as bytes."""
     meta, tensors = state.to_frames()
     meta = msgspec.msgpack.decode(msgspec.msgpack.encode(meta))
-    frames = [(name, torch.frombuffer(bytearray(raw(t)), dtype=t.dtype).reshape(t.shape)) for name, t in tensors]
+    frames = [
+        (name, torch.frombuffer(bytearray(raw(t)), dtype=t.dtype).reshape(t.shape)) for name, t in tensors
+    ]
     return TrainingState.from_frames(meta, frames)
 
 

@@ -24,7 +24,9 @@ def shard(samples: int = 40, classes: int = 10, side: int = 8) -> Shard:
 def batches(number: int, size: int = 6, side: int = 8) -> list[tuple[Tensor, Tensor]]:
     draw = torch.Generator().manual_seed(2)
     shape = (size, 3, side, side)
-    return [(torch.randn(shape, generator=draw), torch.randint(10, (size,), generator=draw)) for _ in range(number)]
+    return [
+        (torch.randn(shape, generator=draw), torch.randint(10, (size,), generator=draw)) for _ in range(number)
+    ]
 
 
 def halves(model: str, k: int, seed: int = 7, side: int = 8, sgd: Sgd = SGD) -> tuple[Stage, Stage]:

@@ -6,7 +6,7 @@ from testbed.errors import InputError
 from testbed.mobility.project import Plane
 from testbed.mobility.sites import read
 
-EUA = 'SITE_ID,LATITUDE,LONGITUDE,NAME,STATE\n10003026,-37.81517,144.97476,"Spring, corner",VIC\n'
+EUA = "SITE_ID,LATITUDE,LONGITUDE,NAME,STATE\n10003026,-37.81517,144.97476,\"Spring, corner\",VIC\n"
 
 
 @pytest.fixture

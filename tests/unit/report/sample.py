@@ -75,24 +75,11 @@ class Job:
             work += computed
             wait += at - before - computed
             batch += 1
-        self.add(
-            "round",
-            device,
-            attempt,
-            at,
-            part=f"head:{device}",
-            round=number,
-            attrs={"batches": self.batches, "device": device, "attempt": int(bool(due) and restarting)},
-        )
+        self.add("round", device, attempt, at, part=f"head:{device}", round=number,
+                 attrs={"batches": self.batches, "device": device, "attempt": int(bool(due) and restarting)})
         self.rows.setdefault(device, []).append(
-            {
-                "round": number,
-                "time_s": at - begun,
-                "batches": self.batches,
-                "compute_s": work,
-                "wait_s": wait,
-                "late_steps": 0,
-            }
+            {"round": number, "time_s": at - begun, "batches": self.batches, "compute_s": work, "wait_s": wait,
+             "late_steps": 0}
         )
         return at
 
@@ -133,25 +120,10 @@ class Job:
         }  # fmt: skip
         if restart:
             begun, decided, lost = restart
-            row |= {
-                "batch": lost,
-                "downtime_s": 0.03,
-                "state_s": 0.0,
-                "state_bytes": 0,
-                "limit_s": 0.0,
-                "lost_batches": lost,
-                "lost_s": decided - begun,
-            }
-            self.add(
-                "restart",
-                device,
-                begun,
-                decided,
-                part=f"head:{device}",
-                round=number,
-                batch=lost,
-                attrs={"from": f"edge-{origin}", "to": f"edge-{to}"},
-            )
+            row |= {"batch": lost, "downtime_s": 0.03, "state_s": 0.0, "state_bytes": 0, "limit_s": 0.0,
+                    "lost_batches": lost, "lost_s": decided - begun}
+            self.add("restart", device, begun, decided, part=f"head:{device}", round=number, batch=lost,
+                     attrs={"from": f"edge-{origin}", "to": f"edge-{to}"})
         where = {"device": device, "from": origin, "to": to}
         self.add("handover", device, at, at + 0.003, attrs=where)
         self.add("move", device, at - 0.5, at + 0.003, attrs=row)
@@ -165,24 +137,14 @@ class Job:
                 here = [s for s in sends if second <= s.begin < second + 1 and device in (s.node, s.peer)]
                 there = sum(65536 for s in here if s.node == device)
                 if here:
-                    attrs = {
-                        "link": f"access:{device}",
-                        "ab_bytes": there,
-                        "ba_bytes": 65536 * len(here) - there,
-                        "ab_dropped": 0,
-                        "ba_late_max_s": None,
-                    }
+                    attrs = {"link": f"access:{device}", "ab_bytes": there, "ba_bytes": 65536 * len(here) - there,
+                             "ab_dropped": 0, "ba_late_max_s": None}
                     self.add("link", "", second, second + 1, attrs=attrs)
             second += 1
         for move in self.done_moves:
             at = self.begin + move["at_s"]
-            self.add(
-                "link",
-                "",
-                at - 0.1,
-                at + 0.9,
-                attrs={"link": "north--south", "ab_bytes": move["state_bytes"] + 900, "ba_bytes": 5000},
-            )
+            self.add("link", "", at - 0.1, at + 0.9,
+                     attrs={"link": "north--south", "ab_bytes": move["state_bytes"] + 900, "ba_bytes": 5000})
 
     def watch(self) -> None:
         """Every second: pi3-1 is starved by others in the third one, edge-north drops two packets to it."""
@@ -220,16 +182,8 @@ def calibration(*, missed: bool = False) -> list[LinkCalibration]:
 
     def way(asked: Shape, error: float) -> Direction:
         assert asked.rate
-        return Direction(
-            asked,
-            asked,
-            asked.rate * (1 + error),
-            error,
-            asked.delay + 3e-5,
-            asked.jitter or None,
-            0.0012 if asked.loss else 0.0,
-            8000,
-        )
+        return Direction(asked, asked, asked.rate * (1 + error), error, asked.delay + 3e-5, asked.jitter or None,
+                         0.0012 if asked.loss else 0.0, 8000)
 
     found = [
         LinkCalibration(f"access:{d}", "access", d, "ap-north", way(up, -4e-3), way(down, -7e-3), 8e-3, 8.12e-3, 12e-5)
@@ -238,18 +192,8 @@ def calibration(*, missed: bool = False) -> list[LinkCalibration]:
     error = -0.06 if missed else -0.003
     problems = ["north--south: rate 94.0 Mbit/s is 6.0 % off 100 Mbit/s"] if missed else []
     found.append(
-        LinkCalibration(
-            "north--south",
-            "backhaul",
-            "ap-north",
-            "ap-south",
-            way(trunk, error),
-            way(trunk, -0.002),
-            0.01,
-            0.01009,
-            9e-5,
-            problems,
-        )
+        LinkCalibration("north--south", "backhaul", "ap-north", "ap-south", way(trunk, error), way(trunk, -0.002), 0.01,
+                        0.01009, 9e-5, problems)
     )
     bare = Direction(Shape(), Shape())
     found.append(LinkCalibration("wire:cloud", "wire", "cloud", "sw-cloud", bare, bare))

@@ -23,17 +23,8 @@ def batches(first, last, start, step=0.1, wait=0.05, number=2):
         found += [
             span("forward", "dev-1", t, t + 0.03, round=number, batch=i),
             span("tail-step", "edge-north", t + 0.05, t + 0.06, part="tail:dev-1", round=number, batch=i),
-            span(
-                "send",
-                "edge-north",
-                t + 0.07,
-                t + 0.08,
-                part="tail:dev-1",
-                round=number,
-                batch=i,
-                peer="dev-1",
-                attrs={"message": "gradients"},
-            ),
+            span("send", "edge-north", t + 0.07, t + 0.08, part="tail:dev-1", round=number, batch=i, peer="dev-1",
+                 attrs={"message": "gradients"}),
             span("wait", "dev-1", t + 0.03, t + 0.03 + wait, round=number, batch=i),
         ]
     return found
@@ -55,28 +46,11 @@ def migrated(extra=0.5):
     spans += [
         span("forward", "dev-1", t, t + 0.03, round=2, batch=5),
         span("tail-step", "edge-north", t + 0.05, t + 0.06, part="tail:dev-1", round=2, batch=5),
-        span(
-            "capture",
-            "edge-north",
-            t + 0.07,
-            t + 0.075,
-            part="tail:dev-1",
-            peer="edge-south",
-            bytes=STATE,
-            attrs={"device": "dev-1"},
-        ),
+        span("capture", "edge-north", t + 0.07, t + 0.075, part="tail:dev-1", peer="edge-south", bytes=STATE,
+             attrs={"device": "dev-1"}),
         span("restore", "edge-south", t + 0.07 + extra - 0.02, t + 0.07 + extra, part="tail:dev-1"),
-        span(
-            "send",
-            "edge-south",
-            t + 0.07 + extra,
-            t + 0.08 + extra,
-            part="tail:dev-1",
-            round=2,
-            batch=5,
-            peer="dev-1",
-            attrs={"message": "gradients"},
-        ),
+        span("send", "edge-south", t + 0.07 + extra, t + 0.08 + extra, part="tail:dev-1", round=2, batch=5,
+             peer="dev-1", attrs={"message": "gradients"}),
         span("wait", "dev-1", t + 0.03, t + 0.08 + extra, round=2, batch=5),
     ]
     spans += batches(6, 10, t + 0.1 + extra)
@@ -96,14 +70,12 @@ def test_waiting_for_state_is_told_from_waiting_as_usual(plan):
 def test_the_limit_is_the_slowest_link_between_the_edges_and_one_round_trip(plan):
     trunk = next(link for link in plan.links if link.kind == "backhaul")
     slowest = min(
-        link.ab.rate
-        for link in plan.links
+        link.ab.rate for link in plan.links
         if link.name in ("edge:edge-north", "edge:edge-south", trunk.name) and link.ab.rate
     )
     rtt = sum(
         link.ab.delay + link.ba.delay
-        for link in plan.links
-        if link.name in ("edge:edge-north", "edge:edge-south", trunk.name)
+        for link in plan.links if link.name in ("edge:edge-north", "edge:edge-south", trunk.name)
     )
     assert path_limit(plan, "edge-north", "edge-south", STATE) == pytest.approx(STATE * 8 / slowest + rtt)
 

@@ -23,19 +23,8 @@ from nodes.wire.messages import State
 class Net:
     """All nodes of one task. ``moves`` maps (device, round, batches done) to an edge server."""
 
-    def __init__(
-        self,
-        directory: Path,
-        scheme: str,
-        moves=None,
-        *,
-        devices=("d1", "d2"),
-        strategy="",
-        rounds=2,
-        damage=None,
-        momentum=0.9,
-        late_notices=False,
-    ):
+    def __init__(self, directory: Path, scheme: str, moves=None, *, devices=("d1", "d2"), strategy="", rounds=2,
+                 damage=None, momentum=0.9, late_notices=False):
         self.late_notices = late_notices
         self.moves = dict(moves or {})
         self.queue = deque()
@@ -46,24 +35,9 @@ class Net:
         members = Members(tuple(devices), dict.fromkeys(devices, "ea"), "cloud")
         data = self._data(directory, devices)
         task = Task(
-            id="t",
-            scheme=scheme,
-            strategy=strategy or chosen.strategies[0],
-            seed=3,
-            model="cnn",
-            cut=2,
-            in_shape=(3, 32, 32),
-            classes=10,
-            rounds=rounds,
-            batch=16,
-            local_epochs=1,
-            lr=0.05,
-            momentum=momentum,
-            weight_decay=0.0,
-            threads=1,
-            augment=False,
-            owners=tuple(devices),
-            samples={},
+            id="t", scheme=scheme, strategy=strategy or chosen.strategies[0], seed=3, model="cnn", cut=2,
+            in_shape=(3, 32, 32), classes=10, rounds=rounds, batch=16, local_epochs=1, lr=0.05, momentum=momentum,
+            weight_decay=0.0, threads=1, augment=False, owners=tuple(devices), samples={},
             placement=tuple(chosen.place("t", members)),
             reference={"head.forward": 1e-6, "head.backward": 1e-6, "tail.step": 1e-6, "whole.step": 1e-6},
             data=data,
@@ -78,11 +52,8 @@ class Net:
         parts = partition.equal(digits.train_y, devices, 3)
         data = {}
         for name, indices in [*parts.items(), ("cloud", None)]:
-            x, y = (
-                (digits.train_x[indices], digits.train_y[indices])
-                if indices is not None
-                else (digits.test_x, digits.test_y)
-            )
+            x, y = (digits.train_x[indices], digits.train_y[indices]) if indices is not None else (
+                digits.test_x, digits.test_y)
             path = directory / f"{name}.safetensors"
             shards.write(path, x, y, digits.classes, digits.mean, digits.std)
             data[name] = str(path)

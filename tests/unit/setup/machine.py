@@ -79,7 +79,7 @@ class Machine:
                 (self.bin / name).symlink_to(path)
         for name in TOOLS:
             self.fake(name)
-        self.fake("uname", "case $1 in -m) echo x86_64 ;; *) echo Linux ;; esac", quiet=True)
+        self.fake("uname", 'case $1 in -m) echo x86_64 ;; *) echo Linux ;; esac', quiet=True)
         self.fake("id", "echo 0", quiet=True)
         self.fake("docker", DOCKER)
         self.fake("dockerd")

@@ -53,10 +53,8 @@ def pair():
     edge = Node("edge", "edge", port, keys["edge"])
     dev = Node("dev", "device", other, keys["dev"])
     dev.channel._port = port  # one machine, two ports: only the listener's matters to the one who connects
-    peers = [
-        Peer("edge", "edge", "127.0.0.1", keys["edge"].public),
-        Peer("dev", "device", "127.0.0.1", keys["dev"].public),
-    ]
+    peers = [Peer("edge", "edge", "127.0.0.1", keys["edge"].public), Peer("dev", "device", "127.0.0.1",
+             keys["dev"].public)]
     yield edge, dev, peers
     edge.close()
     dev.close()
