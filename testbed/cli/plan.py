@@ -10,6 +10,7 @@ from rich.table import Table
 
 from testbed.cli.options import Format, print_json
 from testbed.emulation.links.shape import Schedule, Shape
+from testbed.emulation.record import TraceRecord
 from testbed.experiment.plan import Move, Plan
 
 
@@ -45,7 +46,7 @@ def show(plan: Plan, format_: Format) -> None:
         console.print(f"  dilated: runs {factor}; all of this is in its own time", highlight=False)
 
 
-def describe(shape: Shape, trace: Schedule | None = None) -> str:
+def describe(shape: Shape, trace: Schedule | TraceRecord | None = None) -> str:
     """One direction of a link in words: everything that is asked of it."""
     parts = [f"{shape.rate / 1e6:g} Mbit/s" if shape.rate else "unshaped"]
     if shape.delay:

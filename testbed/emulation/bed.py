@@ -17,7 +17,7 @@ from testbed.emulation.fleet import AppliedLimits, Fleet, NodeState
 from testbed.emulation.ledger import Ledger
 from testbed.emulation.links.base import Emulator
 from testbed.emulation.links.shape import Schedule
-from testbed.emulation.record import BedRecord, LinkRecord, NodeRecord
+from testbed.emulation.record import BedRecord, LinkRecord, NodeRecord, TraceRecord
 from testbed.errors import EmulationError, InputError, RoambedError
 from testbed.experiment.plan import NodePlan, Plan
 
@@ -100,10 +100,9 @@ class Bed:
     def _up(self, progress: Progress, run_dir: str) -> None:
         plan = self.plan
         nodes, links = len(plan.nodes), len(plan.links)
-        addresses = fabrics.plan_addresses(plan.nodes)
+        addresses = fabrics.plan_addresses(plan.nodes, plan.ipv6)
         inner = fabrics.Fabric(self.run_id, plan.bridges, plan.links, plan.dilation)
-        hosts = {name: own.ip for name, own in addresses.items()}
-        self._fleet = fleet = Fleet(self.run_id, plan.nodes, self.ledger, hosts)
+        self._fleet = fleet = Fleet(self.run_id, plan.nodes, self.ledger, fabrics.known_hosts(addresses))
         progress("images", 0, 1)
         fleet.require_images()
         with fleet.starting(self._launch) as starting:
@@ -231,7 +230,7 @@ class Bed:
                 self.emulator.set(link.name, where.access_up, where.access_down)
             self._play(link, site)
             end = time.monotonic()
-            link = replace(link, b=where.bridge, ab=where.access_up, ba=where.access_down)
+            link = self._varying(replace(link, b=where.bridge, ab=where.access_up, ba=where.access_down), site)
             self._record = record.moved(device, site, link)
             self._record.save(self.ledger.directory)
             if self._net is not None:
@@ -272,6 +271,11 @@ class Bed:
             place = next(place for place in self.plan.sites if place.name == site)
             return place.access_up_trace, place.access_down_trace
         return own.ab_trace, own.ba_trace
+
+    def _varying(self, link: LinkRecord, site: str | None) -> LinkRecord:
+        """The link with what it varies by, while its device is at a site."""
+        ab, ba = self._schedules(link, site)
+        return replace(link, ab_trace=TraceRecord.of(ab), ba_trace=TraceRecord.of(ba))
 
     def exec(self, node: str, argv: Sequence[str], timeout: float | None = None) -> ExecResult:
         """Run a command in a node's container and wait for it."""
@@ -330,8 +334,12 @@ class Bed:
                 period=node.period,
                 memory=node.memory,
                 site=node.site,
+                ip6=own.ip6,
+                speed=node.speed,
             )
         for link in inner.links.values():
             ends = inner.interface(link, "a"), inner.interface(link, "b")
-            record.links[link.name] = LinkRecord(link.name, link.kind, link.a, link.b, *ends, link.ab, link.ba)
+            made = LinkRecord(link.name, link.kind, link.a, link.b, *ends, link.ab, link.ba)
+            owner = record.nodes.get(link.a)
+            record.links[link.name] = self._varying(made, owner.site if owner else None)
         return record

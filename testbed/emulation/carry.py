@@ -6,6 +6,7 @@ fastest rate asked for is measured in one direction, with large frames, as a bul
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 
 from testbed.emulation import measure, netlink, netns
@@ -65,8 +66,13 @@ def require_playable(plan: Plan) -> None:
 
     Raises:
         CapacityError: A link is under way for too long once it is dilated.
-        EnvironmentProblem: The kernel cannot play chances to send.
+        EnvironmentProblem: The kernel cannot play chances to send, or has no IPv6.
     """
+    if plan.ipv6 and not os.path.isdir("/proc/sys/net/ipv6"):
+        raise EnvironmentProblem(
+            "this machine's kernel has no IPv6", wanted="emulation: {ipv6: true}", where=plan.source,
+            remedy="boot without ipv6.disable=1, or take ipv6 out",
+        )  # fmt: skip
     shapes = [(link.name, shape) for link in plan.links for shape in (link.ab, link.ba)]
     shapes += [(f"access at {s.name}", shape) for s in plan.sites for shape in (s.access_up, s.access_down)]
     for name, shape in shapes:

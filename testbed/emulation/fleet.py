@@ -54,7 +54,9 @@ class NodeState:
 class Fleet:
     """The containers of one run; ``hosts`` are the addresses that they know by name."""
 
-    def __init__(self, run_id: str, nodes: Sequence[NodePlan], ledger: Ledger, hosts: Mapping[str, str]) -> None:
+    def __init__(
+        self, run_id: str, nodes: Sequence[NodePlan], ledger: Ledger, hosts: Sequence[tuple[str, str]]
+    ) -> None:
         self.run_id = run_id
         self.engine = Engine()
         self._plans = {node.name: node for node in nodes}

@@ -177,6 +177,7 @@ class Plan:
     interruption: float = 0.0          # s that a device's link is down in each handover
     predictions: tuple[Prediction, ...] = ()  # what is expected of the next handovers, in order of time
     speed_check: float = 5.0           # s that bring-up has all nodes train at once to measure their speeds; 0: not
+    ipv6: bool = False                 # whether nodes have an IPv6 address beside the other
 
     def node(self, name: str) -> NodePlan:
         """The node of that name (KeyError if there is none)."""

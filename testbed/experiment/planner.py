@@ -60,6 +60,7 @@ def build(spec: Spec, document: Document) -> Plan:
         rendered=_rendered(spec, document),
         dilation=spec.dilation,
         speed_check=spec.emulation.speed_check,
+        ipv6=spec.emulation.ipv6,
         outages=timeline.outages(),
         interruption=spec.mobility.interruption if spec.mobility.enabled else 0.0,
         predictions=timeline.predictions,

@@ -273,6 +273,9 @@ class Emulation(Section):
     """Who shapes links: the kernel (`netem`), a process of ours (`relay`), or whichever works here (`auto`)."""
     speed_check: Duration = Field(default="5s", validate_default=True)
     """How long bring-up has all nodes train at once to measure their speeds; 0 leaves it out."""
+    ipv6: Annotated[bool, Field(strict=True)] = False
+    """Whether nodes also have an IPv6 address (`fd77::1` and so on), known by the same names: `ping -6 cloud`. Training
+    goes by IPv4 all the same; other programs that may choose mostly take IPv6 then, as anywhere."""
 
 
 class Tolerances(Section):
