@@ -48,7 +48,10 @@ def command(
 
 def tables(nodes: Sequence[Mapping[str, Any]], links: Sequence[LinkRecord]) -> tuple[Table, Table]:
     """Nodes and links, for a screen."""
-    table = Table("node", "kind", "at", "address", "pid", "speed", "CPU", "read back", "memory", "read back", "used")
+    table = Table("node", "kind", "at")
+    table.add_column("address", no_wrap=True, min_width=len("10.77.0.10"))
+    for heading in ("pid", "speed", "CPU", "read back", "MiB", "read back", "used"):
+        table.add_column(heading, overflow="fold")  # a number that is cut off is another
     for row in nodes:
         asked, found = row["asked"], row["read_back"] or {}
         addresses = "\n".join(address for address in (row["ip"], row["ip6"]) if address)
@@ -122,4 +125,4 @@ def _cores(cpus: float | None) -> str:
 
 
 def _mib(size: int | None) -> str:
-    return "" if size is None else f"{size / (1 << 20):.0f} MiB"
+    return "" if size is None else f"{size / (1 << 20):.0f}"

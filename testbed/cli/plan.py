@@ -21,11 +21,13 @@ def show(plan: Plan, format_: Format) -> None:
         return
     console = Console()
     work = plan.workload
-    console.print(
-        f"[bold]{plan.name}[/bold]: {', '.join(work.schemes)} with {work.model} cut at {work.cut} on {work.data.set}, "
-        f"{work.rounds} rounds of batch {work.batch}, seed {plan.seed}",
-        highlight=False,
+    trained = (
+        f"{', '.join(work.schemes)} with {work.model} cut at {work.cut} on {work.data.set}, "
+        f"{work.rounds} rounds of batch {work.batch}"
+        if plan.trains
+        else "a topology that only stands (testbed up)"
     )
+    console.print(f"[bold]{plan.name}[/bold]: {trained}, seed {plan.seed}", highlight=False)
     nodes = Table("node", "kind", "profile", "speed", "CPU guard", "memory", "at", title="nodes")
     for node in plan.nodes:
         where = node.site or node.bridge

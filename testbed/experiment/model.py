@@ -31,7 +31,8 @@ class Spec(Section):
     sites: dict[str, Site] = Field(default_factory=dict)
     """Access points by name, and the edge servers behind them."""
     cloud: Annotated[Cloud | None, BeforeValidator(_blank_cloud)] = None
-    """The aggregator. A workload needs one."""
+    """The aggregator. A workload needs one, and devices at sites. A file without `workload` and `mobility` may do$
+    without, for a topology that only stands (`testbed up`)."""
     devices: dict[str, Devices] = Field(default_factory=dict)
     """Devices by name."""
     hosts: dict[str, Host] = Field(default_factory=dict)
@@ -39,7 +40,8 @@ class Spec(Section):
     profiles: dict[str, Profile] = Field(default_factory=dict)
     """Classes of hardware: new ones, or changes to those that ship."""
     links: Links = Links()
-    """Access links, edge links and the backhaul. Every site must reach the cloud."""
+    """Access links, edge links and the backhaul. Every site and host must reach the cloud (without one, each
+    other)."""
     mobility: Mobility = Mobility()
     """Who goes where, and when: scripted or from a trace."""
     workload: Workload = Workload()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from nodes.policies.prediction import Prediction
 from testbed.emulation.links.shape import Schedule, Shape
+from testbed.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -178,6 +179,28 @@ class Plan:
     predictions: tuple[Prediction, ...] = ()  # what is expected of the next handovers, in order of time
     speed_check: float = 5.0           # s that bring-up has all nodes train at once to measure their speeds; 0: not
     ipv6: bool = False                 # whether nodes have an IPv6 address beside the other
+
+    @property
+    def trains(self) -> bool:
+        """Whether there is who trains: devices and a cloud. A topology without only stands."""
+        kinds = {node.kind for node in self.nodes}
+        return {"device", "cloud"} <= kinds
+
+    def require_training(self) -> None:
+        """Refuse to train where nobody could.
+
+        Raises:
+            InputError: There are no devices, or there is no cloud.
+        """
+        if not self.trains:
+            kinds = {node.kind for node in self.nodes}
+            missing = [f"no {kind}s" if kind == "device" else f"no {kind}" for kind in ("device", "cloud")
+                       if kind not in kinds]  # fmt: skip
+            raise InputError(
+                "there is nobody to train", wanted="devices, sites where they are, and a cloud",
+                found=", ".join(missing), where=self.source,
+                remedy="add 'cloud: {}', sites and devices, or let it only stand: testbed up FILE",
+            )  # fmt: skip
 
     def node(self, name: str) -> NodePlan:
         """The node of that name (KeyError if there is none)."""

@@ -67,6 +67,7 @@ def run(plan: Plan, base: Path, live: Live, argv: Sequence[str] = ()) -> Result:
     Raises:
         RoambedError: It could not begin. What goes wrong after that is in the result, with all that was measured.
     """
+    plan.require_training()
     preflight()
     split = data.split(plan)
     run_id = new_run_id(plan.name)
