@@ -73,7 +73,8 @@ def plain(plan: Plan | Shape) -> dict[str, Any]:
 
 
 def _brief(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {k: len(v) if k in ("table", "steps", "deliveries") and isinstance(v, tuple) else v for k, v in pairs}
+    told = [(k, v) for k, v in pairs if k != "places"]
+    return {k: len(v) if k in ("table", "steps", "deliveries") and isinstance(v, tuple) else v for k, v in told}
 
 
 def when(move: Move) -> str:

@@ -6,6 +6,7 @@ quantities are in base units: seconds, bytes, bits per second, fractions.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nodes.policies.prediction import Prediction
@@ -179,6 +180,11 @@ class Plan:
     predictions: tuple[Prediction, ...] = ()  # what is expected of the next handovers, in order of time
     speed_check: float = 5.0           # s that bring-up has all nodes train at once to measure their speeds; 0: not
     ipv6: bool = False                 # whether nodes have an IPv6 address beside the other
+    places: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)  # see `where`
+
+    def where(self, *keys: str) -> str:
+        """``file:line`` of the first of these that is known (`testbed.experiment.places` names them), or the file."""
+        return next((self.places[key] for key in keys if key in self.places), self.source)
 
     @property
     def trains(self) -> bool:

@@ -13,6 +13,7 @@ from testbed.experiment import motion, resolve
 from testbed.experiment.check_training import data_directory
 from testbed.experiment.document import Document, Steps
 from testbed.experiment.model import Spec
+from testbed.experiment.places import places
 from testbed.experiment.plan import (
     DataPlan,
     LinkPlan,
@@ -61,6 +62,7 @@ def build(spec: Spec, document: Document) -> Plan:
         dilation=spec.dilation,
         speed_check=spec.emulation.speed_check,
         ipv6=spec.emulation.ipv6,
+        places=places(spec, document),
         outages=timeline.outages(),
         interruption=spec.mobility.interruption if spec.mobility.enabled else 0.0,
         predictions=timeline.predictions,

@@ -7,6 +7,7 @@ from pathlib import Path
 import networkx as nx
 import pytest
 
+from testbed.cli.plan import plain
 from testbed.emulation.links.shape import Shape
 from testbed.errors import CapacityError, InputError
 from testbed.experiment import Plan, check_capacity, load, load_plan
@@ -252,13 +253,19 @@ def test_topologies_that_ship_are_what_the_docs_say():
     assert len(nx.cycle_basis(backhaul)) == 1
 
 
+def place(file, text):
+    """``file:line`` of the first line that has this text."""
+    lines = (ROOT / file).read_text().splitlines()
+    return f"{ROOT / file}:{next(i for i, line in enumerate(lines, 1) if text in line)}"
+
+
 def test_more_cpu_than_the_machine_has():
     plan = load_plan(ROOT / "topologies/fedfly.yaml", ["devices.pi4.count=4"])
     check_capacity(plan, cores=2.26, memory_bytes=16 * GIB)
     with pytest.raises(CapacityError) as caught:
         check_capacity(plan, cores=2, memory_bytes=16 * GIB)
     error = caught.value
-    assert (error.exit_code, error.where) == (2, str(ROOT / "topologies/fedfly.yaml"))
+    assert (error.exit_code, error.where) == (2, place("topologies/fedfly.yaml", "edge: {"))
     assert "1.75" in (error.found or "")
     assert "4 x pi4 at 0.16" in (error.found or "")
     assert "1.70" in (error.wanted or "")
@@ -267,8 +274,30 @@ def test_more_cpu_than_the_machine_has():
 
 def test_a_guard_above_the_machine():
     plan = load_plan(ROOT / "topologies/fedfly.yaml", ["profiles.pi3.cpus=99"])
-    with pytest.raises(CapacityError, match="pi3-1 asks for more CPU than this machine has"):
+    with pytest.raises(CapacityError, match="pi3-1 asks for more CPU than this machine has") as caught:
         check_capacity(plan, cores=2, memory_bytes=16 * GIB)
+    assert caught.value.where == "--set profiles.pi3.cpus=..."
+
+
+def test_capacity_is_asked_for_at_the_line_of_who_asks_for_most(write):
+    profiles = "profiles:\n  tiny-edge: {speed: 0.1}\n  tiny-device:\n    {speed: 0.8,\n    memory: 3GiB}\nworkload:"
+    file = write(("workload:", profiles))
+    plan = load_plan(file)
+    with pytest.raises(CapacityError, match="more CPU") as caught:
+        check_capacity(plan, cores=2, memory_bytes=64 * GIB)
+    assert caught.value.where == f"{file}:20"
+    with pytest.raises(CapacityError, match="more memory") as caught:
+        check_capacity(plan, cores=4, memory_bytes=4 * GIB)
+    assert caught.value.where == f"{file}:21"
+
+
+def test_places_are_no_part_of_what_a_plan_is(write):
+    plan = load_plan(write())
+    assert plan.where("north -- cloud") == f"{plan.source}:13"
+    assert plan.where("nothing", "access:south") == f"{plan.source}:11"
+    assert plan.where("nothing") == plan.source
+    assert "places" not in plain(plan)
+    assert dataclasses.replace(plan, places={}) == plan
 
 
 def test_more_cpu_than_a_machine_without_room():
