@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,12 +11,14 @@ from testbed.experiment import footprint, resolve
 from testbed.experiment.document import Document, Steps
 from testbed.experiment.model import Spec
 from testbed.experiment.problems import did_you_mean
-from testbed.experiment.profiles import TORCH_MEMORY
+from testbed.experiment.profiles import GUARD, TORCH_MEMORY
 from testbed.experiment.training import CUTS, SPLIT_SCHEMES
 from testbed.experiment.units import format_duration, format_size
 
 MIN_QUOTA = 0.001
 """Least CPU time a period, in seconds, that the kernel takes."""
+SHORTEST_PERIOD, LONGEST_PERIOD = 0.001, 1.0
+"""Periods of a quota, in seconds, that the kernel takes."""
 FASTEST = 1.0
 """Speed of a core of this machine, in units of itself."""
 _MIB = 1 << 20
@@ -101,6 +104,28 @@ def _memory(spec: Spec, document: Document) -> Iterator[InputError]:
         )
 
 
+def _short(spec: Spec, document: Document, name: str, hardware: resolve.Hardware) -> InputError:
+    """Less CPU time a period than the kernel takes: a longer period helps, unless the longest is too short."""
+    message = f"profile {name!r} has less than 1ms of CPU a period, which the kernel does not take"
+    found = f"{hardware.cpus:.3g} cores x {format_duration(hardware.period)}"
+    needed = math.ceil(1000 * MIN_QUOTA / hardware.cpus - 1e-9) / 1000  # whole milliseconds
+    if needed <= LONGEST_PERIOD:
+        longer = format_duration(needed)
+        return document.problem(
+            ("profiles", name, "period"), message, wanted=f"a period of {longer} or more", found=found,
+            remedy=f"set profiles.{name}.period to {longer}, or more",
+        )  # fmt: skip
+    own = spec.profiles[name].cpus is not None
+    key = "cpus" if own else ("speed" if hardware.paced else "share")
+    least = MIN_QUOTA / LONGEST_PERIOD / (GUARD if key == "speed" else 1.0)
+    least = math.ceil(least * 1e5 - 1e-6) / 1e5
+    return document.problem(
+        ("profiles", name, key), message, wanted=f"a {key} of {least:g} or more, in the longest period",
+        found=found, remedy=f"set profiles.{name}.{key} to {least:g} or more, and its period to "
+        f"{format_duration(LONGEST_PERIOD)}",
+    )  # fmt: skip
+
+
 def _profile(spec: Spec, document: Document, name: str) -> Iterator[InputError]:
     hardware = resolve.hardware(spec, name)
     path: Steps = ("profiles", name)
@@ -121,20 +146,16 @@ def _profile(spec: Spec, document: Document, name: str) -> Iterator[InputError]:
             found=f"{hardware.cpus:g}",
             remedy="leave cpus out: it is 1.5 x speed then",
         )
-    if not 0.001 <= hardware.period <= 1:
+    if not SHORTEST_PERIOD <= hardware.period <= LONGEST_PERIOD:
         yield document.problem(
             (*path, "period"),
             f"profile {name!r} has a period that the kernel does not take",
-            wanted="1ms to 1s",
+            wanted=f"{format_duration(SHORTEST_PERIOD)} to {format_duration(LONGEST_PERIOD)}",
             found=format_duration(hardware.period),
+            remedy="leave period out for 100ms, or write one within these bounds",
         )
     elif hardware.cpus * hardware.period < MIN_QUOTA * (1 - 1e-9):
-        yield document.problem(
-            (*path, "period"),
-            f"profile {name!r} has less than 1ms of CPU a period, which the kernel does not take",
-            wanted=f"a period of {format_duration(MIN_QUOTA / hardware.cpus)} or more",
-            found=format_duration(hardware.period),
-        )
+        yield _short(spec, document, name, hardware)
     measure, fastest = ("speed", "share")[not hardware.paced], FASTEST * (spec.dilation or hardware.speed)
     if hardware.speed > fastest:
         yield document.problem(

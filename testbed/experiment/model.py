@@ -1,6 +1,7 @@
 """The experiment file as a whole.
 
-Its parts: `network` and `link_settings` (what there is), `training` (what it does).
+Its parts: `network` and `link_settings` (what there is), `training` (what it does), `emulating` (how it is made
+real).
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+from testbed.experiment.emulating import Emulation, Tolerances
 from testbed.experiment.link_settings import Links
 from testbed.experiment.link_values import Dilation
 from testbed.experiment.network import Cloud, Devices, Host, Profile, Site
 from testbed.experiment.section import Section
-from testbed.experiment.training import Emulation, Mobility, Tolerances, Workload
+from testbed.experiment.training import Mobility, Workload
 
 
 def _blank_cloud(value: Any) -> Any:

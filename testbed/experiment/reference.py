@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from nodes.policies.layers import LAYERS
-from testbed.experiment import link_settings, movement, network, trace_settings, training
+from testbed.experiment import emulating, link_settings, movement, network, trace_settings, training
 from testbed.experiment.model import Spec
 from testbed.experiment.profiles import BUILTIN, GUARD
 
@@ -61,8 +61,8 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("workload.data", training.Data),
     ("workload.data.split", training.Split),
     ("workload.optimizer", training.Optimizer),
-    ("emulation", training.Emulation),
-    ("tolerances", training.Tolerances),
+    ("emulation", emulating.Emulation),
+    ("tolerances", emulating.Tolerances),
 )
 
 _TYPES = {
