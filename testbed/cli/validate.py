@@ -15,7 +15,7 @@ def command(
     set_: SetOption = None,
     scheme: SchemeOption = None,
     no_moves: NoMovesOption = False,
-    here: Annotated[bool, typer.Option("--here", help="Also check that it fits this machine.")] = False,
+    here: Annotated[bool, typer.Option("--here", help="Also check that this machine can: CPU, memory, links.")] = False,
     format_: FormatOption = Format.table,
 ) -> None:
     """Check an experiment file and print its plan; nothing is made."""

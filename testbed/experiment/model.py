@@ -33,7 +33,7 @@ class Spec(Section):
     sites: dict[str, Site] = Field(default_factory=dict)
     """Access points by name, and the edge servers behind them."""
     cloud: Annotated[Cloud | None, BeforeValidator(_blank_cloud)] = None
-    """The aggregator. A workload needs one, and devices at sites. A file without `workload` and `mobility` may do$
+    """The aggregator. A workload needs one, and devices at sites. A file without `workload` and `mobility` may do
     without, for a topology that only stands (`testbed up`)."""
     devices: dict[str, Devices] = Field(default_factory=dict)
     """Devices by name."""
