@@ -35,6 +35,7 @@ class Aggregator(Quiet):
         self._weights = {k: v.clone() for k, v in self._model.state_dict().items()}
         self._updates: dict[str, tuple[Update, dict[str, torch.Tensor]]] = {}
         self._round = 1
+        self._done = False
         self._test = shards.read(Path(task.data[context.node]))
 
     def begin(self) -> None:
@@ -44,10 +45,12 @@ class Aggregator(Quiet):
     def receive(self, src: PartId, body: Body, tensors: Tensors) -> None:
         """Collect updates; answer a part that starts its round over."""
         if isinstance(body, Fetch):
-            self._context.send(self.id, src, Model(self._round, body.attempt), to_arrays(self._weights))
+            # Who has delivered its round is sent the next model with all others.
+            if src.owner not in self._updates and not self._done:
+                self._context.send(self.id, src, Model(self._round, body.attempt), to_arrays(self._weights))
         elif isinstance(body, Update):
             if body.round != self._round:
-                raise WireError(f"update of round {body.round} from {src} in round {self._round}")
+                return  # it came twice: a device that had no answer sent it again
             self._updates[src.owner] = (body, to_torch(tensors))
             if len(self._updates) == len(self._leaves):
                 self._close_round()
@@ -67,7 +70,8 @@ class Aggregator(Quiet):
                 {owner: float(update.samples) for owner, (update, _) in self._updates.items()},
             )
         self._updates.clear()
-        if done < task.rounds:
+        self._done = done == task.rounds
+        if not self._done:
             # The next round starts while this one is evaluated.
             self._round += 1
             self._broadcast()
@@ -75,7 +79,7 @@ class Aggregator(Quiet):
         with self._context.work(self.id, "evaluate", None, round=done):
             found = evaluate.evaluate(self._model, self._test)
         self._context.tell(RoundDone(task.id, done, found.accuracy, found.loss))
-        if done == task.rounds:
+        if self._done:
             digest = weights_digest(self._weights)
             self._context.tell(TaskDone(task.id, digest, found.accuracy, found.loss))
 

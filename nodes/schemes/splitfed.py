@@ -9,7 +9,7 @@ from nodes.schemes._base import AGGREGATOR, Scheme, place_split
 SCHEME = Scheme(
     name="splitfed",
     split=True,
-    strategies=("restart", "migrate", "relay"),
+    strategies=("restart", "migrate", "relay", "shadow"),
     roles={
         AGGREGATOR: "nodes.schemes._aggregator:OverTails",
         "head": "nodes.schemes._split:Head",

@@ -77,6 +77,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     placement: tuple[Placed, ...]
     reference: dict[str, float]        # unthrottled seconds by operation
     data: dict[str, str]               # node -> its shard inside its container
+    edges: tuple[str, ...] = ()        # edge servers that a device may turn to
+    patience: float = 3.0              # s of the experiment without an answer before a device asks what is wrong
     options: dict[str, Any] = {}
 
 
@@ -198,6 +200,13 @@ class Notice(msgspec.Struct, frozen=True, tag="notice"):
     done: bool
 
 
+class Forecast(msgspec.Struct, frozen=True, tag="forecast"):
+    """Controller: the device will probably be at this edge server's site next; empty: it will stay."""
+
+    task: str
+    edge: str
+
+
 class StopTask(msgspec.Struct, frozen=True, tag="stop-task"):
     """Controller: drop the task's parts, send what is left of its events and its pacing."""
 
@@ -211,7 +220,7 @@ class Exit(msgspec.Struct, frozen=True, tag="exit"):
 FromNode: TypeAlias = (
     Hello | Ready | Started | Events | Progress | RoundDone | TaskDone | Measured | Pacing | Failed | Beat
 )
-ToNode: TypeAlias = Configure | Measure | StartTask | Go | Notice | StopTask | Exit | Beat
+ToNode: TypeAlias = Configure | Measure | StartTask | Go | Notice | Forecast | StopTask | Exit | Beat
 
 _encoder = msgspec.msgpack.Encoder()
 _from_node = msgspec.msgpack.Decoder(FromNode)
