@@ -242,7 +242,7 @@ class Head(Quiet):
         done = self._batch == len(self._batches) and self._last is not None
         mine = Position(self._round, self._attempt, self._batch, done)
         act, node = decide(mine, here, self._answers, self._asked, self._move_to)
-        if act is Act.WAIT and done and here in self._answers:
+        if act is Act.WAIT and done and here in self._answers and not self._answers[here].leaving:
             self._asked, self._idle = 0, self._idle + 1  # the others are not done yet: ask less and less
         if act is Act.WAIT or (act is Act.RESEND and self._last is None):
             return False

@@ -109,32 +109,50 @@ class World:
     def _push(self, at, kind, what):
         heapq.heappush(self._events, (at, next(self._order), kind, what))
 
-    def run(self, limit=600.0):
-        """Until the task is done; returns what the aggregator said of it."""
+    def begin(self):
         for name in sorted(self.hosts):
             self.hosts[name].begin()
-        while self._events:
-            self.now, _, kind, what = heapq.heappop(self._events)
-            if self.now > limit:
-                break
-            if kind == "message":
-                _, to, frames = what
-                if frozenset(what[:2]) in self.cuts:
-                    self._stuck[frozenset(what[:2])].append(what)
-                    continue
-                envelope, tensors = codec.decode(frames)
-                self.hosts[to].deliver(envelope, tensors, time.monotonic(), codec.size(frames))
-            elif kind == "wake":
-                node, act = what
-                if node not in self.dead:
-                    act()
-            else:
-                what(self)
-            done = [m for m in self.said if isinstance(m, TaskDone)]
-            if done:
-                return done[0]
+
+    def step(self):
+        """The next event; False if there is none, or the task is done."""
+        if not self._events or self.done:
+            return False
+        self.now, _, kind, what = heapq.heappop(self._events)
+        if kind == "message":
+            self._arrive(*what)
+        elif kind == "wake":
+            node, act = what
+            if node not in self.dead:
+                act()
+        else:
+            what(self)
+        return True
+
+    def _arrive(self, source, to, frames):
+        pair = frozenset((source, to))
+        if pair in self.cuts:
+            self._stuck[pair].append((source, to, frames))
+            return
+        envelope, tensors = codec.decode(frames)
+        self.hosts[to].deliver(envelope, tensors, time.monotonic(), codec.size(frames))
+
+    @property
+    def done(self):
+        return next((m for m in self.said if isinstance(m, TaskDone)), None)
+
+    def run(self, limit=600.0):
+        """Until the task is done; returns what the aggregator said of it."""
+        self.begin()
+        return self.finish(limit)
+
+    def finish(self, limit=600.0):
+        """Go on until the task is done."""
+        end = self.now + limit
+        while self.now < end and self.step():
+            pass
         notes = [s.attrs["text"] for s in self.spans if s.kind == "note"]
-        raise AssertionError(f"the task did not end by {self.now:.1f} s: {notes[-5:]}")
+        assert self.done, f"the task did not end by {self.now:.1f} s: {notes[-5:]}"
+        return self.done
 
 
 class Port:
