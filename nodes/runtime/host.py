@@ -294,6 +294,15 @@ class Host:
                 node=envelope.node, peer=self.node, scheme=self.task.scheme, task=self.task.id,
                 part=str(envelope.src), begin=envelope.sent, end=received, bytes=size,
                 round=work.round if work else getattr(body, "round", 0), batch=work.batch if work else -1,
-                attrs={"message": type(body).__name__.lower()},
+                attrs={"message": _name(body)},
             )
         )  # fmt: skip
+
+
+def _name(body: Body) -> str:
+    """What a message is called in events."""
+    if isinstance(body, State) and body.standby:
+        return "standby"
+    if isinstance(body, Activations) and body.replay:
+        return "replay"
+    return type(body).__name__.lower()

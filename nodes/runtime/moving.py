@@ -120,7 +120,7 @@ class Mover:
         version = self._home.where(part)[1] + 1
         self._leaving[part] = Leaving(to, version, snapshot.digest, standby == to)
         if standby == to:
-            self._span("capture", part, begin, payload(snapshot.tensors), to, by="standby")
+            self._span("capture", part, begin, 0, to, by="standby")
             self._send(to, part, TakeOver(snapshot.digest, begin), version=version)
         else:
             self._copy(part, to, version, snapshot, begin)

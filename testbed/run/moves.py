@@ -6,6 +6,8 @@ Definitions (also in docs/architecture.md):
   at the device, less the time gradients took to come back in this task otherwise (median, measured).
 - ``downtime_s``: all waiting that the move added to the batches it touched, against the median wait of the round's
   other batches; for a restart, from its decision to the first batch of the new attempt.
+- ``standby_bytes``, ``standby_s``: what a standby at the destination cost: bytes of its state and of the batches that
+  were sent for it to apply, and the time that the edge server spent on applying them.
 - ``lost_s``, ``lost_batches``: work thrown away by a restart.
 - ``limit_s``: state bytes over the slowest link between the two edge servers, plus one round-trip time.
 """
@@ -100,11 +102,14 @@ def describe(
         "limit_s": None,
         "lost_batches": 0,
         "lost_s": 0.0,
+        "standby_bytes": 0,
+        "standby_s": 0.0,
         "reconnects": _reconnects(carried, spans),
     }
     mine = [s for s in spans if s.part.endswith(f":{carried.device}") or s.attrs.get("device") == carried.device]
-    if strategy == "migrate":
+    if strategy in ("migrate", "shadow"):
         _migration(plan, carried, mine, row, until)
+        _standby(carried, plan.site(carried.to).edge, mine, row, until)
     elif strategy == "restart":
         _restart(carried, mine, row, until)
     else:
@@ -142,6 +147,17 @@ def _migration(plan: Plan, carried: Carried, spans: list[Span], row: dict[str, A
     if owed is not None and normal and owed.batch == row["batch"]:
         row["state_s"] = owed.end - capture.begin - median(normal)
         row["downtime_s"] = _added_wait(carried.noticed, max(owed.end, carried.end), spans)
+
+
+def _standby(
+    carried: Carried, target: str | None, spans: list[Span], row: dict[str, Any], until: float
+) -> None:
+    begun = [s for s in spans if s.kind == "standby" and s.peer == target and s.begin < min(until, carried.end + 5)]
+    since = min((s.begin for s in begun), default=math.inf)
+    sent = [s for s in spans if s.attrs.get("message") in ("standby", "replay") and s.peer == target]
+    row["standby_bytes"] = sum(s.bytes for s in sent if since <= s.begin < until)
+    replays = [s for s in spans if s.kind == "replay-step" and s.node == target]
+    row["standby_s"] = sum((s.end - s.begin for s in replays if since <= s.begin < until), 0.0)
 
 
 def _restart(carried: Carried, spans: list[Span], row: dict[str, Any], until: float) -> None:
