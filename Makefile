@@ -5,10 +5,10 @@ TESTBED := .venv/bin/testbed
 VENV_PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup image doctor demo test unit smoke bench up down lint clean need-setup
+.PHONY: help setup image doctor demo test test-netem unit smoke bench bench-fidelity up down lint clean need-setup
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: ## Install and start what is missing (asks first; YES=1 does not ask)
 	@scripts/setup.sh
@@ -25,6 +25,9 @@ demo: setup ## A device walks away in mid-training: restart against migration, w
 test: setup lint ## Lint, types and every test
 	@$(ROOT) env ROAMBED_REQUIRE_DOCKER=1 $(VENV_PYTHON) -m pytest --junit-xml=build/junit.xml
 
+test-netem: setup ## Both kinds of links side by side, where the kernel has netem: here, or in user-mode-linux
+	@$(ROOT) scripts/test_netem.sh
+
 unit: need-setup lint ## Lint, types and the tests that need neither root nor containers
 	@$(VENV_PYTHON) -m pytest tests/unit -m 'not root and not docker'
 
@@ -33,6 +36,9 @@ smoke: setup ## The smallest experiment, in about a minute; writes build/smoke-j
 
 bench: setup ## Measure, side by side (benchmarks/)
 	@for file in benchmarks/*.py; do echo "== $$file"; $(ROOT) $(VENV_PYTHON) $$file || exit; done
+
+bench-fidelity: setup ## Asked against measured, into docs/fidelity.md (QUICK=1, OUT=DIR; INSTALL=1 compares with vde2)
+	@$(ROOT) $(VENV_PYTHON) -m benchmarks.fidelity $(if $(QUICK),--quick) $(if $(INSTALL),--install) $(if $(OUT),--out "$(OUT)")
 
 up: need-setup ## Build a topology and leave it standing: make up TOPO=topologies/smoke.yaml
 	@test -n "$(TOPO)" || { echo "error: which topology? make up TOPO=topologies/smoke.yaml" >&2; exit 2; }

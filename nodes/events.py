@@ -5,6 +5,8 @@ the host. Kinds and what they mean:
 
     forward backward    paced compute of one batch on one stage (``cpu_s`` is the CPU time it took)
     tail-step           the same on the edge half: forward, loss, backward and update in one
+    speed               paced steps that ended in a window of time: attrs.steps, attrs.late, attrs.asked_s (what they
+                        should have taken), attrs.took_s
     wait                a device waiting for gradients (activations sent .. gradients here)
     send                a message on its way: handed to the network .. received; ``peer`` is where it went
     round               one device's round: first batch begun .. last batch done; attrs.batches

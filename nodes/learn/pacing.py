@@ -7,6 +7,9 @@ steps is dropped and counted. The machine could not deliver the speed where step
 run's verdict looks at.
 
 Pacing is cooperative. Programs that are not ours get the quota alone.
+
+How well it works is told in *windows* of a few seconds: what the steps that ended in one should have taken, and
+took. A step belongs as a whole to where it ended, so that a window of few steps has no error of counting.
 """
 
 from __future__ import annotations
@@ -30,6 +33,9 @@ LATE_SHARE = 0.05
 
 LATE_S = 0.002
 """... plus these seconds."""
+
+WINDOW_S = 5.0
+"""Length of a window, virtual seconds."""
 
 
 class Clock(Protocol):
@@ -90,7 +96,7 @@ class Step:
 class Totals:
     """What a pacer did so far: steps, late ones, debts cut and the seconds lost, CPU time of the bodies.
 
-    ``asked_s`` is what the paced steps should have taken in all, ``took_s`` what they took.
+    ``asked_s`` is what the steps should have taken in all (unpaced ones at speed 1), ``took_s`` what they took.
     """
 
     steps: int = 0
@@ -106,21 +112,44 @@ class Totals:
         return asdict(self)
 
 
+@dataclass
+class Window:
+    """The steps that ended in a stretch of time.
+
+    Attributes:
+        begin: Begin of the stretch, s of CLOCK_MONOTONIC. end: When the last of its steps ended.
+        steps: How many. late: How many of them were.
+        asked_s: What they should have taken at the node's speed; where they are not paced, at speed 1.
+        took_s: What they took.
+    """
+
+    begin: float
+    end: float
+    steps: int = 0
+    late: int = 0
+    asked_s: float = 0.0
+    took_s: float = 0.0
+
+
 class Pacer:
     """Paces the steps of one thread.
 
     Args:
         speed: Share of the reference speed, above 0; None for as fast as the machine goes, never late.
         clock: Stands in for the machine's in tests.
+        window_s: Length of the windows that it tells of; they begin at multiples of it.
     """
 
-    def __init__(self, speed: float | None, clock: Clock | None = None) -> None:
+    def __init__(self, speed: float | None, clock: Clock | None = None, window_s: float = WINDOW_S) -> None:
         if speed is not None and not (speed > 0 and math.isfinite(speed)):
             raise InputError("a node's speed must be above 0", found=str(speed))
         self.speed = speed
         self.totals = Totals()
         self.debt = 0.0
         self._clock = clock or ThreadClock()
+        self._window_s = window_s
+        self._window: Window | None = None
+        self._over: list[Window] = []
 
     @contextmanager
     def step(self, reference_s: float) -> Iterator[Step]:
@@ -139,14 +168,36 @@ class Pacer:
         self.totals.cpu_s += step.cpu_s
         if self.speed is not None:
             self._pace(step, reference_s / self.speed)
+        self._count(step, reference_s / (self.speed or 1.0))
+
+    def windows(self, *, last: bool = False) -> list[Window]:
+        """Windows that are over and were not told of yet; with ``last`` also the one that is not over."""
+        if last and self._window is not None:
+            self._over.append(self._window)
+            self._window = None
+        told, self._over = self._over, []
+        return told
+
+    def _count(self, step: Step, length: float) -> None:
+        took = step.end - step.begin
+        self.totals.asked_s += length
+        self.totals.took_s += took
+        begin = math.floor(step.end / self._window_s) * self._window_s
+        if self._window is not None and self._window.begin != begin:
+            self._over.append(self._window)
+            self._window = None
+        window = self._window = self._window or Window(begin, step.end)
+        window.end = step.end
+        window.steps += 1
+        window.late += step.late
+        window.asked_s += length
+        window.took_s += took
 
     def _pace(self, step: Step, length: float) -> None:
         deadline = step.begin + length - self.debt
         while step.end < deadline:
             self._clock.sleep(deadline - step.end)
             step.end = self._clock.now()
-        self.totals.asked_s += length
-        self.totals.took_s += step.end - step.begin
         behind = step.end - deadline
         # By its own length, not by what is left of it after debts: one stall is not many late steps.
         if step.wall_s > (1 + LATE_SHARE) * length + LATE_S:

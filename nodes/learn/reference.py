@@ -33,7 +33,7 @@ from nodes.learn.evaluate import evaluate
 from nodes.learn.shards import Shard
 from nodes.learn.stage import Sgd, Stage, use_threads
 
-OPS = ("head.forward", "head.backward", "tail.step", "whole.step", "evaluate")
+OPS = ("head.forward", "tail.step", "head.backward", "whole.step", "evaluate")
 _WARM_UP = 3
 _LEAST = 5  # repeats, however little time there is
 _EVALUATED = 128  # samples
@@ -73,11 +73,18 @@ class Reference:
         return reference
 
 
-def key(model: str, cut: int, batch: int, threads: int, in_shape: tuple[int, ...] = models.IN_SHAPE) -> str:
-    """What a reference holds for: this machine and torch, and the layout of the training."""
+def key(
+    model: str,
+    cut: int,
+    batch: int,
+    threads: int,
+    in_shape: tuple[int, ...] = models.IN_SHAPE,
+    torch_version: str = "",
+) -> str:
+    """What a reference holds for: this machine, a version of torch (by default this process's), and the layout."""
     shape = "x".join(map(str, in_shape))
     layout = f"{model} {shape} cut {cut} batch {batch} threads {threads}"
-    return f"{cpu_model()}; torch {torch.__version__}; {layout}"
+    return f"{cpu_model()}; torch {torch_version or torch.__version__}; {layout}"
 
 
 def measure(
@@ -105,11 +112,7 @@ def measure(
 def _measure(
     model: str, cut: int, batch: int, threads: int, in_shape: tuple[int, ...], classes: int, seconds: float
 ) -> Reference:
-    sgd = Sgd()
-    front, back = models.cut(models.build(model, 0, in_shape, classes), cut)
-    head, tail = Stage(front, sgd, first=True), Stage(back, sgd, first=cut == 0)
-    whole = Stage(models.build(model, 0, in_shape, classes), sgd, first=True)
-    x, labels, tests = _samples(batch, in_shape, classes)
+    steps = Steps(model, cut, batch, in_shape, classes)
     clock: Callable[[], float] = time.thread_time if threads == 1 else time.perf_counter
     taken: dict[str, list[float]] = {name: [] for name in OPS}
 
@@ -121,18 +124,11 @@ def _measure(
 
     end = time.monotonic() + seconds
     while len(taken["whole.step"]) < _WARM_UP + _LEAST or time.monotonic() < end:
-        with timed("head.forward"):
-            crossing = head.forward(x)
-        with timed("tail.step"):
-            gradient, _ = tail.train_step_tail(crossing, labels)
-        with timed("head.backward"):
-            head.backward(crossing if gradient is None else gradient)
-            head.step()
-        with timed("whole.step"):
-            whole.train_step_tail(x, labels)
-        if len(taken["evaluate"]) < _WARM_UP + _LEAST:  # it takes long and few depend on it
-            with timed("evaluate"):
-                evaluate(whole.layers, tests)
+        for name in OPS:
+            # Evaluation takes long, and few depend on it.
+            if name != "evaluate" or len(taken[name]) < _WARM_UP + _LEAST:
+                with timed(name):
+                    steps.do(name)
     kept = {name: times[_WARM_UP:] for name, times in taken.items()}
     middle = {name: statistics.median(times) for name, times in kept.items()}
     spread = {}
@@ -141,6 +137,42 @@ def _measure(
         spread[name] = (high - low) / 2 / middle[name]
     middle["evaluate"] /= _EVALUATED
     return Reference(key(model, cut, batch, threads, in_shape), middle, spread, len(kept["whole.step"]))
+
+
+class Steps:
+    """The operations of one layout, on noise and on weights of their own: to be measured, and part of no training.
+
+    The rate of learning is 0: what a step costs does not change with it, and weights that learn the same noise again
+    and again end in numbers that are slow to compute with.
+    """
+
+    def __init__(self, model: str, cut: int, batch: int, in_shape: tuple[int, ...], classes: int = 10) -> None:
+        sgd = Sgd(lr=0.0)
+        front, back = models.cut(models.build(model, 0, in_shape, classes), cut)
+        self._head, self._tail = Stage(front, sgd, first=True), Stage(back, sgd, first=cut == 0)
+        self._whole = Stage(models.build(model, 0, in_shape, classes), sgd, first=True)
+        self._x, self._labels, self._tests = _samples(batch, in_shape, classes)
+        self._crossing = self._head.forward(self._x)
+        self._gradient = self._crossing
+        self._head.drop()
+
+    def do(self, op: str) -> None:
+        """One operation of `OPS`; ``head.backward`` comes after ``head.forward``."""
+        match op:
+            case "head.forward":
+                self._crossing = self._head.forward(self._x)
+            case "tail.step":
+                gradient, _ = self._tail.train_step_tail(self._crossing, self._labels)
+                self._gradient = self._crossing if gradient is None else gradient
+            case "head.backward":
+                self._head.backward(self._gradient)
+                self._head.step()
+            case "whole.step":
+                self._whole.train_step_tail(self._x, self._labels)
+            case "evaluate":
+                evaluate(self._whole.layers, self._tests)
+            case _:
+                raise InputError(f"no operation {op}", wanted=", ".join(OPS))
 
 
 def _samples(batch: int, in_shape: tuple[int, ...], classes: int) -> tuple[Tensor, Tensor, Shard]:

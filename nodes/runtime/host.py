@@ -147,6 +147,21 @@ class Host:
                 begin=timed.begin, end=timed.end, cpu_s=timed.cpu_s, late=timed.late, **labels,
             )
         )  # fmt: skip
+        self.tell_windows()
+
+    def tell_windows(self, *, last: bool = False) -> None:
+        """Record how well paced steps kept their time, for each window that is over (with ``last``: for all)."""
+        for window in self._pacer.windows(last=last):
+            self.emit(
+                Span(
+                    kind="speed", node=self.node, scheme=self.task.scheme, task=self.task.id,
+                    begin=window.begin, end=window.end,
+                    attrs={
+                        "steps": window.steps, "late": window.late,
+                        "asked_s": window.asked_s, "took_s": window.took_s,
+                    },
+                )
+            )  # fmt: skip
 
     def move(self, part: PartId, to: str) -> None:
         """See `Context.move`."""

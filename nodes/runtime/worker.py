@@ -272,6 +272,7 @@ class Compute:
         self._worker = worker
         self._host: Any = None  # nodes.runtime.host.Host, which imports torch
         self._pacer: Any = None
+        self._speed_check: Any = None  # nodes.learn.speed.SpeedCheck
         # Messages of a task whose parts do not stand here yet.
         self._early: list[tuple[Envelope, Tensors, float, int]] = []
 
@@ -284,6 +285,7 @@ class Compute:
         layer = torch.nn.Conv2d(3, 4, 3)
         layer(torch.zeros(1, 3, 8, 8)).sum().backward()
         # Imported now rather than under the node's limits.
+        import nodes.learn.speed
         import nodes.schemes._aggregator
         import nodes.schemes._split
         import nodes.schemes._whole  # noqa: F401
@@ -296,6 +298,12 @@ class Compute:
         match message:
             case ctl.Measure():
                 self._measure(message)
+            case ctl.PrepareSpeed():
+                self._prepare_speed(message)
+            case ctl.CheckSpeed() if self._speed_check is not None:
+                check, self._speed_check = self._speed_check, None
+                windows = check.run(message.begin, message.seconds, message.window_s)
+                self._worker.tell(ctl.SpeedChecked(windows))
             case ctl.StartTask():
                 self._start(message.task)
             case ctl.Go() if self._host is not None:
@@ -326,15 +334,24 @@ class Compute:
         )
         self._worker.tell(ctl.Measured(found.key, dict(found.ops)))
 
+    def _prepare_speed(self, asked: ctl.PrepareSpeed) -> None:
+        from nodes.learn import speed
+
+        self._speed_check = speed.prepare(
+            asked.model, asked.cut, asked.batch, asked.threads, asked.in_shape, asked.ops, asked.reference,
+            self._file.speed,
+        )  # fmt: skip
+        self._worker.tell(ctl.SpeedReady())
+
     def _start(self, task: ctl.Task) -> None:
         from nodes import schemes
-        from nodes.learn.pacing import Pacer
+        from nodes.learn.pacing import WINDOW_S, Pacer
         from nodes.learn.stage import use_threads
         from nodes.runtime.host import Host
 
         use_threads(task.threads)
         scheme = schemes.get(task.scheme)
-        self._pacer = Pacer(self._file.speed)
+        self._pacer = Pacer(self._file.speed, window_s=WINDOW_S * self._file.dilation)
         self._host = Host(self._file.name, task, self._pacer, self._worker, scheme.make)
         self._host.rehearse(scheme.movable if self._file.kind == "edge" else ())
         self._worker.tell(ctl.Started(task.id))
@@ -346,6 +363,7 @@ class Compute:
         if self._host is None or self._host.task.id != task:
             return
         totals = self._pacer.totals
+        self._host.tell_windows(last=True)
         self._host.close()
         self._host = None
         self._worker.tell(

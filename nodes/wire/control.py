@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from nodes.events import Span
+from nodes.learn.pacing import Window
 from nodes.wire.messages import PartId
 
 BEAT_S = 1.0
@@ -142,6 +143,16 @@ class Measured(msgspec.Struct, frozen=True, tag="measured"):
     ops: dict[str, float]
 
 
+class SpeedReady(msgspec.Struct, frozen=True, tag="speed-ready"):
+    """Node: the steps that were asked for are built and rehearsed."""
+
+
+class SpeedChecked(msgspec.Struct, frozen=True, tag="speed-checked"):
+    """Node: how fast they went, by windows from the begin on; ``took_s`` is all time between the ends of steps."""
+
+    windows: list[Window]
+
+
 class Pacing(msgspec.Struct, frozen=True, tag="pacing"):
     """Node: how well its paced steps kept their time in a task."""
 
@@ -178,6 +189,26 @@ class Measure(msgspec.Struct, frozen=True, tag="measure"):
     threads: int
     in_shape: tuple[int, ...]
     seconds: float
+
+
+class PrepareSpeed(msgspec.Struct, frozen=True, tag="prepare-speed"):
+    """Controller: build these operations of a layout, apart from all training (``reference``: seconds of each)."""
+
+    model: str
+    cut: int
+    batch: int
+    threads: int
+    in_shape: tuple[int, ...]
+    ops: tuple[str, ...]
+    reference: dict[str, float]
+
+
+class CheckSpeed(msgspec.Struct, frozen=True, tag="check-speed"):
+    """Controller: do them again and again at your speed, from ``begin`` (CLOCK_MONOTONIC) on for ``seconds``."""
+
+    begin: float
+    seconds: float
+    window_s: float
 
 
 class StartTask(msgspec.Struct, frozen=True, tag="start-task"):
@@ -218,9 +249,22 @@ class Exit(msgspec.Struct, frozen=True, tag="exit"):
 
 
 FromNode: TypeAlias = (
-    Hello | Ready | Started | Events | Progress | RoundDone | TaskDone | Measured | Pacing | Failed | Beat
+    Hello | Ready | Started | Events | Progress | RoundDone | TaskDone | Measured | SpeedReady | SpeedChecked
+    | Pacing | Failed | Beat
 )
-ToNode: TypeAlias = Configure | Measure | StartTask | Go | Notice | Forecast | StopTask | Exit | Beat
+ToNode: TypeAlias = (
+    Configure
+    | Measure
+    | PrepareSpeed
+    | CheckSpeed
+    | StartTask
+    | Go
+    | Notice
+    | Forecast
+    | StopTask
+    | Exit
+    | Beat
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _from_node = msgspec.msgpack.Decoder(FromNode)

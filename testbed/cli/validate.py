@@ -22,8 +22,12 @@ def command(
 
     from testbed.cli.plan import show
     from testbed.experiment import check_capacity, load_plan
+    from testbed.experiment.capacity import RESERVE
+    from testbed.experiment.dilate import dilated, settled
 
     plan = load_plan(file, set_ or [], schemes=scheme or None, no_moves=no_moves)
     if here:
-        check_capacity(plan, os.cpu_count() or 1, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+        cores = os.cpu_count() or 1
+        real = dilated(settled(plan, cores - RESERVE))
+        check_capacity(real, cores, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     show(plan, format_)

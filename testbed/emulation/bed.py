@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
@@ -197,13 +197,13 @@ class Bed:
         """A process in the node's namespaces, as the host numbers it."""
         return self.fleet.container(node).pid
 
-    def apply_limits(self) -> dict[str, AppliedLimits]:
-        """Put all nodes' limits in force and read them back.
+    def apply_limits(self, cpus: Mapping[str, float] | None = None) -> dict[str, AppliedLimits]:
+        """Put all nodes' limits in force and read them back; ``cpus`` are quotas that differ from the plan's.
 
         Raises:
             NotAppliedError: The kernel enforces something else.
         """
-        return self.fleet.apply_limits()
+        return self.fleet.apply_limits(cpus)
 
     def handover(self, device: str, site: str) -> Handover:
         """Move a device to another site's access point, on the real link. Its address stays.

@@ -2,7 +2,8 @@
 
 Containers get no network of the engine's, no capabilities, no writable root, and nothing is ever pulled
 implicitly. They start without a CPU quota, so that importing a training framework does not take ten times as
-long on a slow device; ``limit`` sets it once they are ready.
+long on a slow device; ``limit`` sets it once they are ready. Nodes of kind ``host`` run programs that are not ours
+from the first moment on, and have theirs from then on.
 
 This module does *not* cover reading back limits (``cgroups``) or running commands in a container (``execute``).
 """
@@ -217,6 +218,10 @@ class Engine:
         return [item for item in listed if item["Labels"].get(PLACE) == str(ledger.root())]
 
     def _host_config(self, node: NodePlan, launch: Launch, hosts: Mapping[str, str]) -> Any:
+        quota = {}
+        if node.kind == "host":
+            period = round(node.period * 1e6)
+            quota = {"cpu_period": period, "cpu_quota": max(_SHORTEST_QUOTA, round(min(node.speed, node.cpus) * period))}
         sysctls = {}
         if os.path.isdir("/proc/sys/net/ipv6"):
             sysctls = {f"net.ipv6.conf.{scope}.disable_ipv6": "1" for scope in ("all", "default")}
@@ -234,6 +239,7 @@ class Engine:
             pids_limit=_PIDS,
             sysctls=sysctls,
             extra_hosts=dict(hosts),
+            **quota,
             log_config=LogConfig(type=LogConfig.types.JSON, config={"max-size": "10m", "max-file": "1"}),
         )
 

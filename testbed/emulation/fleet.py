@@ -102,13 +102,35 @@ class Fleet:
         """A process in each node's namespaces, as the host numbers it; in the plan's order."""
         return {name: self._containers[name].pid for name in self._plans if name in self._containers}
 
-    def apply_limits(self) -> dict[str, AppliedLimits]:
+    def apply_limits(self, cpus: Mapping[str, float] | None = None) -> dict[str, AppliedLimits]:
         """Put all limits in force and read them back.
+
+        Args:
+            cpus: CPU quotas in cores that differ from the plan's, by node.
 
         Raises:
             NotAppliedError: The kernel enforces something else.
         """
-        return self._each(self._limit)
+        return self._each(lambda name: self._limit(name, (cpus or {}).get(name)))
+
+    def limits(self, node: str) -> Limits:
+        """Limits in force on a node."""
+        return self._cgroup(node).limits()
+
+    def set_quota(self, node: str, cpus: float | None, period: float) -> Limits:
+        """Change a node's CPU quota alone (None: none), and read back what is in force.
+
+        Raises:
+            NotAppliedError: The kernel enforces something else.
+        """
+        self._cgroup(node).set_quota(cpus, period)
+        found = self.limits(node)
+        wanted = None if cpus is None else round(cpus * period * 1e6) / 1e6
+        if found.quota != wanted and not _close(wanted, found.quota, _KERNEL_GRAIN):
+            raise NotAppliedError(
+                f"the CPU quota of {node} is not in force", wanted=str(wanted), found=str(found.quota), where=node
+            )
+        return found
 
     def states(self) -> dict[str, NodeState]:
         """How every node is."""
@@ -168,8 +190,10 @@ class Fleet:
         _require_visible(node.name, container)
         self._cgroups[node.name] = Cgroup.of(container.pid)
 
-    def _limit(self, name: str) -> AppliedLimits:
+    def _limit(self, name: str, cpus: float | None = None) -> AppliedLimits:
         node = self._plans[name]
+        if cpus is not None:
+            node = replace(node, cpus=cpus)
         self.engine.limit(self.container(name).id, node)
         asked = Limits(node.period, node.cpus * node.period, node.memory, node.memory)
         found = self._cgroup(name).limits()
@@ -225,13 +249,13 @@ def _require_visible(name: str, container: Container) -> None:
 
 def _in_force(asked: Limits, found: Limits) -> bool:
     """Whether the kernel enforces what was asked, in its own units (swap only where it accounts for it)."""
-
-    def close(one: float | None, other: float | None, grain: float) -> bool:
-        return one is not None and other is not None and abs(one - other) <= grain
-
     return (
-        close(asked.period, found.period, _KERNEL_GRAIN)
-        and close(asked.quota, found.quota, _KERNEL_GRAIN)
-        and close(asked.memory, found.memory, _PAGE)
-        and (found.memory_swap is None or close(asked.memory_swap, found.memory_swap, _PAGE))
+        _close(asked.period, found.period, _KERNEL_GRAIN)
+        and _close(asked.quota, found.quota, _KERNEL_GRAIN)
+        and _close(asked.memory, found.memory, _PAGE)
+        and (found.memory_swap is None or _close(asked.memory_swap, found.memory_swap, _PAGE))
     )
+
+
+def _close(one: float | None, other: float | None, grain: float) -> bool:
+    return one is not None and other is not None and abs(one - other) <= grain

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from testbed.errors import CapacityError
+from testbed.experiment.dilate import factor_that_fits
 from testbed.experiment.plan import Plan
 from testbed.experiment.units import format_size
 
@@ -15,9 +16,17 @@ RESERVE = 0.3
 def check_capacity(plan: Plan, cores: float, memory_bytes: int) -> None:
     """Refuse a plan that asks for more CPU or memory than there is.
 
+    Args:
+        plan: As it is to be made real: dilated, if it is to be.
+        cores: Of this machine.
+        memory_bytes: Of this machine.
+
     Raises:
         CapacityError: One node is faster than a core, or all together are more than the machine has.
     """
+    room = cores - RESERVE
+    factor = plan.dilation * factor_that_fits(plan, room)
+    slower = f"set emulation.dilation to {factor:.6g}, or auto"
     for node in plan.nodes:
         if node.speed > 1:
             raise CapacityError(
@@ -25,18 +34,20 @@ def check_capacity(plan: Plan, cores: float, memory_bytes: int) -> None:
                 wanted="a speed of at most 1",
                 found=f"speed {node.speed:g} (profile {node.profile!r})",
                 where=plan.source,
-                remedy=f"set profiles.{node.profile}.speed to 1 or less; lower all speeds alike to keep their ratios",
+                remedy=f"{slower}; or set profiles.{node.profile}.speed to 1 or less, and lower all speeds alike to "
+                "keep their ratios",
             )
     speed = math.fsum(node.speed for node in plan.nodes)
-    room = cores - RESERVE
     if speed > room + 1e-9:
-        remedy = f"lower every speed by a factor of {speed / room:.2f}, or use fewer nodes" if room > 0 else None
+        lower = f"lower every speed by a factor of {math.ceil(100 * speed / room - 1e-6) / 100:.2f}" if room > 0 else ""
         raise CapacityError(
             "the experiment asks for more CPU than this machine has",
             wanted=f"speeds that add up to at most {room:.2f} ({cores:g} cores less {RESERVE} for the testbed)",
             found=f"{speed:.2f}: {_shares(plan)}",
             where=plan.source,
-            remedy=remedy or f"use a machine with {math.ceil(speed + RESERVE)} cores",
+            remedy=f"{slower}; or {lower}, or use fewer nodes"
+            if lower
+            else f"use a machine with {math.ceil(speed + RESERVE)} cores",
         )
     for node in plan.nodes:
         if node.cpus > cores:

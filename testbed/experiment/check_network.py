@@ -1,4 +1,4 @@
-"""What a file may say in good form and still not mean: names, profiles, places and links."""
+"""What a file may say in good form and still not mean: names, places and which links there are."""
 
 from __future__ import annotations
 
@@ -8,18 +8,13 @@ from collections.abc import Iterator
 import networkx as nx
 
 from testbed.errors import InputError
-from testbed.experiment import resolve
+from testbed.experiment import check_links, check_nodes, resolve
 from testbed.experiment.document import Document, Steps
 from testbed.experiment.model import Spec
-from testbed.experiment.network import LinkSettings
 from testbed.experiment.problems import did_you_mean
-from testbed.experiment.profiles import TORCH_MEMORY
-from testbed.experiment.units import format_duration, format_size
 
 NAME_LENGTH = 32
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
-MIN_QUOTA = 0.001
-"""Least CPU time a period, in seconds, that the kernel takes."""
 
 
 def check(spec: Spec, document: Document) -> list[InputError]:
@@ -29,10 +24,10 @@ def check(spec: Spec, document: Document) -> list[InputError]:
     problems = [
         *_presence(spec, document),
         *names,
-        *_profiles(spec, document),
+        *check_nodes.check(spec, document),
         *_places(spec, document),
         *links,
-        *_settings(spec, document),
+        *check_links.check(spec, document),
     ]
     if not names and not links:  # else it would only repeat them
         problems += _connected(spec, document)
@@ -67,7 +62,7 @@ def _names(spec: Spec, document: Document) -> Iterator[InputError]:
         if len(name) > NAME_LENGTH or not _LABEL.fullmatch(name) or "--" in name:
             yield document.problem(
                 path,
-                f"{name!r} cannot be the name of a {kind}",
+                f"{name!r} cannot be the name of {_a(kind)}",
                 wanted=f"a-z, 0-9 and single '-' inside, {NAME_LENGTH} characters at most",
                 found=f"{len(name)} characters" if len(name) > NAME_LENGTH else name,
                 remedy=_better_name(name),
@@ -76,11 +71,15 @@ def _names(spec: Spec, document: Document) -> Iterator[InputError]:
             other, there = seen[name]
             yield document.problem(
                 path,
-                f"two have the name {name!r}: this {kind} and a {other}",
+                f"two have the name {name!r}: this {kind} and {_a(other)}",
                 found=f"the other at {document.where(there)}",
                 remedy="give one of them another name",
             )
         seen.setdefault(name, (kind, path))
+
+
+def _a(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
 
 
 def _all_devices(spec: Spec) -> Iterator[tuple[str, str]]:
@@ -92,72 +91,6 @@ def _all_devices(spec: Spec) -> Iterator[tuple[str, str]]:
 def _better_name(name: str) -> str:
     better = re.sub(r"-+", "-", re.sub(r"[^a-z0-9]+", "-", name.lower())).strip("-")[:NAME_LENGTH].strip("-")
     return f"call it {better!r}" if better else "give it a name of letters"
-
-
-def _profiles(spec: Spec, document: Document) -> Iterator[InputError]:
-    uses: list[tuple[str, Steps, bool]] = []
-    if spec.cloud is not None:
-        uses.append((spec.cloud.profile, ("cloud", "profile"), True))
-    uses += [(s.edge.profile, ("sites", n, "edge", "profile"), True) for n, s in spec.sites.items() if s.edge]
-    uses += [(d.profile, ("devices", n, "profile"), True) for n, d in spec.devices.items()]
-    uses += [(h.profile, ("hosts", n, "profile"), False) for n, h in spec.hosts.items()]
-
-    known = resolve.profile_names(spec)
-    for name, path, trains in uses:
-        if name not in known:
-            yield document.problem(
-                path, f"unknown profile {name!r}", wanted=", ".join(known), remedy=did_you_mean(name, known)
-                or "add it under 'profiles:'",
-            )  # fmt: skip
-            continue
-        memory = resolve.hardware(spec, name).memory
-        if trains and memory is not None and memory < TORCH_MEMORY:
-            origin: Steps = ("profiles", name, "memory") if name in spec.profiles else path
-            yield document.problem(
-                origin,
-                f"profile {name!r} has too little memory for a node that trains",
-                wanted=f"at least {format_size(TORCH_MEMORY)}: torch alone takes 220 MB",
-                found=format_size(memory),
-                remedy=f"set profiles.{name}.memory to {format_size(TORCH_MEMORY)} or more (384MiB is comfortable)",
-            )
-    for name in spec.profiles:
-        yield from _profile(spec, document, name)
-
-
-def _profile(spec: Spec, document: Document, name: str) -> Iterator[InputError]:
-    hardware = resolve.hardware(spec, name)
-    path: Steps = ("profiles", name)
-    if hardware.speed is None or hardware.memory is None:
-        missing = " and ".join(k for k in ("speed", "memory") if getattr(hardware, k) is None)
-        yield document.problem(
-            path,
-            f"profile {name!r} has no {missing}",
-            wanted="speed and memory, unless a shipped profile has that name",
-            remedy=did_you_mean(name, [p for p in resolve.profile_names(spec) if p != name]) or f"add {missing}",
-        )
-        return
-    if hardware.cpus < hardware.speed:
-        yield document.problem(
-            (*path, "cpus"),
-            f"profile {name!r} has a CPU quota below its speed",
-            wanted=f"cpus above {hardware.speed:g}",
-            found=f"{hardware.cpus:g}",
-            remedy="leave cpus out: it is 1.5 x speed then",
-        )
-    if not 0.001 <= hardware.period <= 1:
-        yield document.problem(
-            (*path, "period"),
-            f"profile {name!r} has a period that the kernel does not take",
-            wanted="1ms to 1s",
-            found=format_duration(hardware.period),
-        )
-    elif hardware.cpus * hardware.period < MIN_QUOTA * (1 - 1e-9):
-        yield document.problem(
-            (*path, "period"),
-            f"profile {name!r} has less than 1ms of CPU a period, which the kernel does not take",
-            wanted=f"a period of {format_duration(MIN_QUOTA / hardware.cpus)} or more",
-            found=format_duration(hardware.period),
-        )
 
 
 def _places(spec: Spec, document: Document) -> Iterator[InputError]:
@@ -219,39 +152,6 @@ def _missing_end(spec: Spec, document: Document, path: Steps, end: str, places: 
     return document.problem(
         path, f"link to {end!r}, which is not there", wanted=", ".join(places), found=str(path[-1]), remedy=remedy
     )
-
-
-def _settings(spec: Spec, document: Document) -> Iterator[InputError]:
-    links = spec.links
-    everywhere: list[tuple[Steps, tuple[LinkSettings, ...]]] = [
-        (("links", "access"), (resolve.ACCESS, links.access)),
-        (("links", "edge"), (resolve.EDGE, links.edge)),
-        *((("links", n), (resolve.BACKHAUL, s)) for n, s in links.backhaul.items()),
-    ]
-    for name, site in spec.sites.items():
-        everywhere.append((("sites", name, "access"), (resolve.ACCESS, links.access, site.access)))
-        everywhere.append((("sites", name, "edge_link"), (resolve.EDGE, links.edge, site.edge_link)))
-    for path, layers in everywhere:
-        if not layers[-1].model_fields_set:
-            continue
-        up, down = resolve.shapes(*layers)
-        alike = (up.delay, up.jitter, up.loss) == (down.delay, down.jitter, down.loss)
-        for way, shape in (("", up),) if alike else ((" going up", up), (" going down", down)):
-            if shape.jitter > shape.delay:
-                yield document.problem(
-                    (*path, "jitter"),
-                    f"{path[0]}.{path[1]}: jitter larger than the delay it spreads around{way}",
-                    wanted=f"at most {format_duration(shape.delay)}",
-                    found=format_duration(shape.jitter),
-                    remedy=f"raise delay to {format_duration(shape.jitter)} or lower jitter",
-                )
-            if shape.loss >= 1:
-                yield document.problem(
-                    (*path, "loss"),
-                    f"{path[0]}.{path[1]}: a loss of 1 is every packet{way}",
-                    wanted="below 100%",
-                    remedy="write 1% if you mean one in a hundred",
-                )
 
 
 def _connected(spec: Spec, document: Document) -> Iterator[InputError]:

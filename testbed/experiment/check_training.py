@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nodes.policies.layers import LAYERS
 from testbed.errors import InputError
-from testbed.experiment import resolve
+from testbed.experiment import footprint, resolve
 from testbed.experiment.document import Document, Steps
 from testbed.experiment.model import Spec
 from testbed.experiment.problems import did_you_mean
@@ -22,8 +22,10 @@ def check(spec: Spec, document: Document) -> list[InputError]:
     """All problems of the training part."""
     return [
         *_schemes(spec, document),
+        *_strategy(spec, document),
         *_cut(spec, document),
         *_data(spec, document),
+        *_batch(spec, document),
         *_fractions(spec, document),
         *_moves(spec, document),
         *_orders(spec, document),
@@ -43,6 +45,19 @@ def _schemes(spec: Spec, document: Document) -> Iterator[InputError]:
             yield document.problem(
                 ("workload", "scheme", i), f"scheme {scheme!r} is there twice", remedy="take one of them out"
             )
+
+
+def _strategy(spec: Spec, document: Document) -> Iterator[InputError]:
+    strategy, names = spec.workload.strategy, spec.workload.scheme
+    if strategy is None or any(name in SPLIT_SCHEMES for name in names):
+        return
+    yield document.problem(
+        ("workload", "strategy"),
+        f"strategy {strategy!r} has nothing to act on: {' and '.join(names)} leaves nothing on an edge server",
+        wanted=f"a strategy beside {' or '.join(SPLIT_SCHEMES)}",
+        found=f"scheme {', '.join(names)}",
+        remedy=f"take strategy out, or use scheme: {SPLIT_SCHEMES[0]}",
+    )
 
 
 def _cut(spec: Spec, document: Document) -> Iterator[InputError]:
@@ -82,12 +97,47 @@ def _data(spec: Spec, document: Document) -> Iterator[InputError]:
             wanted=f"the standard files of {data.set} in {directory}",
             remedy="put them there, set workload.data.dir, or use the built-in set: digits",
         )
+    if directory is None and data.dir is not None:
+        yield document.problem(
+            ("workload", "data", "dir"), f"{data.set!r} is built in: its files are read from nowhere",
+            wanted="dir for another set", found=data.dir, remedy="take dir out, or name the set that is there",
+        )  # fmt: skip
+    for key, there in zip(("train", "test"), footprint.SAMPLES[data.set], strict=True):
+        asked = getattr(data, key)
+        if directory is None and asked is not None and asked > there:
+            yield document.problem(
+                ("workload", "data", key), f"{data.set!r} has fewer samples than are asked for",
+                wanted=f"at most {there}", found=str(asked), remedy=f"leave {key} out for all of them",
+            )  # fmt: skip
     if data.train is not None and data.train < count:
         yield document.problem(
             ("workload", "data", "train"),
             "fewer training samples than devices",
             wanted=f"at least {count}",
             found=str(data.train),
+        )
+
+
+def _batch(spec: Spec, document: Document) -> Iterator[InputError]:
+    """Each device fills a batch; a smaller one would train on something else than was asked for."""
+    work, devices = spec.workload, resolve.devices(spec)
+    there, split = footprint.SAMPLES[work.data.set][0], work.data.split
+    samples = min(work.data.train or there, there)
+    if not devices or samples < len(devices):
+        return
+    least = samples // len(devices)
+    whose = "each device" if len(devices) > 1 else "the device"
+    if split.fractions and min(split.fractions.values()) > 0:
+        poorest = min(split.fractions, key=lambda name: split.fractions[name])  # type: ignore[index]
+        least, whose = round(split.fractions[poorest] * samples), repr(poorest)
+    if work.batch > least:
+        on_average = " on average" if split.dirichlet else ""
+        yield document.problem(
+            ("workload", "batch"),
+            f"a batch is more than {whose} has",
+            wanted=f"at most {least}: {samples} samples among {len(devices)} devices{on_average}",
+            found=str(work.batch),
+            remedy=f"set workload.batch to {max(least, 1)} or less, or use fewer devices",
         )
 
 

@@ -1,4 +1,7 @@
-"""The experiment file as a whole. Its parts: `network` (what there is) and `training` (what it does)."""
+"""The experiment file as a whole.
+
+Its parts: `network` and `link_settings` (what there is), `training` (what it does).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from testbed.experiment.network import Cloud, Devices, Host, Links, Profile, Section, Site
+from testbed.experiment.link_settings import Links
+from testbed.experiment.network import Cloud, Devices, Host, Profile, Site
+from testbed.experiment.section import Section
 from testbed.experiment.training import Emulation, Mobility, Tolerances, Workload
 
 

@@ -8,6 +8,7 @@ from testbed.errors import InputError
 from testbed.experiment.document import Document, Steps, parse_value
 from testbed.experiment.problems import did_you_mean
 from testbed.experiment.profiles import BUILTIN
+from testbed.experiment.training import keys_of_move
 from testbed.experiment.validation import dotted, known_keys
 
 _NAMED = {"sites", "devices", "hosts", "profiles"}
@@ -107,6 +108,8 @@ def _enter(target: Any, step: str | int, path: Steps, where: str) -> Any:
     if isinstance(target, dict) and target.get(str(step)) is None:
         target[str(step)] = {}
     inner = target[step]
+    if isinstance(inner, str) and path[:2] == ("mobility", "moves"):  # a move written as a sentence
+        target[step] = inner = keys_of_move(inner) or inner
     if isinstance(inner, dict | list):
         return inner
     raise InputError(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from nodes.policies.association import nearest
 from testbed.emulation.links.shape import Shape
 from testbed.errors import InputError
 from testbed.experiment import resolve
 from testbed.experiment.check_training import data_directory
-from testbed.experiment.document import Document
+from testbed.experiment.document import Document, Steps
 from testbed.experiment.model import Spec
 from testbed.experiment.plan import (
     DataPlan,
@@ -24,10 +25,11 @@ from testbed.experiment.plan import (
 )
 from testbed.experiment.problems import raise_all
 from testbed.experiment.training import CUTS
+from testbed.experiment.ways import Way, both_ways, files
 from testbed.mobility import trace
 from testbed.mobility.timeline import Timeline, from_trace, ordered
 
-UNSHAPED = Shape()
+UNSHAPED = Way(Shape(), None)
 IDLE = ("sleep", "infinity")
 
 
@@ -44,9 +46,9 @@ def build(spec: Spec, document: Document) -> Plan:
         name=spec.name or default_name(document.path),
         seed=spec.seed,
         nodes=nodes,
-        sites=tuple(_site(spec, name) for name in spec.sites),
+        sites=tuple(_site(spec, document, name) for name in spec.sites),
         bridges=tuple(resolve.bridge(spec, place) for place in resolve.places(spec)),
-        links=tuple(_links(spec, nodes)),
+        links=tuple(_links(spec, document, nodes)),
         moves=timeline.moves if spec.mobility.enabled else (),
         workload=_workload(spec, document),
         link_backend=spec.emulation.links,
@@ -54,6 +56,8 @@ def build(spec: Spec, document: Document) -> Plan:
         tolerances=Tolerances(**dict(spec.tolerances)),
         source=str(document.path),
         rendered=_rendered(spec, document),
+        dilation=spec.emulation.dilation,
+        speed_check=spec.emulation.speed_check,
     )
 
 
@@ -123,6 +127,7 @@ def _nodes(spec: Spec, starts: dict[str, str]) -> tuple[NodePlan, ...]:
             threads=spec.workload.threads,
             site=site,
             bridge=resolve.bridge(spec, site or name),
+            paced=hardware.paced,
             **more,  # type: ignore[arg-type]
         )
 
@@ -141,38 +146,40 @@ def _nodes(spec: Spec, starts: dict[str, str]) -> tuple[NodePlan, ...]:
     return tuple(nodes)
 
 
-def _site(spec: Spec, name: str) -> SitePlan:
+def _site(spec: Spec, document: Document, name: str) -> SitePlan:
     settings = spec.sites[name]
-    up, down = resolve.shapes(resolve.ACCESS, spec.links.access, settings.access)
+    up, down = both_ways(document, resolve.access_layers(spec, name))
     return SitePlan(
         name=name,
         at=settings.at,
         bridge=resolve.bridge(spec, name),
         edge=resolve.edge_name(name, settings),
-        access_up=up,
-        access_down=down,
+        access_up=up.shape,
+        access_down=down.shape,
+        access_up_trace=up.trace,
+        access_down_trace=down.trace,
     )
 
 
-def _links(spec: Spec, nodes: tuple[NodePlan, ...]) -> list[LinkPlan]:
+def _links(spec: Spec, document: Document, nodes: tuple[NodePlan, ...]) -> list[LinkPlan]:
     """A device's link is called by the device alone: it keeps its name wherever it hangs."""
     links: list[LinkPlan] = []
     for node in nodes:
         up, down = UNSHAPED, UNSHAPED
         kind = {"device": "access", "edge": "edge"}.get(node.kind, "wire")
-        if kind == "access":
-            settings = spec.sites[node.site or ""].access
-            up, down = resolve.shapes(resolve.ACCESS, spec.links.access, settings)
-        elif kind == "edge":
-            settings = spec.sites[node.site or ""].edge_link
-            up, down = resolve.shapes(resolve.EDGE, spec.links.edge, settings)
-        links.append(LinkPlan(f"{kind}:{node.name}", kind, node.name, node.bridge, up, down))
-    for name, settings in spec.links.backhaul.items():
-        there, back = resolve.shapes(resolve.BACKHAUL, settings)
+        if kind != "wire":
+            layers = resolve.access_layers if kind == "access" else resolve.edge_layers
+            up, down = both_ways(document, layers(spec, node.site))
+        links.append(_link(f"{kind}:{node.name}", kind, node.name, node.bridge, up, down))
+    for name in spec.links.backhaul:
+        there, back = both_ways(document, resolve.backhaul_layers(spec, name))
         x, y = resolve.ends(name) or ("", "")
-        a, b = resolve.bridge(spec, x), resolve.bridge(spec, y)
-        links.append(LinkPlan(f"{x} -- {y}", "backhaul", a, b, there, back))
+        links.append(_link(f"{x} -- {y}", "backhaul", resolve.bridge(spec, x), resolve.bridge(spec, y), there, back))
     return links
+
+
+def _link(name: str, kind: str, a: str, b: str, there: Way, back: Way) -> LinkPlan:
+    return LinkPlan(name, kind, a, b, there.shape, back.shape, there.trace, back.trace)
 
 
 def _workload(spec: Spec, document: Document) -> WorkloadPlan:
@@ -210,11 +217,20 @@ def _rendered(spec: Spec, document: Document) -> str:
     """The YAML as understood. Paths are absolute in it: it is kept elsewhere, and still runs from there."""
     data = document.data
     if spec.mobility.trace is not None:
-        data = {**data, "mobility": {**data["mobility"], "trace": str(_trace_path(spec, document).resolve())}}
+        data = _with(data, ("mobility", "trace"), str(_trace_path(spec, document).resolve()))
     directory = data_directory(spec, document)
     if directory is not None:
-        workload = data["workload"]
-        data = {**data, "workload": {**workload, "data": {**workload["data"], "dir": str(directory)}}}
+        data = _with(data, ("workload", "data", "dir"), str(directory))
+    for layer in (layers[-1] for layers in resolve.link_sections(spec)):
+        for key, ways in files(document, layer.settings).items():
+            one = ways["up"] if ways["up"] == ways["down"] else ways
+            data = _with(data, (*layer.section, key), one)
     if spec.name is None:
         data = {"name": default_name(document.path), **data}
     return Document(document.path, data).rendered()
+
+
+def _with(data: dict[str, Any], path: Steps, value: object) -> dict[str, Any]:
+    """The data with one value changed; what it was before stays as it is."""
+    inner = value if len(path) == 1 else _with(data.get(str(path[0])) or {}, path[1:], value)
+    return {**data, str(path[0]): inner}

@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from nodes.policies.layers import LAYERS
-from testbed.experiment import network, training
+from testbed.experiment import link_settings, network, training
 from testbed.experiment.model import Spec
 from testbed.experiment.profiles import BUILTIN, GUARD
 
@@ -34,8 +34,8 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("devices.NAME", network.Devices),
     ("hosts.NAME", network.Host),
     ("profiles.NAME", network.Profile),
-    ("links", network.Links),
-    ("links.LINK, sites.NAME.access, sites.NAME.edge_link", network.LinkSettings),
+    ("links", link_settings.Links),
+    ("links.LINK, sites.NAME.access, sites.NAME.edge_link", link_settings.LinkSettings),
     ("mobility", training.Mobility),
     ("mobility.moves", training.Move),
     ("workload", training.Workload),
@@ -48,7 +48,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
 
 _TYPES = {
     "parse_rate": "rate", "parse_duration": "duration", "parse_size": "size", "parse_fraction": "fraction",
-    "parse_queue": "queue",
+    "parse_queue": "queue", "parse_link_rate": "rate", "parse_loss": "loss", "parse_dilation": "number or `auto`",
 }  # fmt: skip
 
 _HEAD = """\
@@ -106,9 +106,9 @@ def _section(title: str, model: type[BaseModel]) -> str:
     lines = [f"## {title}", "", inspect.cleandoc(model.__doc__ or ""), ""]
     lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
     lines += [f"| `{key}` | {type_} | {default} | {meaning} |" for key, type_, default, meaning in rows(model)]
-    if model is network.Links:
+    if model is link_settings.Links:
         meaning = "Between two sites, a site and `cloud`, or a host of its own. Unless set: 100Mbit, 5ms, no jitter, "
-        lines.append(f"| `x -- y` | [link settings](#{_anchor(network.LinkSettings)}) | | {meaning}no loss. |")
+        lines.append(f"| `x -- y` | [link settings](#{_anchor(link_settings.LinkSettings)}) | | {meaning}no loss. |")
     return "\n".join([*lines, ""]).replace("``", "`")
 
 
@@ -141,7 +141,7 @@ def _type(annotation: Any, metadata: tuple[Any, ...] = ()) -> str:
         return f"list of {_type(arguments[0])}"
     if origin is tuple:
         return "[x, y]"
-    if isinstance(annotation, type) and issubclass(annotation, network.BothWays):
+    if isinstance(annotation, type) and issubclass(annotation, link_settings.BothWays):
         way = annotation.model_fields["up"]
         return f"{_type(way.annotation, tuple(way.metadata))}, or `{{up, down}}`"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -150,7 +150,7 @@ def _type(annotation: Any, metadata: tuple[Any, ...] = ()) -> str:
 
 
 def _words(model: type[BaseModel]) -> str:
-    return "link settings" if model is network.LinkSettings else model.__name__.lower()
+    return "link settings" if model is link_settings.LinkSettings else model.__name__.lower()
 
 
 def _anchor(model: type[BaseModel]) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from testbed.emulation.links.shape import Shape
+from testbed.experiment.link_settings import LinkSettings
 from testbed.experiment.model import Spec
-from testbed.experiment.network import LinkSettings, Profile, Site
+from testbed.experiment.network import Profile, Site
 from testbed.experiment.profiles import BUILTIN, GUARD
-from testbed.experiment.units import QueueLimit
+from testbed.experiment.ways import Layer
 
 CLOUD = "cloud"
 
@@ -20,12 +19,16 @@ BACKHAUL = LinkSettings.model_validate({"rate": "100Mbit", "delay": "5ms", "jitt
 
 @dataclass(frozen=True)
 class Hardware:
-    """A profile with every field known; speed and memory are None if neither the file nor we have them."""
+    """A profile with every field known; speed and memory are None if neither the file nor we have them.
+
+    Where it gives a share, ``paced`` is False, and speed and cpus are that share.
+    """
 
     speed: float | None
     memory: int | None
     cpus: float
     period: float
+    paced: bool = True
 
 
 def profile_names(spec: Spec) -> list[str]:
@@ -41,8 +44,11 @@ def hardware(spec: Spec, name: str) -> Hardware:
         raise KeyError(name)
     ours = Profile.model_validate(shipped)
     own = own or ours
+    memory = own.memory or ours.memory
+    if own.share is not None:
+        return Hardware(own.share, memory, own.share, own.period, paced=False)
     speed = own.speed or ours.speed
-    return Hardware(speed, own.memory or ours.memory, own.cpus or GUARD * (speed or 0.0), own.period)
+    return Hardware(speed, memory, own.cpus or GUARD * (speed or 0.0), own.period)
 
 
 def devices(spec: Spec) -> dict[str, str]:
@@ -85,17 +91,26 @@ def ends(link: str) -> tuple[str, str] | None:
     return (parts[0], parts[1]) if len(parts) == 2 and all(parts) and not any(" " in p for p in parts) else None
 
 
-def shapes(*layers: LinkSettings) -> tuple[Shape, Shape]:
-    """What the settings do to packets, as (up, down); the first layer sets every key."""
-    return _shape("up", layers), _shape("down", layers)
+def access_layers(spec: Spec, site: str | None = None) -> list[Layer]:
+    """What says how a device's link is: everywhere, or while it is at a site."""
+    layers = [Layer(ACCESS), Layer(spec.links.access, ("links", "access"))]
+    return layers if site is None else [*layers, Layer(spec.sites[site].access, ("sites", site, "access"))]
 
 
-def _shape(way: str, layers: tuple[LinkSettings, ...]) -> Shape:
-    """One direction: each key as the last layer has it that sets it."""
-    values: dict[str, Any] = {}
-    for layer in layers:
-        for key in LinkSettings.model_fields:
-            if (both := getattr(layer, key)) is not None:
-                values[key] = getattr(both, way)
-    queue: QueueLimit = values.pop("queue")
-    return Shape(**values, queue=queue.bytes_at(values["rate"]))
+def edge_layers(spec: Spec, site: str | None = None) -> list[Layer]:
+    """What says how the link of an edge server is: everywhere, or at a site."""
+    layers = [Layer(EDGE), Layer(spec.links.edge, ("links", "edge"))]
+    return layers if site is None else [*layers, Layer(spec.sites[site].edge_link, ("sites", site, "edge_link"))]
+
+
+def backhaul_layers(spec: Spec, link: str) -> list[Layer]:
+    """What says how a link of the backhaul is."""
+    return [Layer(BACKHAUL), Layer(spec.links.backhaul[link], ("links", link))]
+
+
+def link_sections(spec: Spec) -> list[list[Layer]]:
+    """The layers of every section of the file that may say something about links; the section itself is the last."""
+    layers = [access_layers(spec), edge_layers(spec), *(backhaul_layers(spec, link) for link in spec.links.backhaul)]
+    for site in spec.sites:
+        layers += [access_layers(spec, site), edge_layers(spec, site)]
+    return layers

@@ -12,8 +12,9 @@ from pydantic_core import CoreSchema
 
 from nodes import schemes
 from nodes.policies.layers import LAYERS
-from testbed.experiment.network import Section
+from testbed.experiment.link_values import Dilation
 from testbed.experiment.problems import did_you_mean
+from testbed.experiment.section import Section
 from testbed.experiment.units import Duration, Fraction, UnitError
 
 SCHEMES: Mapping[str, bool] = {**dict.fromkeys(("local", "edgemove"), False), **dict.fromkeys(schemes.names(), True)}
@@ -76,6 +77,15 @@ _SENTENCE = re.compile(
 )
 
 
+def keys_of_move(sentence: str) -> dict[str, Any] | None:
+    """The keys that a move written as a sentence stands for; None if it is no such sentence."""
+    match = _SENTENCE.fullmatch(sentence)
+    if match is None:
+        return None
+    found = {k: v for k, v in match.groupdict().items() if v is not None}
+    return {**found, "round": int(found["round"])} if "round" in found else found
+
+
 class Move(Section):
     """A handover at a point of the training, or at a time.
 
@@ -98,13 +108,12 @@ class Move(Section):
     def _from_sentence(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        match = _SENTENCE.fullmatch(value)
-        if match is None:
+        found = keys_of_move(value)
+        if found is None:
             raise UnitError(
                 "this is not a move", wanted="'dev1 to edge-b at 50% of round 2', or '… at 12s'", found=value
             )
-        found = {k: v for k, v in match.groupdict().items() if v is not None}
-        return {**found, "round": int(found["round"])} if "round" in found else found
+        return found
 
     @model_validator(mode="after")
     def _one_moment(self) -> Self:
@@ -178,7 +187,8 @@ class Data(Section):
     set: DataSet = "digits"
     """Data set. ``digits`` (8x8 pixels, brought to 32x32) is built in; the others are read from ``dir``."""
     dir: str | None = None
-    """Directory of the data set's standard files, relative to the experiment file. By default ``data/<set>``."""
+    """Directory of the data set's standard files, relative to the experiment file. By default ``data/<set>``. Not for
+    `digits`."""
     split: Split = Split()
     """How samples are divided among devices: ``equal``, ``{dirichlet: 0.5}`` or ``{fractions: {…}}``."""
     train: Whole | None = None
@@ -190,8 +200,8 @@ class Data(Section):
 class Optimizer(Section):
     """Stochastic gradient descent."""
 
-    lr: Positive = 0.01
-    """Learning rate."""
+    lr: Annotated[float, Field(strict=True, gt=0, le=10, allow_inf_nan=False)] = 0.01
+    """Learning rate, at most 10."""
     momentum: Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)] = 0.9
     """Momentum."""
     weight_decay: NotNegative = 0.0
@@ -214,7 +224,7 @@ class Workload(Section):
     rounds: Whole = 4
     """Rounds; each ends with an aggregation."""
     batch: Whole = 16
-    """Samples a batch."""
+    """Samples a batch; no device may have fewer."""
     local_epochs: Whole = 1
     """Passes over a device's own data in a round."""
     optimizer: Optimizer = Optimizer()
@@ -222,25 +232,40 @@ class Workload(Section):
     threads: Annotated[int, Field(strict=True, ge=1, le=64)] = 1
     """Threads of torch. Belongs to the task: it changes the order of sums, and so the digest."""
     strategy: Strategy | None = None
-    """What becomes of the edge half when its device moves: ``restart`` or ``migrate``. By default the scheme's own."""
+    """What becomes of the edge half when its device moves: it starts the round again (`restart`), goes with it
+    (`migrate`), or stays where it is, across the backhaul (`relay`). By default the scheme's own; no matter to
+    `fedavg`, which has no edge half."""
 
 
 class Emulation(Section):
-    """How the network is made real."""
+    """How the experiment is made real."""
 
     links: Literal["auto", "netem", "relay"] = "auto"
-    """Who shapes links: the kernel (``netem``), a process of ours (``relay``), or whichever works here (``auto``)."""
+    """Who shapes links: the kernel (`netem`), a process of ours (`relay`), or whichever works here (`auto`)."""
+    dilation: Dilation = 1.0
+    """For what does not fit on this machine: run everything so many times slower (speeds and rates divided, delays,
+    traces and deadlines multiplied), and tell all in the experiment's own time. `auto`: by the smallest factor that
+    fits."""
+    speed_check: Duration = Field(default="5s", validate_default=True)
+    """How long bring-up has all nodes train at once to measure their speeds; 0 leaves it out."""
 
 
 class Tolerances(Section):
-    """Thresholds beyond which a run's verdict is ``invalid``."""
+    """Thresholds beyond which a run's verdict is `invalid`. Times are the experiment's own, whatever its dilation."""
 
     rate: Fraction = Field(default="2%", validate_default=True)
     """Measured against asked rate of a link."""
     rtt: Duration = Field(default="0.5ms", validate_default=True)
     """Measured against asked round-trip time of a link."""
+    speed: Fraction = Field(default="2%", validate_default=True)
+    """Measured against asked speed of a node over the run."""
     late_steps: Fraction = Field(default="5%", validate_default=True)
     """Share of training steps that may end after their deadline."""
+    starved: Fraction = Field(default="2%", validate_default=True)
+    """Share of the training time for which a node may have wanted a core and had none, its own limit apart. Waiting for
+    a link is not starving."""
+    link_late: Duration = Field(default="5ms", validate_default=True)
+    """How late the relay may hand over packets: the 99.9th percentile of any second."""
     node_silence: Duration = Field(default="15s", validate_default=True)
     """Time without a sign of life after which a node counts as hung."""
     round_deadline: Duration | None = None

@@ -11,7 +11,6 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
@@ -43,22 +42,9 @@ class UnitError(ValueError):
         self.found = _shown(found)
         self.remedy = remedy
 
-
-@dataclass(frozen=True)
-class QueueLimit:
-    """How much may wait for the wire: exactly one of seconds at the link's rate, bytes and full packets."""
-
-    seconds: float | None = None
-    size: int | None = None
-    packets: int | None = None
-
-    def bytes_at(self, rate: float) -> int:
-        """The limit in bytes on a link of that many bits per second; a time never gives less than two frames."""
-        if self.size is not None:
-            return self.size
-        if self.packets is not None:
-            return self.packets * FRAME
-        return max(2 * FRAME, math.ceil((self.seconds or 0.0) * rate / 8))
+    def about(self, key: str) -> UnitError:
+        """The same, its message beginning with the key that it is about."""
+        return UnitError(f"{key}: {self.message}", wanted=self.wanted, found=self.found, remedy=self.remedy)
 
 
 def parse_rate(value: object) -> float:
@@ -96,7 +82,7 @@ def parse_fraction(value: object) -> float:
         fraction = _finite(float(value), value, "fraction", wanted)  # type: ignore[arg-type]
         remedy = f"write {value}% if you mean per cent" if 1 < fraction <= 100 else None
     else:
-        number, unit = _split(value, "fraction", wanted, "write 50% or 0.5")
+        number, unit = split_quantity(value, "fraction", wanted, "write 50% or 0.5")
         if unit not in ("", "%"):
             raise UnitError(f"unknown unit {unit!r} in a fraction", wanted=wanted, found=value,
                             remedy=f"write {number:g}% or a number from 0 to 1")  # fmt: skip
@@ -107,33 +93,6 @@ def parse_fraction(value: object) -> float:
         remedy = _POSITIVE if fraction < 0 else remedy or "write at most 100%"
         raise UnitError(f"the fraction is {problem}", wanted=wanted, found=value, remedy=remedy)
     return fraction
-
-
-def parse_queue(value: object) -> QueueLimit:
-    """``100ms``, ``64kB`` or ``100p`` (full packets) as a limit that a rate turns into bytes."""
-    wanted = "a time (100ms), a size (64kB) or a number of packets (100p)"
-    if isinstance(value, QueueLimit):
-        return value
-    number, unit = _split(value, "queue", wanted, "write for example 100ms, 64kB or 100p")
-    if unit in ("p", "packets"):
-        if number < 1 or number != int(number):
-            raise UnitError("a queue holds at least one whole packet", wanted=wanted, found=value)
-        return QueueLimit(packets=int(number))
-    if unit in DURATION_UNITS:
-        return QueueLimit(seconds=number * DURATION_UNITS[unit])
-    if unit in SIZE_UNITS:
-        size = round(number * SIZE_UNITS[unit])
-        if size < FRAME:
-            raise UnitError(
-                "the queue cannot hold one packet", wanted=f"at least {FRAME}B", found=value,
-                remedy=f"write {FRAME}B or more, or 1p",
-            )  # fmt: skip
-        return QueueLimit(size=size)
-    if not unit:
-        remedy = f"write {number:g}ms, {number:g}kB or {number:g}p"
-        raise UnitError("a queue needs a unit", wanted=wanted, found=value, remedy=remedy)
-    known = {**DURATION_UNITS, **SIZE_UNITS, "p": 1.0}
-    raise UnitError(_bad_unit(unit, "queue"), wanted=wanted, found=value, remedy=_near(number, unit, known, value))
 
 
 def format_rate(rate: float) -> str:
@@ -149,6 +108,11 @@ def format_duration(seconds: float) -> str:
 def format_size(size: float) -> str:
     """A size in binary units: ``512MiB``."""
     return _format(size, {u: SIZE_UNITS[u] for u in ("B", "KiB", "MiB", "GiB")})
+
+
+def format_fraction(fraction: float) -> str:
+    """A fraction in per cent: ``0.1%``."""
+    return f"{100 * fraction:.4g}%"
 
 
 def _format(value: float, units: Mapping[str, float]) -> str:
@@ -169,19 +133,18 @@ def _quantity(
     wanted = f"a {what} such as {example} ({', '.join(units)})"
     if _is_number(value):
         _finite(float(value), value, what, wanted)  # type: ignore[arg-type]
-    number, unit = _split(value, what, wanted, f"write for example {example}")
+    number, unit = split_quantity(value, what, wanted, f"write for example {example}")
     if not unit:
         last = re.sub(r"[0-9.]", "", example)
         remedy = f"write for example {number:g}{last}"
         raise UnitError(f"a {what} needs a unit", wanted=wanted, found=value, remedy=remedy)
     if unit not in units:
-        remedy = hint(number, unit) or _near(number, unit, units, value)
-        raise UnitError(_bad_unit(unit, what), wanted=wanted, found=value, remedy=remedy)
+        raise unknown_unit(number, unit, what, units, wanted, value, hint(number, unit))
     return _finite(number * units[unit], value, what, wanted)
 
 
-def _split(value: object, what: str, wanted: str, remedy: str) -> tuple[float, str]:
-    """The number and the unit of a quantity."""
+def split_quantity(value: object, what: str, wanted: str, remedy: str) -> tuple[float, str]:
+    """The number and the unit of a quantity, not negative (UnitError if it is none)."""
     text = f"{value!r}" if _is_number(value) else value
     match = _QUANTITY.fullmatch(text) if isinstance(text, str) else None
     if match is None:
@@ -202,11 +165,15 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _bad_unit(unit: str, what: str) -> str:
-    return f"unknown unit {unit!r} in a {what}"
+def unknown_unit(
+    number: float, unit: str, what: str, units: Mapping[str, float], wanted: str, value: object, hint: str | None = None
+) -> UnitError:
+    """The error for a unit that a kind of quantity does not have."""
+    remedy = hint or _near(number, unit, units)
+    return UnitError(f"unknown unit {unit!r} in a {what}", wanted=wanted, found=value, remedy=remedy)
 
 
-def _near(number: float, unit: str, units: Mapping[str, float], value: object) -> str:
+def _near(number: float, unit: str, units: Mapping[str, float]) -> str:
     folded = [u for u in units if u.casefold() == unit.casefold()]
     near = folded or difflib.get_close_matches(unit, units, n=1, cutoff=0.5)
     if near:
@@ -261,11 +228,13 @@ _N = r"([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*"
 _DURATION = r"(us|ms|s|min|h)"
 _SIZE = r"(B|kB|MB|GB|KiB|MiB|GiB)"
 
-Rate = Annotated[
-    float,
-    BeforeValidator(parse_rate),
-    _schema(rf"^\s*\+?{_N}(bit|kbit|Mbit|Gbit|Tbit)\s*$", "Layer-2 bits per second", "20Mbit", "500kbit", "1Gbit"),
-]
+RATE_SCHEMA: dict[str, Any] = {
+    "type": "string",
+    "pattern": rf"^\s*\+?{_N}(bit|kbit|Mbit|Gbit|Tbit)\s*$",
+    "description": "Layer-2 bits per second",
+    "examples": ["20Mbit", "500kbit", "1Gbit"],
+}
+Rate = Annotated[float, BeforeValidator(parse_rate), WithJsonSchema(RATE_SCHEMA)]
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
@@ -282,10 +251,4 @@ Fraction = Annotated[
     BeforeValidator(parse_fraction),
     _schema(rf"^\s*\+?{_N}%?\s*$", "A share of the whole", "50%", "0.1%",
             number={"type": "number", "minimum": 0, "maximum": 1}),
-]  # fmt: skip
-Queue = Annotated[
-    QueueLimit,
-    BeforeValidator(parse_queue),
-    _schema(rf"^\s*\+?{_N}({_DURATION}|{_SIZE}|p|packets)\s*$", "A time at the link's rate, a size, or full packets",
-            "100ms", "64kB", "100p"),
 ]  # fmt: skip

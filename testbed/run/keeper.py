@@ -98,7 +98,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         session = Session(load_plan(Path(file), overrides), run_id, pipe)
         session.up()
-        session.limit()
+        session.limit(standing=True)
         session.bed.play(time.monotonic())
     except RoambedError as error:
         parts = {name: getattr(error, name) for name in ("message", "wanted", "found", "where", "remedy")}

@@ -26,6 +26,13 @@ def path() -> Path:
     return home / ".cache" / "roambed" / "reference.json"
 
 
+def key(model: str, cut: int, batch: int, threads: int, torch: str) -> str:
+    """What the numbers are kept under: this machine, the version of torch that nodes have, and the layout."""
+    from nodes.learn.reference import key  # imports torch, which those who only look at the file need not wait for
+
+    return key(model, cut, batch, threads, torch_version=torch)
+
+
 def load(key: str) -> dict[str, float] | None:
     """Seconds by operation, None where they were not measured yet.
 

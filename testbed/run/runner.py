@@ -17,7 +17,7 @@ from testbed.emulation.host import preflight
 from testbed.errors import RoambedError
 from testbed.experiment.plan import Plan
 from testbed.report import write_report
-from testbed.run import data, manifest, summary
+from testbed.run import data, manifest, speed, summary
 from testbed.run.live import Live
 from testbed.run.record import EventLog, RunDirectory, new_run_id, write_metrics
 from testbed.run.session import Session
@@ -102,6 +102,7 @@ def train(
     prepared = data.write(split, session.directory)
     reference = session.reference()
     session.limit()
+    session.check_speeds(reference)
     directory.write_json("manifest.json", manifest.build(plan, session, reference, argv))
     outcomes: list[Outcome] = []
     for name in names:
@@ -176,6 +177,9 @@ def _write_summary(
         "devices": devices,
         "moves": outcome.moves,
         "nodes": nodes,
+        "speed": speed.section(
+            plan, session.speeds, speed.trained(plan, session.limits, log.spans), session.drift, session.governed()
+        ),
         "links": {"backend": session.bed.emulator.name, "asked": plan.link_backend},
         "calibration": summary.calibration_summary(session.calibration),
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import queue
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,6 +21,7 @@ from testbed.emulation.calibrate import calibrate
 from testbed.emulation.carry import require_carried
 from testbed.emulation.containers import Launch
 from testbed.emulation.fleet import AppliedLimits
+from testbed.emulation.governor import Governor, Governors
 from testbed.emulation.ledger import Ledger
 from testbed.emulation.links.shape import LinkCalibration
 from testbed.errors import NodeError
@@ -28,13 +29,14 @@ from testbed.experiment import check_capacity
 from testbed.experiment.capacity import RESERVE
 from testbed.experiment.dilate import dilated, settled
 from testbed.experiment.plan import NodePlan, Plan
-from testbed.run import birth, reference, targets
+from testbed.run import birth, reference, speed, targets
 from testbed.run.control import ControlServer, Said, make_keys
 from testbed.run.live import Live
 from testbed.run.virtual import VirtualTime
 
 READY_S = 120.0
 MEASURE_S = 4.0
+DRIFT_S = 1.0
 
 
 class Session:
@@ -59,10 +61,13 @@ class Session:
         self.calibration: list[LinkCalibration] = []
         self.versions: dict[str, dict[str, str]] = {}
         self.timings: dict[str, float] = {}
+        self.drift: dict[str, Any] | None = None
+        self.speeds: dict[str, speed.NodeSpeed] = {}
         self._oom_children: dict[str, int] = {}
         self._ledger: Ledger | None = None
         self._bed: Bed | None = None
         self._control: ControlServer | None = None
+        self._governors: Governors | None = None
 
     @property
     def bed(self) -> Bed:
@@ -134,27 +139,67 @@ class Session:
                 )
         self.timings["up_s"] = time.monotonic() - begin
 
-    def limit(self) -> None:
-        """Put the nodes' limits in force and read them back (NotAppliedError if they are not)."""
+    def limit(self, *, standing: bool = False) -> None:
+        """Put the nodes' limits in force and read them back (NotAppliedError if they are not); govern who needs it.
+
+        Args:
+            standing: Whether users' programs are what will run on all nodes, and not training.
+        """
+        self.release()
+        paced = {n.name for n in self.real.nodes if n.paced and n.name in self.workers and not standing}
+        laws = {n.name: Governor(n.speed, n.period, n.cpus) for n in self.real.nodes if n.name not in paced}
         with self.live.phase("limiting CPU and memory"):
-            self.limits = self.bed.apply_limits()
+            self.limits = self.bed.apply_limits({name: law.quota for name, law in laws.items()})
+        self._governors = Governors(self.bed.fleet, laws)
+        self._governors.start()
+
+    def release(self) -> None:
+        """Govern nobody any more; quotas stay as they are."""
+        if self._governors is not None:
+            self._governors.stop()
+            self._governors = None
+
+    def governed(self) -> dict[str, dict[str, Any]]:
+        """What governors set and found so far, by node, in virtual time (see `testbed.emulation.governor.Kept`)."""
+        if self._governors is None:
+            return {}
+        return speed.governed(self.plan, self._governors.kept)
 
     def reference(self, seconds: float = MEASURE_S) -> dict[str, float]:
-        """Reference times of the workload: stored ones, or measured now on a node that is not limited yet."""
+        """Reference times of the workload: stored ones, or measured now on a node that is not limited yet.
+
+        Stored ones are held against today's free speed (`drift`), unless the plan has no speeds checked.
+        """
         work = self.plan.workload
-        key = f"{work.model} cut {work.cut} batch {work.batch} threads {work.threads} on {_machine(self.versions)}"
+        torch = next(iter(self.versions.values()), {}).get("torch", "?")
+        key = reference.key(work.model, work.cut, work.batch, work.threads, torch)
         stored = reference.load(key)
-        if stored is not None:
-            return stored
+        if stored is None:
+            with self.live.phase("measuring the reference step of this machine (once per model and batch)", seconds):
+                stored = self._free_speed(seconds)
+            reference.store(key, stored)
+        elif self.plan.speed_check:
+            with self.live.phase("measuring today's free speed", DRIFT_S):
+                today = self._free_speed(DRIFT_S)
+            ops = [op for name in self.workers for op in speed.operations(self.plan.node(name).kind, work.schemes)]
+            self.drift = speed.drift(stored, today, ops)
+            if self.drift["note"]:
+                self.live.warn(self.drift["note"])
+        return stored
+
+    def _free_speed(self, seconds: float) -> dict[str, float]:
+        work = self.plan.workload
+        from nodes.learn.models import IN_SHAPE  # imports torch, which a bed that does not train need not wait for
+
         node = next(n.name for n in self.plan.nodes if n.kind == "cloud")
-        with self.live.phase("measuring the reference step of this machine (once per model and batch)", seconds):
-            self.control.send(
-                node, ctl.Measure(work.model, work.cut, work.batch, work.threads, (3, 32, 32), seconds)
-            )
-            said = self.collect(ctl.Measured, [node], 60 + 10 * seconds, "measure the reference step")[0]
+        self.control.send(node, ctl.Measure(work.model, work.cut, work.batch, work.threads, IN_SHAPE, seconds))
+        said = self.collect(ctl.Measured, [node], 60 + 10 * seconds, "measure the reference step")[0]
         assert isinstance(said.message, ctl.Measured)
-        reference.store(key, said.message.ops)
         return said.message.ops
+
+    def check_speeds(self, step_times: Mapping[str, float]) -> None:
+        """Have all nodes train at once, under their limits, to measure their `speeds`; touches no training."""
+        self.speeds = speed.check(self, step_times)
 
     def collect(
         self, kind: type, nodes: list[str], patience: float, what: str, also: Callable[[Said], None] | None = None
@@ -241,6 +286,7 @@ class Session:
     def close(self) -> None:
         """Take everything down; closing twice is fine."""
         begin = time.monotonic()
+        self.release()
         if self._control is not None:
             self._control.broadcast(ctl.Exit())
         try:
@@ -261,10 +307,3 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _machine(versions: dict[str, dict[str, str]]) -> str:
-    from nodes.learn.reference import cpu_model
-
-    torch = next(iter(versions.values()), {}).get("torch", "?")
-    return f"{cpu_model()}, torch {torch}"

@@ -51,11 +51,12 @@ def node_rows(plan: Plan, limits: dict[str, dict[str, Any]], pacing: dict[str, P
     for node in plan.nodes:
         kept = pacing.get(node.name)
         paced = kept is not None and kept.took_s > 0
+        base = node.speed if node.paced else plan.dilation  # where steps are not paced, their time is asked at speed 1
         rows[node.name] = {
             "kind": node.kind,
             "profile": node.profile,
             "speed": node.speed,
-            "speed_measured": node.speed * kept.asked_s / kept.took_s if kept and paced else None,
+            "speed_measured": base * kept.asked_s / kept.took_s if kept and paced else None,
             "steps": kept.steps if kept else 0,
             "late_share": kept.late / kept.steps if kept and kept.steps else 0.0,
             "dropped_s": kept.dropped_s if kept else 0.0,

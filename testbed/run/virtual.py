@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from nodes.events import Span
+from nodes.learn.pacing import Window
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,17 @@ class VirtualTime:
             )
             for span in spans
         ]
+
+    def window(self, real: Window) -> Window:
+        """A window of paced steps in virtual time."""
+        return Window(
+            self.at(real.begin),
+            self.at(real.end),
+            real.steps,
+            real.late,
+            self.lasting(real.asked_s),
+            self.lasting(real.took_s),
+        )
 
     def _attribute(self, key: str, value: Any) -> Any:
         number = isinstance(value, int | float) and not isinstance(value, bool)

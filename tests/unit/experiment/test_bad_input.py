@@ -51,7 +51,7 @@ BAD = {
     "loss in per cent without the sign": ("loss: 0.1%", "loss: 5", 11, "more than the whole", "write 5% if"),
     "progress without the sign": ("progress: 50%", "progress: 50", 16, "more than the whole", "write 50% if"),
     "progress below 0": ("progress: 50%", "progress: -50%", 16, "negative", "minus"),
-    "queue smaller than a packet": ("queue: 100ms", "queue: 100B", 11, "cannot hold one packet", "1514B"),
+    "queue smaller than a packet": ("queue: 100ms", "queue: 100B", 11, "cannot hold two packets", "3028B"),
     # links
     "link to a missing site": (NORTH_CLOUD, NORTH_CLOUD + "\n  south -- wets:", 14, "'wets', which is not there", "add 'wets'"),
     "link to a misspelt site": (NORTH_SOUTH, "  nroth -- south: {}", 12, "link to 'nroth'", "did you mean 'north'?"),

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from testbed.experiment import reference
-from testbed.experiment.network import BothWays
+from testbed.experiment.link_settings import BothWays
 
 REMEDY = "run: python -m testbed.experiment.reference"
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import networkx as nx
@@ -9,6 +10,7 @@ import pytest
 from testbed.emulation.links.shape import Shape
 from testbed.errors import CapacityError, InputError
 from testbed.experiment import Plan, check_capacity, load, load_plan
+from testbed.experiment.dilate import dilated
 from testbed.experiment.plan import Move, Tolerances
 
 ROOT = Path(__file__).parents[3]
@@ -79,7 +81,7 @@ def test_sites_override_single_access_settings(write):
     text = "{profile: tiny-edge}, access: {rate: 8Mbit, queue: 10p}, edge_link: {delay: 1ms}"
     plan = load_plan(write(("{profile: tiny-edge}", text)))
     south, north = plan.site("south"), plan.site("north")
-    assert south.access_up == Shape(rate=8e6, delay=0.004, jitter=0.001, loss=0.001, queue=15_140)
+    assert south.access_up == Shape(rate=8e6, delay=0.004, jitter=0.001, loss=0.001, queue_packets=10)
     assert north.access_up.rate == 20e6
     by_name = links(plan)
     assert by_name["access:lone"].ab == south.access_up
@@ -189,8 +191,12 @@ def test_fractions_are_made_whole(write):
 
 
 def test_tolerances(write):
-    text = "tolerances: {rate: 5%, rtt: 1ms, late_steps: 10%, node_silence: 20s, round_deadline: 2min}\nworkload:"
-    assert load_plan(write(("workload:", text))).tolerances == Tolerances(0.05, 0.001, 0.1, 20.0, 120.0)
+    text = (
+        "tolerances: {rate: 5%, rtt: 1ms, speed: 3%, late_steps: 10%, starved: 4%, link_late: 8ms, node_silence: 20s, "
+        "round_deadline: 2min}\nworkload:"
+    )
+    expected = Tolerances(0.05, 0.001, 0.03, 0.1, 0.04, 0.008, 20.0, 120.0)
+    assert load_plan(write(("workload:", text))).tolerances == expected
 
 
 def test_schemes_and_no_moves_as_arguments(write):
@@ -272,10 +278,34 @@ def test_more_cpu_than_a_machine_without_room():
 
 
 def test_a_node_faster_than_a_core():
-    plan = load_plan(ROOT / "topologies/fedfly.yaml", ["profiles.cloud.speed=1.5"])
+    """The file is refused; so is a plan that was made without one."""
+    plan = load_plan(ROOT / "topologies/fedfly.yaml", ["profiles.cloud.speed=1"])
+    faster = (*plan.nodes[:-1], dataclasses.replace(plan.nodes[-1], speed=1.5))
     with pytest.raises(CapacityError, match="cloud is faster than a core") as caught:
-        check_capacity(plan, cores=64, memory_bytes=16 * GIB)
+        check_capacity(dataclasses.replace(plan, nodes=faster), cores=64, memory_bytes=16 * GIB)
     assert "profiles.cloud.speed" in (caught.value.remedy or "")
+    assert "emulation.dilation to 1.5, or auto" in (caught.value.remedy or "")
+
+
+def test_speeds_above_a_core_fit_where_time_is_dilated():
+    file, speed = ROOT / "topologies/fedfly.yaml", "profiles.cloud.speed=1.5"
+    plan = load_plan(file, [speed, "emulation.dilation=2"])
+    check_capacity(dilated(plan), cores=2, memory_bytes=16 * GIB)
+    assert load_plan(file, [speed, "emulation.dilation=auto"]).dilation == 0.0
+    with pytest.raises(InputError, match=r"faster than a core of this machine at a dilation of 1\.25"):
+        load_plan(file, [speed, "emulation.dilation=1.25"])
+
+
+@pytest.mark.parametrize("dilation", [1, 1.5])
+def test_the_factor_that_is_named_fits(dilation):
+    file, devices = ROOT / "topologies/fedfly.yaml", "devices.pi4.count=12"
+    plan = dilated(load_plan(file, [devices, f"emulation.dilation={dilation}"]))
+    with pytest.raises(CapacityError) as caught:
+        check_capacity(plan, cores=1, memory_bytes=64 * GIB)
+    factor = re.search(r"dilation to ([0-9.]+), or auto", caught.value.remedy or "")
+    assert factor is not None
+    assert float(factor[1]) == pytest.approx(3.03 / 0.7, abs=0.011)
+    check_capacity(dilated(load_plan(file, [devices, f"emulation.dilation={factor[1]}"])), 1, 64 * GIB)
 
 
 def test_more_memory_than_the_machine_has():
@@ -287,4 +317,4 @@ def test_more_memory_than_the_machine_has():
 
 
 def test_loading_does_not_ask_for_the_machine():
-    assert load(ROOT / "topologies/fedfly.yaml", ["devices.pi4.count=900"]).spec.devices["pi4"].count == 900
+    assert load(ROOT / "topologies/fedfly.yaml", ["devices.pi4.count=80"]).spec.devices["pi4"].count == 80

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from testbed.experiment import units
-from testbed.experiment.units import QueueLimit, UnitError
+from testbed.experiment import link_values, units
+from testbed.experiment.link_values import QueueLimit, parse_queue
+from testbed.experiment.units import UnitError
 
-PARSERS = [units.parse_rate, units.parse_duration, units.parse_size, units.parse_fraction, units.parse_queue]
+PARSERS = [units.parse_rate, units.parse_duration, units.parse_size, units.parse_fraction, parse_queue]
 numbers = st.integers(1, 10**6) | st.floats(0.001, 1e6).map(lambda f: round(f, 3))
 
 
@@ -49,14 +50,15 @@ def test_fractions(value, part):
     ("text", "rate", "size"),
     [
         ("100ms", 8e6, 100_000),
-        ("1ms", 8e3, 2 * 1514),  # a time never gives less than two packets
+        ("1ms", 8e3, 1),
         ("64kB", 1.0, 64_000),
-        ("100p", 1.0, 151_400),
-        ("1p", 1e9, 1514),
+        ("3028B", 1.0, 3028),
+        ("100p", 1.0, None),  # counted
+        ("256MiB", 1.0, 2**28),
     ],
 )
 def test_queues_in_bytes(text, rate, size):
-    assert units.parse_queue(text).bytes_at(rate) == size
+    assert parse_queue(text).bytes_at(rate) == size
 
 
 @pytest.mark.parametrize(
@@ -86,11 +88,16 @@ def test_queues_in_bytes(text, rate, size):
         (units.parse_fraction, "150%", "more than the whole", "100%"),
         (units.parse_fraction, "-1%", "negative", "minus"),
         (units.parse_fraction, "5 ‰", "unknown unit", "5%"),
-        (units.parse_queue, 100, "needs a unit", "100p"),
-        (units.parse_queue, "100q", "unknown unit", "the units are"),
-        (units.parse_queue, "100P", "unknown unit", "did you mean 100p?"),
-        (units.parse_queue, "100B", "one packet", "1514B"),
-        (units.parse_queue, "-1p", "negative", "minus"),
+        (parse_queue, 100, "needs a unit", "100p"),
+        (parse_queue, "100q", "unknown unit", "the units are"),
+        (parse_queue, "100P", "unknown unit", "did you mean 100p?"),
+        (parse_queue, "100B", "two packets", "3028B"),
+        (parse_queue, "3027B", "two packets", "3028B"),
+        (parse_queue, "1p", "two packets", "2p"),
+        (parse_queue, "2.5p", "whole packets", "write 2p"),
+        (parse_queue, "257MiB", "larger than a link can have", "unit"),
+        (parse_queue, "11min", "larger than a link can have", "unit"),
+        (parse_queue, "-1p", "negative", "minus"),
     ],
 )
 def test_refused_with_a_hint(parse, value, message, remedy):
@@ -158,7 +165,7 @@ def test_anything_is_parsed_or_refused(value):
             result = parse(value)
         except UnitError:
             continue
-        number = result.bytes_at(1e6) if isinstance(result, QueueLimit) else result
+        number = (result.bytes_at(1e6) or result.packets) if isinstance(result, QueueLimit) else result
         assert 0 <= number < math.inf
 
 
@@ -169,7 +176,7 @@ def test_anything_is_parsed_or_refused(value):
 def test_the_schema_pattern_accepts_what_the_parser_accepts(number, unit):
     """An editor must not mark as wrong what loads. (It may pass what does not: 150%, or a queue of 3 bytes.)"""
     text = number + unit
-    for type_ in (units.Rate, units.Duration, units.Size, units.Fraction, units.Queue):
+    for type_ in (units.Rate, units.Duration, units.Size, units.Fraction, link_values.Queue):
         adapter = TypeAdapter(type_)
         schema = adapter.json_schema()
         patterns = [s["pattern"] for s in (schema, *schema.get("anyOf", [])) if "pattern" in s]
@@ -181,7 +188,7 @@ def test_the_schema_pattern_accepts_what_the_parser_accepts(number, unit):
 
 
 def test_every_example_in_the_schema_is_accepted():
-    for type_ in (units.Rate, units.Duration, units.Size, units.Fraction, units.Queue):
+    for type_ in (units.Rate, units.Duration, units.Size, units.Fraction, link_values.Queue):
         adapter = TypeAdapter(type_)
         examples = adapter.json_schema()["examples"]
         assert examples

@@ -140,6 +140,29 @@ def test_a_body_that_fails_is_not_waited_for() -> None:
     assert pacer.totals.steps == 0
 
 
+def test_windows_hold_the_steps_that_ended_in_them() -> None:
+    clock = FakeClock()
+    pacer = Pacer(0.5, clock, window_s=0.1)  # from 100.0 on; a step takes 30 ms
+    for _ in range(5):
+        run(pacer, clock, 0.001, reference=0.015)
+    assert [(w.begin, w.end, w.steps) for w in pacer.windows()] == [(pytest.approx(100.0), pytest.approx(100.09), 3)]
+    clock.work(1.0)  # waiting for the network is no work
+    run(pacer, clock, 0.045, reference=0.015)
+    [first, last] = pacer.windows(last=True)
+    assert (first.steps, first.late, first.asked_s, first.took_s) == (2, 0, pytest.approx(0.06), pytest.approx(0.06))
+    assert (last.steps, last.late, last.asked_s, last.took_s) == (1, 1, pytest.approx(0.03), pytest.approx(0.045))
+    assert pacer.windows(last=True) == []
+
+
+def test_windows_of_steps_that_are_not_paced_ask_for_speed_one() -> None:
+    clock = FakeClock()
+    pacer = Pacer(None, clock)
+    run(pacer, clock, 0.040, reference=0.010)
+    [window] = pacer.windows(last=True)
+    assert window.asked_s / window.took_s == pytest.approx(0.25)
+    assert pacer.totals.asked_s / pacer.totals.took_s == pytest.approx(0.25)
+
+
 @pytest.mark.parametrize("speed", [0.0, -1.0, float("nan"), float("inf")])
 def test_speeds_that_are_none(speed: float) -> None:
     with pytest.raises(InputError, match="above 0"):

@@ -51,6 +51,18 @@ def test_key_names_all_that_it_depends_on() -> None:
         reference.key("vgg5", 4, 16, 1, (1, 32, 32)),
     }
     assert len(others | {base}) == 6
+    assert reference.key("vgg5", 4, 16, 1, torch_version="2.0") == base.replace(torch.__version__, "2.0")
+
+
+def test_steps_of_a_layout_leave_the_global_generator_alone() -> None:
+    before = torch.get_rng_state()
+    steps = reference.Steps("cnn", 2, 4, (3, 8, 8))
+    for _ in range(2):
+        for op in OPS:
+            steps.do(op)
+    assert torch.equal(torch.get_rng_state(), before)
+    with pytest.raises(InputError, match="no operation"):
+        steps.do("sleep")
 
 
 def test_stored_data_that_is_none() -> None:

@@ -1,4 +1,4 @@
-"""What can go wrong with a move, and what comes of it: same weights, every batch once, nothing lost that need not be."""
+"""What can go wrong with a move and what comes of it: the same weights, and nothing lost that need not be."""
 
 from __future__ import annotations
 
@@ -87,8 +87,7 @@ def test_an_edge_server_dies_around_a_move(tmp_path, still, strategy, victim, af
             ("d1", 1, 2): [lambda w: w.notice("d1", "eb", done=strategy == "shadow"),
                            lambda w: w.at(after, lambda w: w.kill(victim))]}  # fmt: skip
     world = go(tmp_path, still, plan, strategy=strategy, devices=("d1", "d2"))
-    lost = {s.attrs["device"] if "device" in s.attrs else s.part for s in restarts(world)}
-    assert len(restarts(world)) <= 4, lost
+    assert len(restarts(world)) <= 4  # each device at most once a server that dies, and once for its state
 
 
 def test_an_edge_server_dies_while_nobody_moves(tmp_path, still):

@@ -1,0 +1,147 @@
+"""Where a device will be handed over to next, before it happens; and how often such a guess was right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+Fix = tuple[float, float, float]
+"""Where a device was: seconds, metres, metres."""
+Step = tuple[float, str]
+"""When a device is handed over, s, and to which site."""
+
+
+@dataclass(frozen=True)
+class Guess:
+    """The next handover as expected: to which site, and when (s)."""
+
+    to: str
+    at: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """From ``made`` (s) on, this is expected of a device, until its next prediction; None takes the one before back."""
+
+    device: str
+    made: float
+    guess: Guess | None
+
+
+def oracle(now: float, handovers: Sequence[Step], horizon: float) -> Guess | None:
+    """What the trace knows: the next handover, if it is at most ``horizon`` seconds away.
+
+    Args:
+        now: Seconds.
+        handovers: The device's, in order of time.
+        horizon: Seconds.
+    """
+    ahead = next(((at, to) for at, to in handovers if at > now), None)
+    return Guess(ahead[1], ahead[0]) if ahead is not None and ahead[0] - now <= horizon + 1e-9 else None
+
+
+def linear(
+    now: float,
+    fixes: Sequence[Fix],
+    here: str,
+    site_at: Callable[[float, float], str | None],
+    *,
+    horizon: float,
+    step: float = 0.5,
+) -> Guess | None:
+    """Straight on: the last positions make a velocity (least squares), and the first other site on that way is it.
+
+    Args:
+        now: Seconds.
+        fixes: The last positions, oldest first; two at least, or nothing is expected.
+        here: Site that the device is on.
+        site_at: Site that a device at (x, y) would be on.
+        horizon: How far to look ahead, s.
+        step: How finely, s.
+    """
+    if len(fixes) < 2:
+        return None
+    middle = sum(t for t, _, _ in fixes) / len(fixes)
+    spread = sum((t - middle) ** 2 for t, _, _ in fixes)
+    if spread == 0:
+        return None
+    vx = sum((t - middle) * x for t, x, _ in fixes) / spread
+    vy = sum((t - middle) * y for t, _, y in fixes) / spread
+    _, x, y = fixes[-1]
+    for i in range(int(horizon / step + 1e-9) + 1):
+        there = site_at(x + vx * i * step, y + vy * i * step)
+        if there is not None and there != here:
+            return Guess(there, now + i * step)
+    return None
+
+
+@dataclass(frozen=True)
+class Score:
+    """How predictions turned out.
+
+    Attributes:
+        hits: Handovers whose site was expected when they came.
+        wrong: Handovers for which another site was expected.
+        unforeseen: Handovers for which none was.
+        withdrawn: Expectations that were dropped or replaced before any handover came.
+        lead: Median time by which the hits were expected ahead, s; None without hits.
+        error: Median of how far off the expected moment was, s, of the hits; None without.
+    """
+
+    hits: int
+    wrong: int
+    unforeseen: int
+    withdrawn: int
+    lead: float | None
+    error: float | None
+
+    @property
+    def recall(self) -> float | None:
+        """Share of handovers that were expected; None if there were none."""
+        total = self.hits + self.wrong + self.unforeseen
+        return self.hits / total if total else None
+
+    @property
+    def precision(self) -> float | None:
+        """Share of expectations that came true; None if there were none."""
+        total = self.hits + self.wrong + self.withdrawn
+        return self.hits / total if total else None
+
+
+def score(predictions: Sequence[Prediction], handovers: Sequence[tuple[str, float, str]]) -> Score:
+    """How predictions compare with the handovers (device, time, site) that came.
+
+    What is expected at a handover's own moment counts if it was made before. An expectation is one as long as it names
+    the same site: a new moment for it changes nothing, and a handover ends it.
+    """
+    hits, wrong, unforeseen, withdrawn = 0, 0, 0, 0
+    leads: list[float] = []
+    errors: list[float] = []
+    devices = sorted({p.device for p in predictions} | {device for device, _, _ in handovers})
+    for device in devices:
+        said = [(p.made, 1, p.guess) for p in predictions if p.device == device]
+        came = [(at, 0, Guess(to, at)) for name, at, to in handovers if name == device]
+        standing: Guess | None = None
+        since = 0.0
+        for when, kind, what in sorted([*said, *came], key=lambda e: e[:2]):
+            if kind == 1:
+                if standing is not None and (what is None or what.to != standing.to):
+                    withdrawn += 1
+                if what is not None and (standing is None or what.to != standing.to):
+                    since = when
+                standing = what
+                continue
+            assert what is not None
+            if standing is None:
+                unforeseen += 1
+            elif standing.to == what.to:
+                hits += 1
+                leads.append(when - since)
+                errors.append(abs(standing.at - when))
+            else:
+                wrong += 1
+            standing = None
+        withdrawn += standing is not None
+    return Score(hits, wrong, unforeseen, withdrawn, median(leads) if leads else None,
+                 median(errors) if errors else None)  # fmt: skip

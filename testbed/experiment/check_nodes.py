@@ -1,0 +1,148 @@
+"""What a file may say in good form and still not mean: profiles, and whether what trains fits into their memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from testbed.errors import InputError
+from testbed.experiment import footprint, resolve
+from testbed.experiment.document import Document, Steps
+from testbed.experiment.model import Spec
+from testbed.experiment.problems import did_you_mean
+from testbed.experiment.profiles import TORCH_MEMORY
+from testbed.experiment.training import CUTS, SPLIT_SCHEMES
+from testbed.experiment.units import format_duration, format_size
+
+MIN_QUOTA = 0.001
+"""Least CPU time a period, in seconds, that the kernel takes."""
+FASTEST = 1.0
+"""Speed of a core of this machine, in units of itself."""
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class _Use:
+    """A place of the file that names a profile, and the memory that such a node needs (0: it does not train)."""
+
+    profile: str
+    path: Steps
+    memory: int = 0
+    why: str = ""
+
+
+def check(spec: Spec, document: Document) -> list[InputError]:
+    """All problems of profiles."""
+    profiles = (problem for name in spec.profiles for problem in _profile(spec, document, name))
+    return [*_unknown(spec, document), *_memory(spec, document), *profiles]
+
+
+def _unknown(spec: Spec, document: Document) -> Iterator[InputError]:
+    known = resolve.profile_names(spec)
+    for use in _uses(spec):
+        if use.profile not in known:
+            near = did_you_mean(use.profile, known) or "add it under 'profiles:'"
+            yield document.problem(
+                use.path, f"unknown profile {use.profile!r}", wanted=", ".join(known), remedy=near
+            )
+
+
+def _uses(spec: Spec) -> Iterator[_Use]:
+    """Every place that names a profile. What trains there is what the most demanding scheme of the file has there."""
+    work, count = spec.workload, len(resolve.devices(spec)) or 1
+    layers = len(footprint.layers(work.model))
+    cut = min(max(CUTS[work.model] if work.cut is None else work.cut, 0), layers)
+    splits = any(scheme in SPLIT_SCHEMES for scheme in work.scheme)
+    whole = any(scheme not in SPLIT_SCHEMES for scheme in work.scheme)
+    train, test = footprint.SAMPLES[work.data.set]
+    held = min(work.data.train or train, train) // count * footprint.SAMPLE
+    batch = min(work.batch, train)
+    of = f"{work.model} at batch {work.batch}"
+
+    device = footprint.training(work.model, 0, layers if whole else cut, batch) + held
+    half = "" if whole else f"the first {cut} layers of "
+    for name, devices in spec.devices.items():
+        yield _Use(devices.profile, ("devices", name, "profile"), device, f"{half}{of}")
+    for name, site in spec.sites.items():
+        if site.edge is not None:
+            here = sum(len(resolve.device_names(spec, g)) for g, d in spec.devices.items() if d.at == name)
+            times = f", for {here} devices" if here > 1 else ""
+            edge = footprint.training(work.model, cut, layers, batch, max(here, 1)) if splits else footprint.BASE
+            yield _Use(site.edge.profile, ("sites", name, "edge", "profile"), edge, f"the other layers of {of}{times}")
+    if spec.cloud is not None:
+        cloud = footprint.evaluating(work.model, min(work.data.test or test, test))
+        yield _Use(spec.cloud.profile, ("cloud", "profile"), cloud, f"evaluating {work.model}")
+    for name, host in spec.hosts.items():
+        yield _Use(host.profile, ("hosts", name, "profile"))
+
+
+def _memory(spec: Spec, document: Document) -> Iterator[InputError]:
+    """Too little memory, told once a profile of the file's own, for what needs most of those that use it."""
+    most: dict[Steps, _Use] = {}
+    for use in _uses(spec):
+        if not use.memory or use.profile not in resolve.profile_names(spec):
+            continue
+        origin: Steps = ("profiles", use.profile, "memory") if use.profile in spec.profiles else use.path
+        if origin not in most or use.memory > most[origin].memory:
+            most[origin] = use
+    for origin, use in most.items():
+        memory = resolve.hardware(spec, use.profile).memory
+        needed = max(TORCH_MEMORY, use.memory)
+        if memory is None or memory >= needed:
+            continue
+        enough = -(-needed // (64 * _MIB)) * 64 * _MIB
+        yield document.problem(
+            origin,
+            f"profile {use.profile!r} has too little memory for a node that trains",
+            wanted=f"about {-(-needed // _MIB)}MiB: {footprint.BASE // _MIB}MiB for torch, the rest for {use.why}",
+            found=format_size(memory),
+            remedy=f"set profiles.{use.profile}.memory to {enough // _MIB}MiB or more ({enough * 3 // 2 // _MIB}MiB is "
+            "comfortable)" + (", or use a smaller batch" if use.memory > TORCH_MEMORY else ""),
+        )
+
+
+def _profile(spec: Spec, document: Document, name: str) -> Iterator[InputError]:
+    hardware = resolve.hardware(spec, name)
+    path: Steps = ("profiles", name)
+    if hardware.speed is None or hardware.memory is None:
+        missing = " and ".join(k for k in ("speed", "memory") if getattr(hardware, k) is None)
+        yield document.problem(
+            path,
+            f"profile {name!r} has no {missing}",
+            wanted="speed and memory, unless a shipped profile has that name",
+            remedy=did_you_mean(name, [p for p in resolve.profile_names(spec) if p != name]) or f"add {missing}",
+        )
+        return
+    if hardware.cpus < hardware.speed:
+        yield document.problem(
+            (*path, "cpus"),
+            f"profile {name!r} has a CPU quota below its speed",
+            wanted=f"cpus above {hardware.speed:g}",
+            found=f"{hardware.cpus:g}",
+            remedy="leave cpus out: it is 1.5 x speed then",
+        )
+    if not 0.001 <= hardware.period <= 1:
+        yield document.problem(
+            (*path, "period"),
+            f"profile {name!r} has a period that the kernel does not take",
+            wanted="1ms to 1s",
+            found=format_duration(hardware.period),
+        )
+    elif hardware.cpus * hardware.period < MIN_QUOTA * (1 - 1e-9):
+        yield document.problem(
+            (*path, "period"),
+            f"profile {name!r} has less than 1ms of CPU a period, which the kernel does not take",
+            wanted=f"a period of {format_duration(MIN_QUOTA / hardware.cpus)} or more",
+            found=format_duration(hardware.period),
+        )
+    measure, fastest = ("speed", "share")[not hardware.paced], FASTEST * (spec.emulation.dilation or hardware.speed)
+    if hardware.speed > fastest:
+        yield document.problem(
+            (*path, measure),
+            f"profile {name!r} is faster than a core of this machine"
+            + (f" at a dilation of {fastest:g}" if fastest > 1 else ""),
+            wanted=f"a {measure} of at most {fastest:g}",
+            found=f"{hardware.speed:g}",
+            remedy=f"set profiles.{name}.{measure} to {fastest:g} or less, and lower all speeds alike to keep their "
+            f"ratios; or set emulation.dilation to {hardware.speed:g}, or auto",
+        )
