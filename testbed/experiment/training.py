@@ -21,7 +21,7 @@ SCHEMES: Mapping[str, bool] = {**dict.fromkeys(("local", "edgemove"), False), **
 """Schemes by name, from the files in ``nodes/schemes``; False: named in the design and not built yet."""
 SPLIT_SCHEMES = tuple(name for name in schemes.names() if schemes.get(name).split)
 """Schemes that leave part of the model on an edge server."""
-STRATEGIES: Mapping[str, bool] = {"restart": True, "migrate": True, "relay": True, "shadow": False}
+STRATEGIES: Mapping[str, bool] = {"restart": True, "migrate": True, "relay": True, "shadow": True}
 """What to do with an edge half whose device moves; False: not built yet."""
 DATA_SETS: Mapping[str, bool] = {"digits": True, "cifar10": True, "fashion-mnist": True}
 CUTS: Mapping[str, int] = {"vgg5": 4, "cnn": 2}
@@ -233,7 +233,8 @@ class Workload(Section):
     """Threads of torch. Belongs to the task: it changes the order of sums, and so the digest."""
     strategy: Strategy | None = None
     """What becomes of the edge half when its device moves: it starts the round again (`restart`), goes with it
-    (`migrate`), or stays where it is, across the backhaul (`relay`). By default the scheme's own; no matter to
+    (`migrate`), follows to a standby that was kept in step there (`shadow`), or stays where it is, across the backhaul
+    (`relay`). By default the scheme's own; no matter to
     `fedavg`, which has no edge half."""
 
 

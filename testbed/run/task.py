@@ -119,6 +119,7 @@ class TaskRun:
             samples=dict(prepared.samples),
             placement=tuple(self._scheme.place(name, Members(devices, edge_of, cloud))),
             reference=reference, data=dict(prepared.paths), options=dict(work.options),
+            edges=tuple(sorted(n.name for n in plan.nodes if n.kind == "edge")),
         )  # fmt: skip
 
     def _start(self) -> None:
