@@ -76,6 +76,7 @@ class Bed:
         self._net: RunNet | None = None
         self._moving = threading.Lock()
         self._playing: float | None = None
+        self._cut: set[str] = set()
 
     def up(self, progress: Progress | None = None, *, run_dir: str = "") -> None:
         """Make everything. If anything fails, all of it is taken down again before the error is raised.
@@ -237,6 +238,32 @@ class Bed:
             if self._net is not None:
                 self._net.relink(link)
         return Handover(device, node.site or "", site, begin, end)
+
+    def cut(self, *links: str) -> None:
+        """Cut links: what is on them is gone, nothing passes, and traffic takes other ways where there are any.
+
+        Raises:
+            InputError: There is no such link.
+        """
+        self._set_carrier(links, up=False)
+
+    def mend(self, *links: str) -> None:
+        """Bring links back that were cut; one that is up stays so."""
+        self._set_carrier(links, up=True)
+
+    def _set_carrier(self, links: Sequence[str], *, up: bool) -> None:
+        with self._moving:
+            known = self.record.links
+            for name in links:
+                if name not in known:
+                    raise InputError(f"there is no link {name!r}", wanted=", ".join(known))
+            for name in links:
+                self.emulator.carrier(name, up)
+            before = set(self._cut)
+            self._cut = (self._cut - set(links)) if up else (self._cut | set(links))
+            backhaul = {name for name in self._cut ^ before if known[name].kind == "backhaul"}
+            if backhaul:
+                self.fabric.without(name for name in self._cut if known[name].kind == "backhaul")
 
     def play(self, begin: float) -> None:
         """Have links vary as the plan says, from ``begin`` (s of CLOCK_MONOTONIC) on; played where they are shaped.
