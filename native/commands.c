@@ -2,7 +2,6 @@
 #include "commands.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,13 +10,9 @@
 
 #include "tap.h"
 
-enum { MOST_WORDS = 10 };
+enum { MOST_WORDS = 20, ANY = -1 };
 
-static const double MOST_RATE = 1e12;
-static const double LONGEST = 600e9; /* ns */
-static const double MOST_QUEUE = 256u << 20;
-
-static struct link **find(struct relay *relay, const char *name)
+struct link **find_link(struct relay *relay, const char *name)
 {
     struct link **at = &relay->links;
     while (*at && strcmp((*at)->name, name) != 0)
@@ -25,10 +20,7 @@ static struct link **find(struct relay *relay, const char *name)
     return at;
 }
 
-static void no_link(const char *name) { printf("error no link %s\n", name); }
-
-/* A number in [0, most], or false. */
-static bool number(const char *word, double most, double *value)
+bool parse_number(const char *word, double most, double *value)
 {
     char *end;
     errno = 0;
@@ -36,158 +28,165 @@ static bool number(const char *word, double most, double *value)
     return end != word && *end == '\0' && errno == 0 && *value >= 0 && *value <= most;
 }
 
-static struct direction *direction(struct relay *relay, char **words)
+/* The link that word 1 names. Prints it if there is none. */
+static struct link *named(struct relay *relay, char **words)
 {
-    struct link *link = *find(relay, words[1]);
-    if (!link) {
-        no_link(words[1]);
-        return NULL;
-    }
-    if (strcmp(words[2], "ab") != 0 && strcmp(words[2], "ba") != 0) {
-        printf("error direction must be ab or ba, not %s\n", words[2]);
-        return NULL;
-    }
-    return &link->directions[words[2][0] == 'b'];
+    struct link *link = *find_link(relay, words[1]);
+    if (!link)
+        printf("error no link %s\n", words[1]);
+    return link;
+}
+
+/* 0 for the first of two names, 1 for the second; -1, and prints it, if it is neither. */
+static int which(const char *word, const char *first, const char *second)
+{
+    if (strcmp(word, first) == 0)
+        return 0;
+    if (strcmp(word, second) == 0)
+        return 1;
+    printf("error it must be %s or %s, not %s\n", first, second, word);
+    return -1;
+}
+
+struct direction *parse_direction(struct relay *relay, char **words)
+{
+    struct link *link = named(relay, words);
+    int side = link ? which(words[2], "ab", "ba") : -1;
+    return side < 0 ? NULL : &link->directions[side];
 }
 
 static bool parse_mac(const char *word, uint8_t mac[6])
 {
     char rest;
-    return sscanf(word, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%c", &mac[0], &mac[1], &mac[2], &mac[3], &mac[4], &mac[5],
-                  &rest) == 6;
+    bool good = sscanf(word, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%c", &mac[0], &mac[1], &mac[2], &mac[3], &mac[4],
+                       &mac[5], &rest) == 6;
+    if (!good)
+        printf("error not an Ethernet address: %s\n", word);
+    return good;
+}
+
+/* Make an interface of three words: name, namespace, address. Prints what is wrong. */
+static int make_end(struct relay *relay, char **words)
+{
+    struct tap_request request = {.ifname = words[0], .netns = words[1]};
+    const char *step = "";
+    if (!parse_mac(words[2], request.mac))
+        return -1;
+    int fd = tap_make(&request, relay->home, &step);
+    if (fd < 0)
+        printf("error cannot %s %s (%s): %s\n", step, request.netns, request.ifname, strerror(-fd));
+    return fd;
+}
+
+static bool watch(struct relay *relay, struct end *end)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = end};
+    if (epoll_ctl(relay->epoll, EPOLL_CTL_ADD, end->fd, &event) == 0)
+        return true;
+    printf("error cannot watch an interface: %s\n", strerror(errno));
+    return false;
 }
 
 static void add(struct relay *relay, char **words)
 {
-    struct tap_request ends[2] = {{.ifname = words[2], .netns = words[3]}, {.ifname = words[5], .netns = words[6]}};
-    int fds[2] = {-1, -1};
-
-    if (strlen(words[1]) >= LINK_NAME || *find(relay, words[1])) {
+    int fds[2];
+    if (strlen(words[1]) >= LINK_NAME || *find_link(relay, words[1])) {
         printf("error link %s exists already, or its name is too long\n", words[1]);
         return;
     }
-    if (!parse_mac(words[4], ends[0].mac) || !parse_mac(words[7], ends[1].mac)) {
-        printf("error not an Ethernet address: %s or %s\n", words[4], words[7]);
+    if ((fds[0] = make_end(relay, words + 2)) < 0)
+        return;
+    if ((fds[1] = make_end(relay, words + 5)) < 0) {
+        close(fds[0]);
         return;
     }
-    for (int i = 0; i < 2; i++) {
-        const char *step = "";
-        fds[i] = tap_make(&ends[i], relay->home, &step);
-        if (fds[i] < 0) {
-            printf("error cannot %s %s (%s): %s\n", step, ends[i].netns, ends[i].ifname, strerror(-fds[i]));
-            if (i == 1)
-                close(fds[0]);
-            return;
-        }
-    }
-    struct link *link = link_new(words[1], fds, 0);
+    struct link *link = link_new(words[1], fds);
     if (!link) {
         close(fds[0]);
         close(fds[1]);
         printf("error out of memory\n");
         return;
     }
-    for (int i = 0; i < 2; i++) {
-        struct epoll_event event = {.events = EPOLLIN, .data.ptr = &link->ends[i]};
-        if (epoll_ctl(relay->epoll, EPOLL_CTL_ADD, fds[i], &event) < 0) {
-            printf("error cannot watch %s: %s\n", ends[i].ifname, strerror(errno));
-            link_free(link);
-            return;
-        }
+    if (!watch(relay, &link->ends[0]) || !watch(relay, &link->ends[1])) {
+        link_free(link);
+        return;
     }
     link->next = relay->links;
     relay->links = link;
     printf("ok\n");
 }
 
-static void set(struct relay *relay, char **words)
+static void end(struct relay *relay, char **words)
 {
-    static const char *const names[] = {"rate", "delay", "jitter", "loss", "queue"};
-    const double most[] = {MOST_RATE, LONGEST, LONGEST, LOSS_UNIT, MOST_QUEUE};
-    double v[5];
-    struct direction *d = direction(relay, words);
-
-    if (!d)
+    struct link *link = named(relay, words);
+    int side = link ? which(words[2], "a", "b") : -1;
+    if (side < 0)
         return;
-    for (int i = 0; i < 5; i++)
-        if (!number(words[3 + i], most[i], &v[i])) {
-            printf("error %s must be a number from 0 to %.0f, not %s\n", names[i], most[i], words[3 + i]);
-            return;
-        }
-    struct shape shape = {v[0], (ns_t)v[1], (ns_t)v[2], (uint32_t)v[3], (uint64_t)v[4]};
-    direction_set(d, &shape);
-    printf("ok\n");
-}
-
-static void get(struct relay *relay, char **words)
-{
-    struct direction *d = direction(relay, words);
-    if (d)
-        printf("ok rate=%.3f delay=%" PRId64 " jitter=%" PRId64 " loss=%" PRIu32 " queue=%" PRIu64 "\n", d->shape.rate,
-               d->shape.delay, d->shape.jitter, d->shape.loss, d->shape.queue);
-}
-
-static void stats(struct relay *relay, char **words)
-{
-    struct direction *d = direction(relay, words);
-    if (!d)
+    link_cut_end(link, side); /* first, for the new one may have its name */
+    int fd = make_end(relay, words + 3);
+    if (fd < 0)
         return;
-    const struct counters *c = &d->seen;
-    printf("ok rx_bytes=%" PRIu64 " rx_packets=%" PRIu64 " tx_bytes=%" PRIu64 " tx_packets=%" PRIu64 " dropq=%" PRIu64
-           " dropl=%" PRIu64 " cut=%" PRIu64 " errors=%" PRIu64 " waiting=%" PRIu64 " late_max=%" PRId64 "\n",
-           c->rx_bytes, c->rx_packets, c->tx_bytes, c->tx_packets, c->dropq, c->dropl, c->cut, c->errors,
-           direction_waiting(d), c->late_max);
+    int failed = link_join_end(link, side, fd);
+    if (failed)
+        printf("error cannot set the carrier of %s: %s\n", words[1], strerror(-failed));
+    else if (watch(relay, &link->ends[side]))
+        printf("ok\n");
 }
 
 static void state(struct relay *relay, char **words)
 {
-    struct link *link = *find(relay, words[1]);
-    if (!link)
-        no_link(words[1]);
-    else
+    struct link *link = named(relay, words);
+    if (link)
         printf("ok carrier=%d dead_a=%d dead_b=%d\n", link->carrier, link->ends[0].dead, link->ends[1].dead);
 }
 
 static void seed(struct relay *relay, char **words)
 {
-    struct link *link = *find(relay, words[1]);
-    char *end;
-    uint64_t value = strtoull(words[2], &end, 10);
-    if (!link) {
-        no_link(words[1]);
-    } else if (*end) {
+    struct link *link = named(relay, words);
+    char *rest;
+    uint64_t value = strtoull(words[2], &rest, 10);
+    if (!link)
+        return;
+    if (*rest) {
         printf("error a seed must be a whole number, not %s\n", words[2]);
-    } else {
-        link_seed(link, value);
-        printf("ok\n");
+        return;
     }
+    link_seed(link, value);
+    printf("ok\n");
 }
 
 static void carrier(struct relay *relay, char **words)
 {
-    struct link *link = *find(relay, words[1]);
-    if (!link) {
-        no_link(words[1]);
-    } else if (strcmp(words[2], "0") != 0 && strcmp(words[2], "1") != 0) {
-        printf("error carrier must be 0 or 1, not %s\n", words[2]);
-    } else {
-        int failed = link_carrier(link, words[2][0] == '1');
-        if (failed)
-            printf("error cannot set the carrier of %s: %s\n", words[1], strerror(-failed));
-        else
-            printf("ok\n");
-    }
+    struct link *link = named(relay, words);
+    int up = link ? which(words[2], "0", "1") : -1;
+    if (up < 0)
+        return;
+    int failed = link_carrier(link, up);
+    if (failed)
+        printf("error cannot set the carrier of %s: %s\n", words[1], strerror(-failed));
+    else
+        printf("ok\n");
 }
 
 static void del(struct relay *relay, char **words)
 {
-    struct link **at = find(relay, words[1]), *link = *at;
-    if (!link) {
-        no_link(words[1]);
+    struct link *link = named(relay, words);
+    if (!link)
+        return;
+    *find_link(relay, words[1]) = link->next;
+    link_free(link);
+    printf("ok\n");
+}
+
+static void budget(struct relay *relay, char **words)
+{
+    double most, least;
+    if (!parse_number(words[1], 1000, &most) || !parse_number(words[2], most, &least)) {
+        printf("error shares are percentages, the second not above the first: %s %s\n", words[1], words[2]);
         return;
     }
-    *at = link->next;
-    link_free(link);
+    relay->priority.most = most / 100;
+    relay->priority.least = least / 100;
     printf("ok\n");
 }
 
@@ -198,9 +197,17 @@ static const struct {
     const char *usage;
 } COMMANDS[] = {
     {"add", 8, add, "NAME IFA NETNSA MACA IFB NETNSB MACB"},
-    {"set", 8, set, "NAME ab|ba RATE DELAY_NS JITTER_NS LOSS_PPB QUEUE_BYTES"},
-    {"get", 3, get, "NAME ab|ba"},
-    {"stats", 3, stats, "NAME ab|ba"},
+    {"end", 6, end, "NAME a|b IF NETNS MAC"},
+    {"set", ANY, command_set, "NAME ab|ba [SETTING=VALUE]..."},
+    {"get", 4, command_get, "NAME ab|ba set|now"},
+    {"table", 3, command_table, "ID FILE"},
+    {"schedule", 6, command_schedule, "ID steps|chances LENGTH_NS loop|hold FILE"},
+    {"play", 5, command_play, "NAME ab|ba ID BEGIN_NS"},
+    {"rest", 3, command_rest, "NAME ab|ba"},
+    {"stats", 3, command_stats, "NAME ab|ba"},
+    {"statsall", 1, command_statsall, ""},
+    {"health", 1, command_health, ""},
+    {"budget", 3, budget, "MOST_PERCENT LEAST_PERCENT"},
     {"state", 2, state, "NAME"},
     {"seed", 3, seed, "NAME NUMBER"},
     {"carrier", 3, carrier, "NAME 0|1"},
@@ -209,15 +216,16 @@ static const struct {
 
 bool command(struct relay *relay, char *line)
 {
-    char *words[MOST_WORDS], *rest;
+    char *words[MOST_WORDS + 1], *rest;
     int n = 0;
     for (char *word = strtok_r(line, " ", &rest); word && n < MOST_WORDS; word = strtok_r(NULL, " ", &rest))
         words[n++] = word;
+    words[n] = NULL;
     if (n == 1 && strcmp(words[0], "quit") == 0)
         return false;
     for (size_t i = 0; n && i < sizeof COMMANDS / sizeof *COMMANDS; i++)
         if (strcmp(words[0], COMMANDS[i].name) == 0) {
-            if (n == COMMANDS[i].words)
+            if (n == COMMANDS[i].words || (COMMANDS[i].words == ANY && n >= 3))
                 COMMANDS[i].act(relay, words);
             else
                 printf("error usage: %s %s\n", COMMANDS[i].name, COMMANDS[i].usage);
@@ -225,4 +233,20 @@ bool command(struct relay *relay, char *line)
         }
     printf("error unknown command %s\n", n ? words[0] : "(empty)");
     return true;
+}
+
+void relay_clear(struct relay *relay)
+{
+    for (struct link *next, *link = relay->links; link; link = next) {
+        next = link->next;
+        link_free(link);
+    }
+    for (struct table *next, *table = relay->tables; table; table = next) {
+        next = table->next;
+        free(table);
+    }
+    for (struct schedule *next, *schedule = relay->schedules; schedule; schedule = next) {
+        next = schedule->next;
+        free(schedule);
+    }
 }

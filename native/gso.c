@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-enum { ETHERNET = 14, VLAN_TAG = 4, IPV6_HEADER = 40, TCP_HEADER = 20 };
+enum { ETHERNET = 14, VLAN_TAG = 4, IPV4_HEADER = 20, IPV6_HEADER = 40, TCP_HEADER = 20 };
 enum { TCP_SEQ = 4, TCP_OFFSET = 12, TCP_FLAGS = 13, TCP_CHECKSUM = 16 };
 enum { FIN = 0x01, PSH = 0x08, CWR = 0x80 };
 
@@ -30,7 +30,7 @@ static uint16_t fold(uint32_t sum)
     return (uint16_t)sum;
 }
 
-bool gso_parse(const uint8_t *data, uint32_t length, struct gso *g)
+static bool parse_large(const uint8_t *data, uint32_t length, struct gso *g)
 {
     struct virtio_net_hdr h;
     if (length < VNET_HEADER + ETHERNET)
@@ -45,7 +45,7 @@ bool gso_parse(const uint8_t *data, uint32_t length, struct gso *g)
     g->v4 = type == VIRTIO_NET_HDR_GSO_TCPV4;
     g->l3 = ETHERNET + (get16(frame + 12) == 0x8100 ? VLAN_TAG : 0);
     g->l4 = h.csum_start; /* a TSO frame's checksum is always left to be completed, from the TCP header on */
-    if (g->l4 < g->l3 + TCP_HEADER || g->l4 + TCP_HEADER > size)
+    if (g->l4 < g->l3 + (g->v4 ? IPV4_HEADER : IPV6_HEADER) || g->l4 + TCP_HEADER > size)
         return false;
     g->headers = g->l4 + (uint32_t)(frame[g->l4 + TCP_OFFSET] >> 4) * 4;
     if (g->headers < g->l4 + TCP_HEADER || g->headers >= size)
@@ -54,6 +54,14 @@ bool gso_parse(const uint8_t *data, uint32_t length, struct gso *g)
     g->payload = size - g->headers;
     g->segments = (g->payload + g->mss - 1) / g->mss;
     return g->segments > 1;
+}
+
+void gso_parse(const uint8_t *data, uint32_t length, struct gso *g)
+{
+    if (!parse_large(data, length, g)) {
+        uint32_t size = length > VNET_HEADER ? length - VNET_HEADER : 0;
+        *g = (struct gso){.mss = size, .payload = size, .segments = 1};
+    }
 }
 
 static uint32_t payload_of(const struct gso *g, uint32_t first, uint32_t count)
@@ -85,6 +93,10 @@ static void fix_ipv4(uint8_t *ip, uint32_t total, uint32_t segment)
 
 void gso_cut(const uint8_t *data, const struct gso *g, uint32_t first, uint32_t count, uint8_t *out)
 {
+    if (count == g->segments) { /* all of it: as it came */
+        memcpy(out, data, VNET_HEADER + g->headers + g->payload);
+        return;
+    }
     uint32_t payload = payload_of(g, first, count), offset = first * g->mss;
     const uint8_t *frame = data + VNET_HEADER;
     uint8_t *to = out + VNET_HEADER, *tcp = to + g->l4;
@@ -113,4 +125,23 @@ void gso_cut(const uint8_t *data, const struct gso *g, uint32_t first, uint32_t 
         fix_ipv4(to + g->l3, g->headers - g->l3 + payload, first);
     else
         put16(to + g->l3 + 4, g->headers - g->l3 - IPV6_HEADER + payload);
+}
+
+void checksum_complete(uint8_t *data, uint32_t length)
+{
+    struct virtio_net_hdr h;
+    memcpy(&h, data, sizeof h);
+    uint8_t *frame = data + VNET_HEADER;
+    uint32_t size = length - VNET_HEADER, sum = 0, field = (uint32_t)h.csum_start + h.csum_offset;
+    if ((h.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) && field + 2 <= size) {
+        for (uint32_t i = h.csum_start; i + 1 < size; i += 2)
+            sum += get16(frame + i);
+        if ((size - h.csum_start) % 2)
+            sum += (uint32_t)frame[size - 1] << 8;
+        uint16_t checksum = (uint16_t)~fold(sum);
+        put16(frame + field, checksum ? checksum : 0xffff); /* 0 would say to UDP that there is none */
+    }
+    h.flags = 0; /* let the receiver see for itself */
+    h.csum_start = h.csum_offset = 0;
+    memcpy(data, &h, sizeof h);
 }

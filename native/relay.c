@@ -1,19 +1,32 @@
 /* relay - links between network namespaces, shaped in user space.
  *
  * For kernels without sch_netem. One process serves all links of a run. Each link is a pair of TAP interfaces, one in
- * either namespace; between them go rate, delay, jitter, loss and a finite queue (link.h), changed in place.
+ * either namespace; what goes on between them is in direction.h, and is changed in place.
  *
  * Commands come as lines on standard input, each is answered by one line on standard output, `ok ...` or `error ...`:
  *
  *     add NAME IFA NETNSA MACA IFB NETNSB MACB     make a link; both interfaces are down and without address
- *     set NAME ab|ba RATE DELAY JITTER LOSS QUEUE  bit/s (0: unlimited), ns, ns, parts per 10^9, bytes (0: unlimited)
- *     get NAME ab|ba                               what is in force
+ *     end NAME a|b IF NETNS MAC                    give it a new interface at one end, in place of what was there
+ *     set NAME ab|ba [SETTING=VALUE]...            change what it does; what is not named is as on a plain wire
+ *     get NAME ab|ba set|now                       what was set; what is in force, with what plays
+ *     table ID FILE                                a distribution of delays, for `set ... table=ID`: 16-bit integers
+ *     schedule ID steps|chances LENGTH loop|hold FILE     what can be played (schedule.h), its length in ns
+ *     play NAME ab|ba ID BEGIN                     have it vary from BEGIN on, ns of CLOCK_MONOTONIC
+ *     rest NAME ab|ba                              no more
  *     stats NAME ab|ba                             counters since the link was made
+ *     statsall                                     of all: NAME,ab|ba,BYTES,PACKETS,DROPPED,LOST,WAITING,LATE_NS ...
+ *     health                                       priority, CPU time, and lateness of deliveries since last asked
+ *     budget MOST LEAST                            % of a core above which real-time priority is given up, and below
+ *                                                  which it is taken again
  *     state NAME                                   carrier, and whether an end is gone
- *     seed NAME NUMBER                             begin the patterns of loss and jitter anew
+ *     seed NAME NUMBER                             begin all patterns of chance anew
  *     carrier NAME 0|1                             cut the link or bring it back
  *     del NAME                                     remove it with its interfaces
  *     quit
+ *
+ * Settings: rate (bit/s, or inf), delay and jitter (ns), table (of the jitter), queue (bytes, 0: unlimited), packets
+ * (segments, 0: unlimited); in parts per 10^9 loss, reorder, duplicate, corrupt, and, of Gilbert-Elliott's model,
+ * enter and leave (the bad state), bad and good (loss in either).
  *
  * It ends, and all interfaces with it, when standard input closes: its controller is gone. */
 #define _GNU_SOURCE
@@ -31,7 +44,6 @@
 #include "commands.h"
 
 enum {
-    PRIORITY = 50,
     EVENTS = 64,
     BATCH = 32,         /* frames taken from one interface before the others have their turn */
     LARGEST = 1 << 17,  /* a frame with TSO is at most 64 KiB and its headers */
@@ -87,10 +99,13 @@ static bool obey(struct relay *relay)
 static ns_t run_links(struct relay *relay)
 {
     ns_t now = now_ns(), next = NEVER;
+    priority_check(&relay->priority, now);
     for (struct link *link = relay->links; link; link = link->next)
         for (int i = 0; i < 2; i++) {
-            ns_t t = direction_run(&link->directions[i], now);
-            next = t < next ? t : next;
+            struct direction *d = &link->directions[i];
+            if (d->next <= now)
+                direction_run(d, now, &relay->lateness);
+            next = d->next < next ? d->next : next;
         }
     return next;
 }
@@ -142,8 +157,11 @@ int main(void)
     mallopt(M_MMAP_THRESHOLD, 256 << 20);
     mallopt(M_TOP_PAD, 1 << 20);
     const char *memory = mlockall(MCL_CURRENT | MCL_FUTURE) == 0 ? "locked" : "not-locked";
-    printf("ready priority=%s memory=%s\n", raise_priority(PRIORITY), memory);
+    priority_start(&relay.priority, now_ns());
+    printf("ready priority=%s memory=%s\n", priority_words(&relay.priority), memory);
     if (fflush(stdout) != 0)
         return 1;
-    return serve(&relay);
+    int status = serve(&relay);
+    relay_clear(&relay);
+    return status;
 }

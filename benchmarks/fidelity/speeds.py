@@ -23,7 +23,7 @@ from testbed.errors import EmulationError
 from testbed.experiment import load_plan
 
 HERE = Path(__file__).parent
-TESTBED = [str(Path(sys.executable).with_name("testbed"))]
+TESTBED = [sys.executable, "-c", "from testbed.cli import main; main()"]  # of this checkout, whatever is installed
 OPERATIONS = {
     "forward": "head.forward",
     "backward": "head.backward",

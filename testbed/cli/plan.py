@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from testbed.cli.options import Format, print_json
-from testbed.emulation.links.shape import Shape
+from testbed.emulation.links.shape import Schedule, Shape
 from testbed.experiment.plan import Move, Plan
 
 
 def show(plan: Plan, format_: Format) -> None:
     """Print the plan on stdout."""
     if format_ is Format.json:
-        print_json(asdict(plan))
+        print_json(plain(plan))
         return
     console = Console()
     work = plan.workload
@@ -28,25 +29,48 @@ def show(plan: Plan, format_: Format) -> None:
     for node in plan.nodes:
         where = node.site or node.bridge
         memory = f"{node.memory >> 20} MiB"
-        nodes.add_row(node.name, node.kind, node.profile, f"{node.speed:g}", f"{node.cpus:g}", memory, where)
+        speed = f"{node.speed:g}" if node.paced else f"share {node.speed:g}"
+        nodes.add_row(node.name, node.kind, node.profile, speed, f"{node.cpus:g}", memory, where)
     links = Table("link", "ends", "there", "back", title="links")
     for link in plan.links:
-        links.add_row(link.name, f"{link.a} -- {link.b}", describe(link.ab), describe(link.ba))
+        there, back = describe(link.ab, link.ab_trace), describe(link.ba, link.ba_trace)
+        links.add_row(link.name, f"{link.a} -- {link.b}", there, back)
     console.print(nodes, links)
     for move in plan.moves:
         console.print(f"  {move.device} moves to {move.to} {when(move)}", highlight=False)
     total = sum(n.speed for n in plan.nodes)
     console.print(f"  {total:g} cores of training speed in all", highlight=False)
+    if plan.dilation != 1:
+        factor = f"{plan.dilation:g} times slower" if plan.dilation else "as much slower as it takes to fit (auto)"
+        console.print(f"  dilated: runs {factor}; all of this is in its own time", highlight=False)
 
 
-def describe(shape: Shape) -> str:
-    """One direction of a link in words."""
+def describe(shape: Shape, trace: Schedule | None = None) -> str:
+    """One direction of a link in words: everything that is asked of it."""
     parts = [f"{shape.rate / 1e6:g} Mbit/s" if shape.rate else "unshaped"]
     if shape.delay:
-        parts.append(f"{shape.delay * 1e3:g} ms" + (f" ± {shape.jitter * 1e3:g}" if shape.jitter else ""))
-    if shape.loss:
-        parts.append(f"loss {shape.loss:.2%}")
+        spread = "" if shape.spread.name == "uniform" else f" {shape.spread.name}"
+        parts.append(f"{shape.delay * 1e3:g} ms" + (f" ± {shape.jitter * 1e3:g}{spread}" if shape.jitter else ""))
+    if shape.loss_share:
+        bursts = "" if shape.bursts is None else f" in bursts of {1 / shape.bursts.leave:.3g}"
+        parts.append(f"loss {shape.loss_share:.3%}{bursts}")
+    disorder = {word: getattr(shape, word) for word in ("reorder", "duplicate", "corrupt")}
+    parts += [f"{word} {share:.3%}" for word, share in disorder.items() if share]
+    if shape.queue_packets:
+        parts.append(f"queue {shape.queue_packets} packets")
+    if trace is not None:
+        again = "again and again" if trace.loop else "once"
+        parts.append(f"varies by {trace.name}: {trace.length:g} s, {again}")
     return ", ".join(parts)
+
+
+def plain(plan: Plan) -> dict[str, Any]:
+    """The plan as plain data. Tables and schedules, which may be very long, are told by their names and lengths."""
+    return asdict(plan, dict_factory=_brief)
+
+
+def _brief(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {k: len(v) if k in ("table", "steps", "deliveries") and isinstance(v, tuple) else v for k, v in pairs}
 
 
 def when(move: Move) -> str:

@@ -218,10 +218,10 @@ class Engine:
         return [item for item in listed if item["Labels"].get(PLACE) == str(ledger.root())]
 
     def _host_config(self, node: NodePlan, launch: Launch, hosts: Mapping[str, str]) -> Any:
-        quota = {}
+        period = quota = None
         if node.kind == "host":
             period = round(node.period * 1e6)
-            quota = {"cpu_period": period, "cpu_quota": max(_SHORTEST_QUOTA, round(min(node.speed, node.cpus) * period))}
+            quota = max(_SHORTEST_QUOTA, round(min(node.speed, node.cpus) * period))
         sysctls = {}
         if os.path.isdir("/proc/sys/net/ipv6"):
             sysctls = {f"net.ipv6.conf.{scope}.disable_ipv6": "1" for scope in ("all", "default")}
@@ -239,7 +239,8 @@ class Engine:
             pids_limit=_PIDS,
             sysctls=sysctls,
             extra_hosts=dict(hosts),
-            **quota,
+            cpu_period=period,
+            cpu_quota=quota,
             log_config=LogConfig(type=LogConfig.types.JSON, config={"max-size": "10m", "max-file": "1"}),
         )
 

@@ -1,10 +1,10 @@
 """Keeps programs that are not ours as slow as asked, by closing the quota in a loop on the CPU time that they get.
 
 Training steps of ours are paced; other programs know nothing of that. A governed node gets ``speed`` x wall time of
-CPU while it wants CPU. It wants it while it runs or is held back by its quota: that is what its cgroup counts, and
-waiting for a link, sleeping or being starved by the machine's other work are not in it. What it got too much or too
-little is set off in the next seconds; what it did not want is forgotten, so that a program which slept is not faster
-for it afterwards.
+CPU while it wants CPU. It wants it while it runs or is held back by its quota, which its cgroup counts; waiting for a
+link and sleeping are not in it. (What it waited for a core that others had is in it only in periods in which it came to
+the end of its quota all the same: who is starved is told elsewhere.) What it got too much or too little is set off in
+the next seconds; what it did not want is forgotten, so that a program which slept is not faster for it afterwards.
 
 Quotas are written to the cgroup's file, which takes 0.1 ms where the engine's interface takes 50, and read back each
 time. This does not see how much *work* a program does with its CPU time: see docs/speed.md for what was measured.
@@ -72,7 +72,8 @@ class Governor:
         passed = now - before[0]
         used = use.usage_s - before[1].usage_s
         # Time held back is counted when it ends: up to a period of it may be told too late.
-        self._held += used + use.throttled_s - before[1].throttled_s
+        held = used + use.throttled_s - before[1].throttled_s
+        self._held += max(held, (use.throttled - before[1].throttled) * self.period)
         wanted = min(self._held, passed)
         self._held = min(self._held - wanted, self.period)
         owed = (self.owed + self.speed * wanted - used) * (wanted / passed)

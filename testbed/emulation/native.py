@@ -19,7 +19,13 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SOURCES = REPOSITORY / "native"
 FLAGS = ("-O2", "-g", "-std=gnu11", "-Wall", "-Wextra")
 PROGRAMS = {
-    "relay": (("relay.c", "commands.c", "link.c", "gso.c", "tap.c", "util.c"), ()),
+    "relay": (
+        (
+            *("relay.c", "commands.c", "settings.c", "report.c", "link.c", "direction.c", "segments.c", "frame.c"),
+            *("gso.c", "chance.c", "schedule.c", "load.c", "priority.c", "tap.c", "util.c"),
+        ),
+        (),
+    ),
     "probe": (("probe.c", "probe_rate.c", "probe_stream.c", "probe_gap.c", "port.c", "util.c"), ("-pthread", "-lm")),
 }
 """Sources and libraries of each program; native/Makefile says the same for work by hand."""

@@ -2,27 +2,37 @@
 
 The relay (``native/relay.c``) serves all links of a run. It is told what to do line by line over its standard input
 and ends by itself, with all interfaces it made, when that closes: also when this process is killed.
+
+What is left to chance is decided for each MTU segment, in the order in which netem decides it. A lost segment still
+takes its time on the wire. Schedules are handed over whole and played by the relay's own clock; a chance of Mahimahi's
+carries 1500 bytes of what follows the Ethernet header, as ``mm-link(1)`` counts them.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
-import select
-import subprocess
-import tempfile
-import threading
-import time
 from pathlib import Path
-from typing import IO
 
 from testbed.emulation import native
 from testbed.emulation.links.base import Emulator
-from testbed.emulation.links.shape import LinkEnd, LinkStats, Schedule, Shape
+from testbed.emulation.links.relay_pipe import RelayPipe, handed_over
+from testbed.emulation.links.relay_words import (
+    RelayHealth,
+    all_stats_told,
+    health_told,
+    same,
+    schedule_bytes,
+    settings,
+    shape_told,
+    stats_told,
+    table_bytes,
+    words,
+)
+from testbed.emulation.links.shape import LinkEnd, LinkStats, Schedule, Shape, Spread
 from testbed.errors import EmulationError, NotAppliedError
 
-_PATIENCE = 10.0  # s for an answer; a command takes well under a millisecond
-_LOSS_UNIT = 1e9
+__all__ = ["RelayEmulator", "RelayHealth"]
+
 _DIRECTIONS = ("ab", "ba")
 
 
@@ -30,7 +40,7 @@ class RelayEmulator(Emulator):
     """Links through the relay.
 
     Args:
-        seed: Of the run. Losses and jitter of a link follow from it, the link's name, and the packets that pass.
+        seed: Of the run. What is left to chance follows from it, the link's name, and the packets that pass.
         program: The relay to run; None builds it.
     """
 
@@ -40,34 +50,18 @@ class RelayEmulator(Emulator):
         self.priority = ""
         self._seed = seed
         self._program = program
-        self._process: subprocess.Popen[bytes] | None = None
-        self._complaints: IO[bytes] | None = None
-        self._received = b""
-        self._guard = threading.Lock()
+        self._pipe: RelayPipe | None = None
         self._numbers: dict[str, str] = {}
         self._made = 0
+        self._tables: dict[tuple[int, ...], str] = {}
+        self._spreads: dict[str, Spread] = {}
+        self._schedules: dict[Schedule, str] = {}
 
     def open(self) -> None:
         """Start the relay; opening twice is fine."""
-        if self._process is not None:
-            return
-        program = self._program or native.build().relay
-        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the relay
-        # In a session of its own, so that Ctrl-C in a terminal leaves it to us when it ends.
-        self._process = subprocess.Popen(
-            [str(program)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._complaints,
-            bufsize=0,
-            start_new_session=True,
-        )
-        with self._guard:
-            status, words = self._answer("start")
-        if status != "ready":
-            self.close()
-            raise EmulationError("the relay cannot start", found=words, remedy="run as root (sudo)")
-        self.priority = dict(word.split("=", 1) for word in words.split()).get("priority", "")
+        if self._pipe is None:
+            self._pipe = RelayPipe(self._program or native.build().relay)
+            self.priority = self._pipe.greeting.get("priority", "")
 
     def add(self, link: str, a: LinkEnd, b: LinkEnd, ab: Shape, ba: Shape) -> None:
         """Make a link; both interfaces come into being inside their namespaces, under their final names."""
@@ -87,24 +81,30 @@ class RelayEmulator(Emulator):
             self.remove(link)
             raise
 
+    def replace(self, link: str, a: LinkEnd | None = None, b: LinkEnd | None = None) -> None:
+        """Give a link new interfaces where the old are gone: a container was started anew.
+
+        The other end, the settings, what plays and the counters stay as they are.
+
+        Args:
+            link: Which.
+            a: The new end a, down and without address; None leaves it alone.
+            b: The new end b.
+        """
+        number = self._number(link)
+        for side, end in (("a", a), ("b", b)):
+            if end is not None:
+                _check(end, link)
+                self._ask(link, "end", number, side, end.ifname, end.netns, end.mac)
+
     def set(self, link: str, ab: Shape | None = None, ba: Shape | None = None) -> None:
-        """Change a live link in place and read back what is in force."""
+        """Change a live link in place and read back what was set; what plays goes on on top of it."""
         number = self._number(link)
         for direction, shape in zip(_DIRECTIONS, (ab, ba), strict=True):
             if shape is None:
                 continue
-            self._ask(
-                link,
-                "set",
-                number,
-                direction,
-                f"{shape.rate or 0:.3f}",
-                f"{shape.delay * 1e9:.0f}",
-                f"{shape.jitter * 1e9:.0f}",
-                f"{shape.loss * _LOSS_UNIT:.0f}",
-                str(shape.queue_bytes),
-            )
-            found = self._read(link, number, direction)
+            self._ask(link, "set", number, direction, *settings(shape, self._table(link, shape.spread)))
+            found = shape_told(self._ask(link, "get", number, direction, "set"), self._spreads)
             if not same(shape, found):
                 raise NotAppliedError(
                     "the relay enforces something else than was set",
@@ -114,30 +114,55 @@ class RelayEmulator(Emulator):
                 )
 
     def read(self, link: str) -> tuple[Shape, Shape]:
-        """What is in force now, as the relay tells it."""
+        """What is in force now, as the relay tells it.
+
+        Where nothing passes now the rate is 0. While deliveries play it is what they let pass on average.
+        """
         number = self._number(link)
-        return self._read(link, number, "ab"), self._read(link, number, "ba")
+        ab, ba = (self._ask(link, "get", number, direction, "now") for direction in _DIRECTIONS)
+        return shape_told(ab, self._spreads), shape_told(ba, self._spreads)
 
     def play(self, link: str, begin: float, ab: Schedule | None = None, ba: Schedule | None = None) -> None:
-        """Have a link vary over time."""
-        raise EmulationError("this kind of link cannot vary over time", found=self.name, where=link)
+        """Have a link vary over time, by the relay's clock."""
+        number = self._number(link)
+        for direction, schedule in zip(_DIRECTIONS, (ab, ba), strict=True):
+            if schedule is None:
+                continue
+            known = self._schedule(link, schedule)
+            self._ask(link, "play", number, direction, known, f"{begin * 1e9:.0f}")
+            self._check_plays(link, direction, known)
 
     def rest(self, link: str) -> None:
-        """End what plays on a link: nothing ever does."""
+        """End what plays on a link."""
+        number = self._number(link)
+        for direction in _DIRECTIONS:
+            self._ask(link, "rest", number, direction)
+            self._check_plays(link, direction, "-")
 
     def stats(self, link: str) -> tuple[LinkStats, LinkStats]:
         """Counters as (a to b, b to a)."""
         number = self._number(link)
-        ab, ba = (_values(self._ask(link, "stats", number, direction)) for direction in _DIRECTIONS)
-        return _stats(ab), _stats(ba)
+        ab, ba = (stats_told(self._ask(link, "stats", number, direction)) for direction in _DIRECTIONS)
+        return ab, ba
+
+    def stats_all(self) -> dict[str, tuple[LinkStats, LinkStats]]:
+        """Counters of all links at one moment, as (a to b, b to a)."""
+        found = all_stats_told(self._ask("all links", "statsall"))
+        return {link: found[number] for link, number in list(self._numbers.items()) if number in found}
+
+    def health(self) -> RelayHealth:
+        """How the relay itself is: lateness is that since the last call."""
+        health = health_told(self._ask("all links", "health"))
+        self.priority = health.priority
+        return health
 
     def carrier(self, link: str, up: bool) -> None:
         """Cut the link (what is on its way is gone, both interfaces lose their carrier) or bring it back."""
         number = self._number(link)
         self._ask(link, "carrier", number, "1" if up else "0")
-        found = _values(self._ask(link, "state", number))["carrier"]
-        if bool(found) != up:
-            raise NotAppliedError("the carrier is not as set", wanted=str(up), found=str(bool(found)), where=link)
+        found = words(self._ask(link, "state", number))["carrier"] == "1"
+        if found != up:
+            raise NotAppliedError("the carrier is not as set", wanted=str(up), found=str(found), where=link)
 
     def remove(self, link: str) -> None:
         """Remove a link with its interfaces; removing twice is fine."""
@@ -147,25 +172,15 @@ class RelayEmulator(Emulator):
 
     def close(self) -> None:
         """End the relay and with it every link; closing twice is fine."""
-        process, self._process = self._process, None
-        self._numbers.clear()
-        self._received = b""
-        if process is not None:
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    pipe.close()
-            try:
-                process.wait(_PATIENCE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        if self._complaints is not None:
-            self._complaints.close()
-            self._complaints = None
+        pipe, self._pipe = self._pipe, None
+        for known in (self._numbers, self._tables, self._spreads, self._schedules):
+            known.clear()
+        if pipe is not None:
+            pipe.close()
 
     def pids(self) -> list[int]:
         """The relay's process."""
-        return [] if self._process is None else [self._process.pid]
+        return [] if self._pipe is None else [self._pipe.pid]
 
     def _number(self, link: str) -> str:
         try:
@@ -173,71 +188,42 @@ class RelayEmulator(Emulator):
         except KeyError:
             raise EmulationError("there is no such link", where=link) from None
 
-    def _read(self, link: str, number: str, direction: str) -> Shape:
-        found = _values(self._ask(link, "get", number, direction))
-        return Shape(
-            rate=found["rate"] or None,
-            delay=found["delay"] / 1e9,
-            jitter=found["jitter"] / 1e9,
-            loss=found["loss"] / _LOSS_UNIT,
-            queue=int(found["queue"]) or None,
-        )
+    def _table(self, link: str, spread: Spread) -> str | None:
+        """The name by which the relay knows a spread's table, which it gets once."""
+        if not spread.table:
+            return None
+        known = self._tables.get(spread.table)
+        if known is None:
+            known = f"T{len(self._tables) + 1}"
+            with handed_over(table_bytes(spread)) as path:
+                self._ask(link, "table", known, path)
+            self._tables[spread.table] = known
+            self._spreads[known] = spread
+        return known
 
-    def _ask(self, link: str, *words: str) -> str:
-        """Send a command; what the relay answered after ``ok``."""
-        with self._guard:
-            if self._process is None or self._process.stdin is None:
-                raise EmulationError("the relay is not running", where=link)
-            try:
-                self._process.stdin.write((" ".join(words) + "\n").encode())
-            except BrokenPipeError:
-                raise self._ended(link) from None
-            status, answer = self._answer(link)
-        if status != "ok":
-            raise EmulationError(f"the relay refused to {words[0]} a link", found=answer, where=link)
-        return answer
+    def _schedule(self, link: str, schedule: Schedule) -> str:
+        """The name by which the relay knows a schedule, which it gets once."""
+        known = self._schedules.get(schedule)
+        if known is None:
+            known = f"S{len(self._schedules) + 1}"
+            kind, end = "chances" if schedule.deliveries else "steps", "loop" if schedule.loop else "hold"
+            with handed_over(schedule_bytes(schedule)) as path:
+                self._ask(link, "schedule", known, kind, f"{schedule.length * 1e9:.0f}", end, path)
+            self._schedules[schedule] = known
+        return known
 
-    def _answer(self, where: str) -> tuple[str, str]:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        deadline = time.monotonic() + _PATIENCE
-        poller = select.poll()
-        poller.register(self._process.stdout, select.POLLIN)
-        while b"\n" not in self._received:
-            if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                raise EmulationError("the relay does not answer", where=where)
-            data = self._process.stdout.read(1 << 16)
-            if not data:
-                raise self._ended(where)
-            self._received += data
-        line, _, self._received = self._received.partition(b"\n")
-        status, _, rest = line.decode(errors="replace").partition(" ")
-        return status, rest
+    def _check_plays(self, link: str, direction: str, wanted: str) -> None:
+        found = words(self._ask(link, "get", self._number(link), direction, "now"))["plays"]
+        if found != wanted:
+            raise NotAppliedError(
+                "the relay plays something else than was asked", wanted=wanted, found=found,
+                where=f"{link} {direction}",
+            )  # fmt: skip
 
-    def _ended(self, where: str) -> EmulationError:
-        assert self._process is not None
-        said = ""
-        if self._complaints is not None:
-            self._complaints.seek(0)
-            said = self._complaints.read().decode(errors="replace").strip()[-500:]
-        try:
-            code = str(self._process.wait(1))
-        except subprocess.TimeoutExpired:
-            code = "unknown"
-        return EmulationError(
-            "the relay has ended, and all links with it", found=f"exit code {code} {said}".strip(), where=where
-        )
-
-
-def same(wanted: Shape, found: Shape) -> bool:
-    """Whether two shapes mean the same, given the relay's resolution."""
-    return (
-        math.isclose(wanted.rate or 0.0, found.rate or 0.0, rel_tol=1e-6, abs_tol=1e-3)
-        and abs(wanted.delay - found.delay) < 1e-8
-        and abs(wanted.jitter - found.jitter) < 1e-8
-        and abs(wanted.loss - found.loss) < 1e-8
-        and wanted.queue_bytes == found.queue_bytes
-    )
+    def _ask(self, link: str, *command: str) -> str:
+        if self._pipe is None:
+            raise EmulationError("the relay is not running", where=link)
+        return self._pipe.ask(link, *command)
 
 
 def _check(end: LinkEnd, link: str) -> None:
@@ -245,18 +231,3 @@ def _check(end: LinkEnd, link: str) -> None:
         raise EmulationError("not a name for an interface", found=repr(end.ifname), where=link)
     if not end.netns.isprintable() or " " in end.netns:
         raise EmulationError("not a path of a namespace", found=repr(end.netns), where=link)
-
-
-def _values(answer: str) -> dict[str, float]:
-    return {key: float(value) for key, _, value in (word.partition("=") for word in answer.split())}
-
-
-def _stats(found: dict[str, float]) -> LinkStats:
-    return LinkStats(
-        tx_bytes=int(found["tx_bytes"]),
-        tx_packets=int(found["tx_packets"]),
-        dropped_queue=int(found["dropq"]),
-        dropped_loss=int(found["dropl"]),
-        queue_bytes=int(found["waiting"]),
-        late_max_s=found["late_max"] / 1e9,
-    )

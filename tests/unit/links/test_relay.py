@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import stat
 import sys
+from array import array
+from dataclasses import replace
 
 import pytest
 
 from testbed.emulation import native
+from testbed.emulation.links import relay_words
 from testbed.emulation.links.mixed import MixedEmulator
 from testbed.emulation.links.plain import PlainWire
 from testbed.emulation.links.relay import RelayEmulator
-from testbed.emulation.links.shape import LinkEnd, Shape
+from testbed.emulation.links.shape import Bursts, LinkEnd, Schedule, Shape, Spread, Step
 from testbed.errors import EmulationError, EnvironmentProblem, NotAppliedError
 from tests.support import VethEmulator
 
 A = LinkEnd("/run/netns/a", "eth0", "02:00:00:00:00:01")
 B = LinkEnd("/run/netns/b", "eth0", "02:00:00:00:00:02")
 SHAPE = Shape(rate=20e6, delay=0.004, jitter=0.001, loss=0.001)
+EVERYTHING = Shape(
+    rate=20e6, delay=0.004, jitter=0.001, loss=0.001, spread=Spread("t", (-8192, 0, 8192)), bursts=None,
+    queue_packets=12, reorder=0.01, duplicate=0.02, corrupt=0.03,
+)  # fmt: skip
 
 HONEST = """
 import sys
@@ -27,11 +34,14 @@ shapes = {}
 for line in sys.stdin:
     verb, *rest = line.split()
     if verb == "set":
-        shapes[tuple(rest[:2])] = rest[2:]
+        told = dict(word.split("=") for word in rest[2:])
+        shapes[tuple(rest[:2])] = told
         say("ok")
     elif verb == "get":
-        names = ("rate", "delay", "jitter", "loss", "queue")
-        say("ok " + " ".join(f"{n}={v}" for n, v in zip(names, shapes[tuple(rest)])))
+        found = dict.fromkeys(("enter", "leave", "bad", "good"), "0") | {"table": "-", "plays": "-"}
+        found |= shapes[tuple(rest[:2])]
+        found["bursty"] = int(any(found[name] != "0" for name in ("enter", "leave", "bad", "good")))
+        say("ok " + " ".join(f"{n}={v}" for n, v in found.items()))
     else:
         say("ok")
 """
@@ -65,15 +75,47 @@ def test_what_was_set_is_read_back(relay):
     assert emulator.priority == "fifo:50"
 
 
-@pytest.mark.parametrize(("field", "index"), [("rate", 0), ("delay", 1), ("jitter", 2), ("loss", 3), ("queue", 4)])
-def test_a_relay_that_enforces_something_else_is_found_out(relay, field, index):
-    honest = "shapes[tuple(rest[:2])] = rest[2:]"
-    emulator = relay(HONEST.replace(honest, f"rest[2 + {index}] = '7'; {honest}"))
+@pytest.mark.parametrize(
+    "field",
+    [
+        *("rate", "delay", "jitter", "table", "loss", "enter", "leave", "bad", "good"),
+        *("queue", "packets", "reorder", "duplicate", "corrupt"),
+    ],
+)
+def test_a_relay_that_enforces_something_else_is_found_out(relay, field):
+    honest = "shapes[tuple(rest[:2])] = told"
+    emulator = relay(HONEST.replace(honest, f"told['{field}'] = '77'; {honest}"))
+    shape = replace(EVERYTHING, loss=0.0, bursts=Bursts(0.1, 0.2, 0.3, 0.4))
     with pytest.raises(NotAppliedError) as raised:
-        emulator.add("l", A, B, SHAPE, SHAPE)
+        emulator.add("l", A, B, shape, shape)
     assert raised.value.where == "l ab"
     with pytest.raises(EmulationError, match="no such link"):
         emulator.read("l")
+
+
+@pytest.mark.parametrize("shape", [EVERYTHING, replace(SHAPE, loss=0.0, bursts=Bursts(0.01, 0.25, 0.9, 0.001))])
+def test_every_setting_is_read_back(relay, shape):
+    emulator = relay(HONEST)
+    emulator.add("l", A, B, shape, Shape())
+    assert emulator.read("l") == (replace(shape, queue=shape.queue_bytes or None), Shape())
+
+
+def test_schedules_are_told_in_the_relays_units():
+    steps = Schedule("s", steps=(Step(0.0, rate=1e6), Step(0.25, delay=0.01, loss=0.5)), length=0.5)
+    told = array("d", relay_words.schedule_bytes(steps))
+    assert [str(value) for value in told] == [
+        *("0.0", "1000000.0", "nan", "nan"),
+        *("250000000.0", "nan", "10000000.0", "500000000.0"),
+    ]
+    chances = Schedule("m", deliveries=(0, 3, 3, 9), length=0.009, loop=True)
+    assert [*array("q", relay_words.schedule_bytes(chances))] == [0, 3, 3, 9]
+
+
+def test_a_schedule_that_does_not_play_is_found_out(relay):
+    emulator = relay(HONEST)
+    emulator.add("l", A, B, SHAPE, SHAPE)
+    with pytest.raises(NotAppliedError, match="plays something else"):
+        emulator.play("l", 0.0, Schedule("s", steps=(Step(0.0, rate=1e6),), length=1.0))
 
 
 def test_a_refusal_is_passed_on(relay):
