@@ -223,7 +223,7 @@ class Head(Quiet):
         """No answer has come: ask the edge servers, and decide on what they say."""
         if token != self._token:
             return
-        patience = self._context.task.patience
+        patience = self._context.task.patience / 3  # servers that are there answer soon
         if self._asking:
             self._asking = False
             if not self._decide():

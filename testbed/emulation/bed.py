@@ -265,6 +265,10 @@ class Bed:
             if backhaul:
                 self.fabric.without(name for name in self._cut if known[name].kind == "backhaul")
 
+    def kill(self, node: str) -> None:
+        """Kill a node's container at once, as a power failure would; it stays dead."""
+        self.fleet.kill(node)
+
     def play(self, begin: float) -> None:
         """Have links vary as the plan says, from ``begin`` (s of CLOCK_MONOTONIC) on; played where they are shaped.
 

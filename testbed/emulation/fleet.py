@@ -157,6 +157,10 @@ class Fleet:
         """Run a command in a node's container and wait for it."""
         return execute.run(self.engine, self.container(node).id, argv, timeout)
 
+    def kill(self, node: str) -> None:
+        """Kill a node's container."""
+        self.engine.kill(self.container(node).id)
+
     def logs(self, node: str, tail: int | None = None) -> str:
         """What a node's program wrote."""
         return self.engine.logs(self.container(node).id, tail)

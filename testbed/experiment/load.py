@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed.experiment import check_network, check_training, planner
+from testbed.experiment import check_network, check_training, faults, planner
 from testbed.experiment.document import Document, read
 from testbed.experiment.model import Spec
 from testbed.experiment.overrides import apply
@@ -42,7 +42,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
     for override in overrides:
         apply(document, override)
     spec = validate(document)
-    raise_all(check_network.check(spec, document) + check_training.check(spec, document))
+    broken = faults.check(spec.faults, faults.Resolver(spec, document))
+    raise_all([*check_network.check(spec, document), *check_training.check(spec, document), *broken])
     return Loaded(spec, document)
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+from testbed.experiment.faults import Fault
 from testbed.experiment.link_settings import Links
 from testbed.experiment.network import Cloud, Devices, Host, Profile, Site
 from testbed.experiment.section import Section
@@ -41,6 +42,8 @@ class Spec(Section):
     """Access links, edge links and the backhaul. Every site must reach the cloud."""
     mobility: Mobility = Mobility()
     """Who goes where, and when: scripted or from a trace."""
+    faults: list[Fault] = Field(default_factory=list)
+    """What breaks, and when."""
     workload: Workload = Workload()
     """What is trained, and how."""
     emulation: Emulation = Emulation()

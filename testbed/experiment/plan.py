@@ -92,6 +92,22 @@ class Move:
 
 
 @dataclass(frozen=True)
+class FaultPlan:
+    """Something that breaks, due as a `Move` is (``device`` then says by whose training).
+
+    ``kind`` is ``kill`` (``target``: an edge server) or ``cut`` (a link, for ``lasting`` s, None: for good).
+    """
+
+    kind: str
+    target: str
+    at: float | None = None
+    device: str | None = None
+    round: int | None = None
+    progress: float | None = None
+    lasting: float | None = None
+
+
+@dataclass(frozen=True)
 class DataPlan:
     """Data set and its split among the devices."""
 
@@ -153,6 +169,7 @@ class Plan:
     tolerances: Tolerances
     source: str                        # path of the file
     rendered: str                      # the YAML as it was understood, with every --set applied
+    faults: tuple[FaultPlan, ...] = ()
     dilation: float = 1.0              # real seconds a virtual one takes; everything else here is virtual
     speed_check: float = 5.0           # s that bring-up has all nodes train at once to measure their speeds; 0: not
 

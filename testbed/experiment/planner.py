@@ -9,7 +9,7 @@ from typing import Any
 from nodes.policies.association import nearest
 from testbed.emulation.links.shape import Shape
 from testbed.errors import InputError
-from testbed.experiment import resolve
+from testbed.experiment import faults, resolve
 from testbed.experiment.check_training import data_directory
 from testbed.experiment.document import Document, Steps
 from testbed.experiment.model import Spec
@@ -50,6 +50,7 @@ def build(spec: Spec, document: Document) -> Plan:
         bridges=tuple(resolve.bridge(spec, place) for place in resolve.places(spec)),
         links=tuple(_links(spec, document, nodes)),
         moves=timeline.moves if spec.mobility.enabled else (),
+        faults=faults.plan(spec.faults, faults.Resolver(spec, document)),
         workload=_workload(spec, document),
         link_backend=spec.emulation.links,
         lead=spec.mobility.lead,

@@ -17,6 +17,7 @@ from functools import partial
 
 from nodes.wire import control as ctl
 from testbed.emulation.calibrate import Gap, measure_gap
+from testbed.errors import EmulationError
 from testbed.experiment.plan import Move, Plan
 from testbed.run import targets
 from testbed.run.moves import Carried
@@ -106,10 +107,18 @@ class Replay:
         old_edge, new_edge = self._plan.site(here).edge, self._plan.site(move.to).edge
         if new_edge:
             self._session.control.send(move.device, ctl.Notice(self._task, new_edge, done=False))
-        if old_edge:
-            probe = measure_gap(targets.gap(self._session.bed, move.device, old_edge))
-            self._probes[id(carried)] = (probe, probe.__enter__())
+        if old_edge and old_edge not in self._session.lost:
+            self._watch_gap(carried, old_edge)
         self._at(carried.noticed + self._plan.lead, partial(self._hand_over, carried))
+
+    def _watch_gap(self, carried: Carried, edge: str) -> None:
+        try:
+            probe = measure_gap(targets.gap(self._session.bed, carried.device, edge))
+            self._probes[id(carried)] = (probe, probe.__enter__())
+        except EmulationError:
+            if edge not in self._session.expendable:
+                raise
+            # It has just died: there is nothing left to be silent.
 
     def _hand_over(self, carried: Carried) -> None:
         done = self._session.bed.handover(carried.device, carried.to)

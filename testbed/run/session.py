@@ -63,6 +63,8 @@ class Session:
         self.timings: dict[str, float] = {}
         self.drift: dict[str, Any] | None = None
         self.speeds: dict[str, speed.NodeSpeed] = {}
+        self.expendable: set[str] = set()
+        self.lost: dict[str, float] = {}  # edge servers that died while others could go on, and when that was seen
         self._oom_children: dict[str, int] = {}
         self._ledger: Ledger | None = None
         self._bed: Bed | None = None
@@ -89,8 +91,9 @@ class Session:
 
     @property
     def workers(self) -> list[str]:
-        """Nodes that run our worker."""
-        return [n.name for n in self.plan.nodes if n.command is None and n.image is None]
+        """Nodes that run our worker and are not lost."""
+        ours = [n.name for n in self.plan.nodes if n.command is None and n.image is None]
+        return [name for name in ours if name not in self.lost]
 
     def up(self) -> None:
         """Bring everything up; on any failure all of it is taken down again before the error is raised."""
@@ -239,11 +242,18 @@ class Session:
     def check(self) -> list[str]:
         """Look after the nodes; returns what is worth noting (a child process killed for memory).
 
+        An edge server that dies while `expendable` is only noted down, in `lost`.
+
         Raises:
             NodeError: A node died, ran out of memory, or is silent for too long.
         """
         notes = []
         for name, state in self.bed.states().items():
+            if name in self.lost:
+                continue
+            if not state.running and name in self.expendable and len(self.expendable - set(self.lost)) > 1:
+                self.lost[name] = time.monotonic()
+                continue
             if state.oom_killed:
                 limit = self.plan.node(name).memory
                 raise NodeError(

@@ -18,6 +18,7 @@ from nodes.wire import control as ctl
 from testbed.errors import NodeError, RoambedError, RunError
 from testbed.experiment.plan import Plan
 from testbed.run import moves as moved
+from testbed.run.breaking import Breaking
 from testbed.run.control import Said
 from testbed.run.data import Prepared
 from testbed.run.links import LinkWatch
@@ -75,12 +76,18 @@ class TaskRun:
         self._done = False
         self._time = session.time
         self._replay = Replay(session, self.task.id, session.real.moves)
+        self._breaking = Breaking(session, session.real.faults)
+        self._told_lost: set[str] = set(session.lost)
 
     def run(self) -> Outcome:
         """Run it to its end, its failure or its interruption; never raises for what happens to nodes."""
         outcome, live, plan = self.outcome, self._session.live, self._plan
         watch = LinkWatch(self._session.bed)
+        if self._scheme.split:
+            # Devices find what they can go on with by themselves; see docs/moves.md.
+            self._session.expendable = set(self.task.edges)
         try:
+            self._require_all()
             self._replay.go_home()
             self._start()
             begin = time.monotonic()
@@ -89,6 +96,7 @@ class TaskRun:
                 self._session.control.broadcast(ctl.Go(self.task.id))
                 self._session.bed.play(begin)
                 self._replay.start(begin)
+                self._breaking.start(begin)
                 self._loop(watch)
             outcome.interrupted = not self._done
         except RoambedError as error:
@@ -131,6 +139,8 @@ class TaskRun:
         checked = progressed = time.monotonic()
         while not self._done and not self._stop.is_set():
             self._replay.run_due()
+            self._breaking.run_due()
+            self._tell_lost()
             now = time.monotonic()
             if now - checked >= _CHECK_S:
                 checked = now
@@ -139,8 +149,8 @@ class TaskRun:
             deadline = self._deadline()
             if now - progressed > deadline:
                 raise self._stuck(now - progressed)
-            due = self._replay.next_due()
-            timeout = min(0.25, max(0.0, due - now)) if due is not None else 0.25
+            dues = [due for due in (self._replay.next_due(), self._breaking.next_due()) if due is not None]
+            timeout = min(0.25, max(0.0, min(dues) - now)) if dues else 0.25
             try:
                 said = self._session.control.inbox.get(timeout=timeout)
             except queue.Empty:
@@ -149,6 +159,25 @@ class TaskRun:
                 progressed = said.at
             self._hear(said)
 
+    def _require_all(self) -> None:
+        if self._session.lost:
+            raise NodeError(
+                f"{', '.join(self._session.lost)} died in an earlier task of this run",
+                wanted="every node to begin with",
+                remedy="run the schemes one by one",
+            )
+
+    def _tell_lost(self) -> None:
+        """Say of edge servers that have died whether that was asked for; devices find out by themselves."""
+        for name in set(self._session.lost) - self._told_lost:
+            self._told_lost.add(name)
+            at = self._time.at(self._session.lost[name])
+            asked = name in self._breaking.killed
+            self._log.add([self._span("node", name, at, at, {"state": "died", "asked": asked})])
+            self._session.live.warn(f"{name} died; its devices go on elsewhere")
+            if not asked:
+                self.outcome.notes.append(f"{name} died, which nobody had asked for")
+
     def _hear(self, said: Said) -> None:
         message, outcome, live = said.message, self.outcome, self._session.live
         match message:
@@ -156,6 +185,7 @@ class TaskRun:
                 self._log.add(self._time.spans(message.spans))
             case ctl.Progress():
                 self._replay.progress(message)
+                self._breaking.progress(message)
                 live.batch(message.device, message.round, message.done, message.batches)
             case ctl.RoundDone():
                 outcome.rounds = message.round
@@ -208,7 +238,8 @@ class TaskRun:
             except RoambedError as error:
                 outcome.failure = None if self._done else error
                 outcome.notes.append(error.message)
-        not_done = self._replay.finish()
+        not_done = [*self._replay.finish(), *self._breaking.finish()]
+        self._session.expendable = set()
         if self._done:
             outcome.notes += not_done
         self._describe_moves()

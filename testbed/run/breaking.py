@@ -1,0 +1,80 @@
+"""Has things break as the experiment says: kills edge servers, cuts links and mends them, when that is due."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import time
+from collections.abc import Callable
+from functools import partial
+
+from nodes.wire import control as ctl
+from testbed.experiment.plan import FaultPlan
+from testbed.run.session import Session
+
+
+class Breaking:
+    """The faults of one task. `killed` are the nodes that it has killed so far."""
+
+    def __init__(self, session: Session, faults: tuple[FaultPlan, ...]) -> None:
+        self._session = session
+        self._timed = [fault for fault in faults if fault.at is not None]
+        self._scripted = [fault for fault in faults if fault.at is None]
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._cut: list[str] = []
+        self.killed: set[str] = set()
+
+    def start(self, begin: float) -> None:
+        """The task has started: times count from here."""
+        for fault in self._timed:
+            self._at(begin + (fault.at or 0.0), partial(self._break, fault))
+
+    def progress(self, message: ctl.Progress) -> None:
+        """A device has done a batch: faults that this makes due happen now."""
+        for fault in [f for f in self._scripted if f.device == message.device]:
+            wanted = math.ceil((fault.progress or 0.0) * message.batches - 1e-9)
+            here, there = (message.round, message.done), (fault.round or 0, wanted)
+            if here >= there or (wanted == 0 and here == (there[0] - 1, message.batches)):
+                self._scripted.remove(fault)
+                self._break(fault)
+
+    def next_due(self) -> float | None:
+        """When `run_due` has something to do, CLOCK_MONOTONIC."""
+        return self._due[0][0] if self._due else None
+
+    def run_due(self) -> None:
+        """Do everything that is due by now."""
+        while self._due and self._due[0][0] <= time.monotonic():
+            heapq.heappop(self._due)[2]()
+
+    def finish(self) -> list[str]:
+        """Mend what is cut; returns what was asked for and did not happen, in words."""
+        for link in self._cut:
+            self._session.bed.mend(link)
+        self._cut.clear()
+        return [
+            f"{fault.target} was not {'killed' if fault.kind == 'kill' else 'cut'}: training had ended before"
+            for fault in (*self._scripted, *self._timed)
+        ]
+
+    def _at(self, when: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._due, (when, next(self._order), action))
+
+    def _break(self, fault: FaultPlan) -> None:
+        if fault in self._timed:
+            self._timed.remove(fault)
+        if fault.kind == "kill":
+            self.killed.add(fault.target)
+            self._session.bed.kill(fault.target)
+            return
+        self._session.bed.cut(fault.target)
+        self._cut.append(fault.target)
+        if fault.lasting is not None:
+            self._at(time.monotonic() + fault.lasting, partial(self._mend, fault.target))
+
+    def _mend(self, link: str) -> None:
+        if link in self._cut:
+            self._cut.remove(link)
+            self._session.bed.mend(link)
