@@ -1,5 +1,6 @@
 #include "chance.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -65,7 +66,7 @@ ns_t least_offset(ns_t jitter, const struct table *table)
 struct table *table_load(const char *id, const char *path, const char **problem)
 {
     size_t size;
-    struct table *t = load_file(path, sizeof *t, TABLE_MOST * sizeof *t->values, &size, problem);
+    struct table *t = load_file(path, offsetof(struct table, values), TABLE_MOST * sizeof *t->values, &size, problem);
     if (!t)
         return NULL;
     snprintf(t->id, sizeof t->id, "%s", id);

@@ -104,7 +104,7 @@ static void put_in_force(struct direction *d)
     struct shape *s = &d->shape;
     const struct step *step = player_step(&d->player);
     *s = d->base;
-    if (d->player.schedule && player_has_chances(&d->player)) {
+    if (player_has_chances(&d->player)) {
         s->rate = d->player.schedule->mean;
     } else if (step) {
         if (!isnan(step->rate))
@@ -123,7 +123,7 @@ static void put_in_force(struct direction *d)
 static void before_change(struct direction *d, ns_t t)
 {
     serve(d, t);
-    if (d->queue.head && !(d->player.schedule && player_has_chances(&d->player)) && d->ns_per_byte > 0) {
+    if (d->queue.head && !player_has_chances(&d->player) && d->ns_per_byte > 0) {
         double gone = (double)(t - d->since) / d->ns_per_byte;
         d->left = gone < d->left ? d->left - gone : 0;
     }

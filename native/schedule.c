@@ -1,6 +1,7 @@
 #include "schedule.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -40,7 +41,7 @@ struct schedule *schedule_load(const char *id, const char *path, bool chances, b
                                const char **problem)
 {
     size_t size, entry = chances ? sizeof(int64_t) : sizeof(struct step);
-    struct schedule *s = load_file(path, sizeof *s, MOST_ENTRIES * entry, &size, problem);
+    struct schedule *s = load_file(path, offsetof(struct schedule, steps), MOST_ENTRIES * entry, &size, problem);
     if (!s)
         return NULL;
     snprintf(s->id, sizeof s->id, "%s", id);

@@ -162,16 +162,17 @@ void command_schedule(struct relay *relay, char **words)
 void command_play(struct relay *relay, char **words)
 {
     struct direction *d = parse_direction(relay, words);
+    bool negative = words[4][0] == '-'; /* before this machine started: it is as far as it would be */
     double begin;
     if (!d)
         return;
     const struct schedule *schedule = find_schedule(relay, words[3]);
     if (!schedule) {
         printf("error no schedule %s\n", words[3]);
-    } else if (!parse_number(words[4], MOST_TIME, &begin)) {
+    } else if (!parse_number(words[4] + negative, MOST_TIME, &begin)) {
         printf("error a beginning is a time in ns, not %s\n", words[4]);
     } else {
-        direction_play(d, schedule, (ns_t)begin);
+        direction_play(d, schedule, (ns_t)(negative ? -begin : begin));
         printf("ok\n");
     }
 }

@@ -32,7 +32,7 @@ class Case:
         by: Who did it: this testbed, or another tool.
         what: In words. asked, measured, error: In ``unit``, but an error may have one of its own in ``error_unit``.
         n: Samples that the measured value stands on.
-        limit: What the error may be at most, either way; None: nothing is promised.
+        limit: What the error may be at most, either way (where nothing was asked, the value itself); None: no promise.
         note: Why there is no value, or what to know about it.
         failed: It should have been measured and could not be.
     """
@@ -51,9 +51,14 @@ class Case:
     failed: bool = False
 
     @property
+    def judged(self) -> float | None:
+        """What is held against the limit: the error, or where nothing was asked the measured value itself."""
+        return self.measured if self.asked is None else self.error
+
+    @property
     def held(self) -> bool | None:
-        """Whether the error is within its limit; None where nothing is promised or nothing was measured."""
-        return None if self.limit is None or self.error is None else abs(self.error) <= self.limit
+        """Whether that is within the limit; None where nothing is promised or nothing was measured."""
+        return None if self.limit is None or self.judged is None else abs(self.judged) <= self.limit
 
 
 @dataclass
@@ -108,7 +113,7 @@ def figures(cases: list[Case]) -> dict[str, float | None]:
 
 
 def _worst(cases: list[Case]) -> float | None:
-    errors = [abs(case.error) for case in cases if case.error is not None]
+    errors = [abs(case.judged) for case in cases if case.judged is not None]
     if not errors or any(case.failed for case in cases):
         return None
     return round(max(errors), 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -89,20 +90,32 @@ def busy() -> Iterator[None]:
 
 def quantiles(spread: Spread, delay: float, jitter: float) -> dict[str, float]:
     """What the quantiles of a delay with jitter should be, s."""
+    return {name: max(0.0, delay + jitter * _inverse(spread, p)) for name, p in _PROBABILITIES.items()}
+
+
+def _inverse(spread: Spread, probability: float) -> float:
+    """The inverse of the distribution function, in jitters."""
     if not spread.table:
-        return {name: delay + jitter * (2 * p - 1) for name, p in _PROBABILITIES.items()}
+        return 2 * probability - 1
     last = len(spread.table) - 1
+    low = int(probability * last)
+    high = min(low + 1, last)
+    between = spread.table[low] + (probability * last - low) * (spread.table[high] - spread.table[low])
+    return between / _TABLE_UNIT
+
+
+def allowed(spread: Spread, jitter: float, number: int) -> dict[str, float]:
+    """How far the quantiles of that many samples may be off: four standard deviations, s."""
+    near = 0.02
     found = {}
     for name, p in _PROBABILITIES.items():
-        low = int(p * last)
-        high = min(low + 1, last)
-        between = spread.table[low] + (p * last - low) * (spread.table[high] - spread.table[low])
-        found[name] = max(0.0, delay + jitter * between / _TABLE_UNIT)
+        slope = (_inverse(spread, p + near) - _inverse(spread, p - near)) / (2 * near)
+        found[name] = 4 * math.sqrt(p * (1 - p) / number) * slope * jitter
     return found
 
 
-def furthest(asked: dict[str, float], found: Delays) -> tuple[str, float]:
-    """Which quantile is furthest off, and by how much, s."""
+def furthest(asked: dict[str, float], found: Delays, limits: dict[str, float]) -> tuple[str, float]:
+    """Which quantile is furthest off, by its limit, and by how much, s."""
     errors = {name: getattr(found, name) - value for name, value in asked.items()}
-    worst = max(errors, key=lambda name: abs(errors[name]))
+    worst = max(errors, key=lambda name: abs(errors[name]) / limits[name])
     return worst, errors[worst]

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
 from benchmarks.fidelity.cases import PRODUCT, Case
 from testbed.report import style
 
@@ -36,6 +38,8 @@ def _tcp(cases: list[Case]) -> str | None:
         axes.axhspan(-1, 1, color=style.LINE, alpha=0.35, linewidth=0)
         axes.set_xscale("log")
         axes.set_yscale("symlog", linthresh=1)
+        _ticks(axes.xaxis, sorted({x for points in lines.values() for x, _ in points}))
+        _ticks(axes.yaxis, _round_numbers([y for points in lines.values() for _, y in points], 1))
         axes.set_xlabel("rate asked for [Mbit/s]")
         axes.set_ylabel("error of TCP goodput [%]")
         style.legend(figure, handles, list(lines))
@@ -65,6 +69,9 @@ def _delay(cases: list[Case]) -> str | None:
             axes.set_title(title)
             axes.set_xscale("symlog", linthresh=1)
             axes.set_yscale("symlog", linthresh=0.5)
+            everything = [point for lines in found.values() for points in lines.values() for point in points]
+            _ticks(axes.xaxis, sorted({x for x, _ in everything}))
+            _ticks(axes.yaxis, _round_numbers([y for _, y in everything], 0.5))
             axes.set_xlabel("delay asked for [ms]")
         panels[0].set_ylabel("error of one-way delay [ms]")
         style.legend(figure, handles, labels)
@@ -108,6 +115,27 @@ def _draw(axes: Any, points: list[tuple[float, float]], index: int, dash: str = 
         [x for x, _ in points], [y for _, y in points], "o" + dash, markersize=4, linewidth=1.4,
         color=style.SCHEMES[index % len(style.SCHEMES)], clip_on=False,
     )[0]  # fmt: skip
+
+
+def _round_numbers(values: list[float], least: float) -> list[float]:
+    """Ticks for a scale that is logarithmic beyond ``least``: so far as there are values, and one more."""
+    sides = {1.0: max(0.0, *values), -1.0: max(0.0, *(-value for value in values))}
+    found = [0.0]
+    for sign, most in sides.items():
+        tick = least
+        while True:
+            found.append(sign * tick)
+            if tick >= most:
+                break
+            tick = 1.0 if tick < 1 else tick * 10
+    return sorted(found)
+
+
+def _ticks(axis: Any, values: list[float]) -> None:
+    # Plain numbers: the usual labels of such scales are formulas, which only TeX would draw.
+    axis.set_major_locator(FixedLocator(values))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def _standalone(figure: Any) -> str:

@@ -33,6 +33,7 @@ OPERATIONS = {
 """Kinds of spans and the reference times that they are paced by."""
 WINDOW_S = 5.0
 _TRAINING = {"split": "split step of vgg5", "whole": "whole step of cnn"}
+_QUICK_EPOCHS = {"split": 5, "whole": 30}
 _FOREIGN = {"loop": "plain busy loop", "script": "torch script"}
 _LIMIT, _FOREIGN_LIMIT = 2.0, 5.0
 _PATIENCE = 300.0
@@ -91,11 +92,37 @@ def call(*words: str) -> str:
     return out
 
 
-def training(record: Record, names: Sequence[str] = tuple(_TRAINING)) -> None:
+@contextmanager
+def standing(file: Path) -> Iterator[str]:
+    """A topology that stands within the block, by its run id; taken down also if we are interrupted on the way up."""
+    process = subprocess.Popen(
+        [*TESTBED, "up", str(file), "--format", "json"], text=True, start_new_session=True, cwd=HERE.parents[1],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    interrupted: BaseException | None = None
+    try:
+        out, err = process.communicate(timeout=_PATIENCE)
+    except BaseException as error:
+        # What stands half-way has no name yet: it is let finish, and then taken down.
+        interrupted = error
+        out, err = process.communicate(timeout=_PATIENCE)
+    if process.returncode != 0:
+        raise interrupted or EmulationError("testbed up failed", found=err.strip()[-400:])
+    run = str(json.loads(out)["run"])
+    try:
+        if interrupted is not None:
+            raise interrupted
+        yield run
+    finally:
+        call("down", run)
+
+
+def training(record: Record, quick: bool = False) -> None:
     """Both training workloads: every node over the whole run, and its worst window."""
-    for name in names:
+    for name in _TRAINING:
+        fewer = ["--set", f"workload.local_epochs={_QUICK_EPOCHS[name]}"] if quick else []
         with record.attempt("speed", _TRAINING[name], "of a core"), tempfile.TemporaryDirectory() as directory:
-            call("run", str(HERE / f"{name}.yaml"), "--runs", directory, "--quiet", "--format", "json")
+            call("run", str(HERE / f"{name}.yaml"), "--runs", directory, "--quiet", "--format", "json", *fewer)
             (run,) = [path for path in Path(directory).iterdir() if (path / "summary.json").exists()]
             _trained(record, _TRAINING[name], run)
 
@@ -142,18 +169,19 @@ def windows(spans: Sequence[dict[str, Any]], reference: dict[str, float], length
     return [speed(by[index], reference) for index in range(last) if by[index]]
 
 
-def foreign(record: Record, warmup: float = 10.0, window: float = 20.0) -> None:
+def foreign(record: Record, quick: bool = False) -> None:
     """Programs that are not ours, all at once: the processor time they had."""
+    warmup, window = (5.0, 10.0) if quick else (10.0, 20.0)
     found: dict[str, dict[str, float] | BaseException] = {}
-    asked = {node.name: node.speed for node in load_plan(HERE / "foreign.yaml", []).nodes}
     with record.attempt("speed", "programs that are not ours", "of a core"):
-        said = json.loads(call("up", str(HERE / "foreign.yaml"), "--format", "json"))
-        try:
+        asked = {node.name: node.speed for node in load_plan(HERE / "foreign.yaml", []).nodes}
+        with standing(HERE / "foreign.yaml") as run:
+
             def work(name: str) -> None:
                 prepare, once = _WORK[name]
                 program = _PROGRAM.format(prepare=prepare, work=once, warmup=warmup, window=window)
                 try:
-                    out = call("exec", "--run", said["run"], name, "--", "python3", "-c", program)
+                    out = call("exec", "--run", run, name, "--", "python3", "-c", program)
                     found[name] = json.loads(out.strip().splitlines()[-1])
                 except Exception as error:
                     found[name] = error
@@ -163,8 +191,6 @@ def foreign(record: Record, warmup: float = 10.0, window: float = 20.0) -> None:
                 thread.start()
             for thread in threads:
                 thread.join(_PATIENCE)
-        finally:
-            call("down", said["run"])
     for name, words in _FOREIGN.items():
         if not found:
             break  # it has been said that nothing stood

@@ -15,6 +15,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,7 @@ LIGHT = 299_792_458.0
 THERMAL = -174.0
 """Thermal noise, dBm/Hz: k T at 290 K (Rappaport, Wireless Communications, 2nd ed., B.3)."""
 _WAVES = 100
+_CHUNK = 1024
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,9 @@ class Radio:
         symbols: Symbols a second over all subcarriers and streams: a rate is ``symbols x Entry.bits``.
         bandwidth: Noise bandwidth, Hz.
         frequency: Carrier, Hz.
-        tx: Transmit power of an access point, antenna gains included, dBm (EIRP).
+        tx: Transmit power of an access point, dBm.
         device_tx: Of a device, dBm.
+        gain: Gain of the access point's antenna, both ways, dBi.
         noise: Noise figure of a device's receiver, dB.
         site_noise: Of an access point's receiver, dB.
         exponent: Path-loss exponent: 2 free space, 2.7 to 3.5 urban, 4 to 6 obstructed in buildings (Rappaport,
@@ -50,6 +53,7 @@ class Radio:
         reference: Distance up to which loss is that of free space, m.
         shadowing: Standard deviation of shadowing, dB; 0 for none.
         correlation: Distance at which shadowing's correlation has fallen to 1/e, m.
+        common: Share of shadowing's variance that is the same towards all sites (what surrounds the device), 0 to 1.
         interference: Noise and interference above the receiver's own, dB.
         efficiency: Share of the air's capacity that frames get: the rest is contention, preambles, control.
         way: Share of the airtime that each direction has: half where both use one channel in turn, all of it where
@@ -68,10 +72,12 @@ class Radio:
     device_tx: float
     noise: float
     site_noise: float
+    gain: float = 0.0
     exponent: float = 3.0
     reference: float = 1.0
     shadowing: float = 4.0
     correlation: float = 20.0
+    common: float = 0.0
     interference: float = 0.0
     efficiency: float = 0.7
     way: float = 1.0
@@ -82,14 +88,16 @@ class Radio:
     def __post_init__(self) -> None:
         positive = ("symbols", "bandwidth", "frequency", "exponent", "reference", "correlation", "slope")
         not_negative = ("shadowing", "interference", "retry", "noise", "site_noise")
-        for name in (*positive, *not_negative, "tx", "device_tx", "efficiency", "way"):
+        for name in (*positive, *not_negative, "tx", "device_tx", "gain", "common", "efficiency", "way"):
             value = getattr(self, name)
             if not math.isfinite(value):
                 raise ValueError(f"{name} must be a finite number, not {value}")
             if (name in positive and value <= 0) or (name in not_negative and value < 0):
                 raise ValueError(f"{name} must be {'more than 0' if name in positive else '0 or more'}, not {value}")
-        if not (0 < self.efficiency <= 1 and 0 < self.way <= 1 and self.attempts >= 1 and self.entries):
-            raise ValueError("efficiency and way are shares above 0, attempts at least 1, and the table has entries")
+        if not (0 < self.efficiency <= 1 and 0 < self.way <= 1 and 0 <= self.common <= 1):
+            raise ValueError("efficiency and way are shares above 0, common is one from 0 on")
+        if self.attempts < 1 or not self.entries:
+            raise ValueError("attempts must be at least 1, and the table must have entries")
 
 
 def wifi(*, bandwidth: float = 20e6, streams: int = 1, standard: str = "ac", **changes: float) -> Radio:
@@ -130,9 +138,11 @@ def wifi(*, bandwidth: float = 20e6, streams: int = 1, standard: str = "ac", **c
 def lte(*, bandwidth: float = 20e6, streams: int = 1, **changes: float) -> Radio:
     """LTE at 1.8 GHz, FDD.
 
-    Defaults: 46 dBm at the base station and shadowing of 8 dB correlated over 50 m (3GPP TR 36.814, A.2.1.1), noise
-    figures of 9 dB at devices and 5 dB at base stations (TR 36.942), 23 dBm at devices (power class 3, TS 36.101,
-    6.2.2), a hybrid-ARQ round of 8 ms (TS 36.321, FDD) and 4 transmissions at most. The exponent 3.5 is an assumption.
+    Defaults: 46 dBm at the base station, shadowing of 8 dB correlated over 50 m, half of it common to all sites (3GPP
+    TR 36.814, A.2.1.1), an antenna of 15 dBi, noise figures of 9 dB at devices and 5 dB at base stations (TR 36.942),
+    23 dBm at devices (power class 3, TS 36.101, 6.2.2), a hybrid-ARQ round of 8 ms (TS 36.321, FDD) and 4
+    transmissions at most. The exponent 3.0 comes within 2 dB of TR 36.942's ``128.1 + 37.6 log10(km)`` from 500 m to
+    1 km. A device uses the whole bandwidth up: real ones gather their power on a part of it when they are far.
     ``efficiency`` 0.75: of 14 symbols 3 are control, and reference signals take about a twentieth of the rest.
 
     Args:
@@ -148,8 +158,9 @@ def lte(*, bandwidth: float = 20e6, streams: int = 1, **changes: float) -> Radio
         raise ValueError(f"LTE has bandwidths of {widths} MHz and 1 to 4 streams")
     blocks = tables.LTE_BLOCKS[bandwidth]
     settings: dict[str, float] = {
-        "frequency": 1.8e9, "tx": 46.0, "device_tx": 23.0, "noise": 9.0, "site_noise": 5.0, "way": 1.0, "attempts": 4,
-        "retry": 0.008, "efficiency": 0.75, "exponent": 3.5, "shadowing": 8.0, "correlation": 50.0,
+        "frequency": 1.8e9, "tx": 46.0, "device_tx": 23.0, "noise": 9.0, "site_noise": 5.0, "attempts": 4,
+        "retry": 0.008, "efficiency": 0.75, "gain": 15.0, "exponent": 3.0, "shadowing": 8.0, "correlation": 50.0,
+        "common": 0.5,
     }  # fmt: skip
     symbols = blocks * tables.LTE_SYMBOLS * streams
     return _radio("lte", tables.LTE, float(symbols), blocks * tables.LTE_BLOCK_WIDTH, settings | changes)
@@ -184,26 +195,51 @@ def shadowing(x: Array | float, y: Array | float, site: str, seed: int, radio: R
     (Gudmundson, Electronics Letters 27(23), 1991). The field is a sum of 100 plane waves whose wave numbers are drawn
     from that correlation's spectrum (Cai and Giannakis, IEEE Trans. Veh. Tech. 52(6), 2003):
     ``sigma sqrt(2/N) sum cos(k_n . p + phi_n)`` with ``|k| = sqrt(1 / (1 - u)^2 - 1) / correlation``, u uniform.
-    It depends on seed, site and place alone: whoever is there, whenever, by whatever steps, meets the same.
+    It depends on seed, site and place alone: whoever is there, whenever, by whatever steps, meets the same. Of its
+    variance a share of ``radio.common`` comes from a second such field that is the same for all sites.
     """
     px, py = np.broadcast_arrays(np.asarray(x, dtype=float), np.asarray(y, dtype=float))
     if radio.shadowing == 0:
         return np.zeros(px.shape)
-    draw = generator(seed, "shadowing", site)
-    number = np.sqrt(1 / (1 - draw.random(_WAVES)) ** 2 - 1) / radio.correlation
+    return own_shadowing(px, py, site, seed, radio) + common_shadowing(px, py, seed, radio)
+
+
+def own_shadowing(x: Array, y: Array, site: str, seed: int, radio: Radio) -> Array:
+    """The part of `shadowing` that belongs to the way to one site, in dB."""
+    return radio.shadowing * math.sqrt(1 - radio.common) * _field(x, y, seed, f"site {site}", radio.correlation)
+
+
+def common_shadowing(x: Array, y: Array, seed: int, radio: Radio) -> Array:
+    """The part of `shadowing` that is the same towards all sites, in dB."""
+    if radio.common * radio.shadowing == 0:
+        return np.zeros(x.shape)
+    return radio.shadowing * math.sqrt(radio.common) * _field(x, y, seed, "all", radio.correlation)
+
+
+def _field(x: Array, y: Array, seed: int, name: str, correlation: float) -> Array:
+    kx, ky, phase = _waves(seed, name, correlation)
+    px, py = x.ravel(), y.ravel()
+    field = np.empty(px.shape)
+    for i in range(0, len(px), _CHUNK):
+        part = slice(i, i + _CHUNK)
+        field[part] = np.cos(np.outer(px[part], kx) + np.outer(py[part], ky) + phase).sum(axis=1)
+    return np.asarray(math.sqrt(2 / _WAVES) * field.reshape(x.shape))
+
+
+@lru_cache(maxsize=1024)
+def _waves(seed: int, name: str, correlation: float) -> tuple[Array, Array, Array]:
+    draw = generator(seed, "shadowing", name)
+    number = np.sqrt(1 / (1 - draw.random(_WAVES)) ** 2 - 1) / correlation
     angle, phase = 2 * np.pi * draw.random(_WAVES), 2 * np.pi * draw.random(_WAVES)
-    field = np.zeros(px.shape)
-    for k, a, p in zip(number, angle, phase, strict=True):  # a wave at a time: memory of one array, not of all
-        field += np.cos(k * (px * math.cos(a) + py * math.sin(a)) + p)
-    return np.asarray(radio.shadowing * math.sqrt(2 / _WAVES) * field)
+    return number * np.cos(angle), number * np.sin(angle), phase
 
 
 def received(
     x: Array | float, y: Array | float, site: str, at: tuple[float, float], radio: Radio, seed: int
 ) -> Array:
-    """Power in dBm that a device at (x, y) receives of a site at ``at``: ``tx - path loss - shadowing``."""
+    """Power in dBm that a device at (x, y) receives of a site at ``at``: ``tx + gain - loss - shadowing``."""
     distance = np.hypot(np.asarray(x, dtype=float) - at[0], np.asarray(y, dtype=float) - at[1])
-    return np.asarray(radio.tx - path_loss(distance, radio) - shadowing(x, y, site, seed, radio))
+    return np.asarray(radio.tx + radio.gain - path_loss(distance, radio) - shadowing(x, y, site, seed, radio))
 
 
 def snr(power: Array | float, radio: Radio) -> tuple[Array, Array]:

@@ -7,5 +7,5 @@ cd "$root_dir"
 where=$1
 shift
 export ROAMBED_REQUIRE_NETEM=1 PYTHONDONTWRITEBYTECODE=1
-[ "$#" != 0 ] || set -- tests/unit/links/test_netem.py
+[ "$#" != 0 ] || set -- tests/unit/links/test_netem.py tests/system/test_both_links.py
 exec .venv/bin/python -m pytest -p no:cacheprovider "$@"

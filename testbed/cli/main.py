@@ -27,7 +27,8 @@ app = typer.Typer(
 )
 
 VERBS = (
-    "doctor", "validate", "up", "down", "ls", "inspect", "exec", "shell", "run", "report", "compare", "clean",
+    "doctor", "validate", "mobility", "up", "down", "ls", "inspect", "exec", "shell", "run", "report", "compare",
+    "clean",
 )  # fmt: skip
 
 

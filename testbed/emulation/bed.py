@@ -198,13 +198,13 @@ class Bed:
         """A process in the node's namespaces, as the host numbers it."""
         return self.fleet.container(node).pid
 
-    def apply_limits(self, cpus: Mapping[str, float] | None = None) -> dict[str, AppliedLimits]:
-        """Put all nodes' limits in force and read them back; ``cpus`` are quotas that differ from the plan's.
+    def apply_limits(self, changed: Mapping[str, NodePlan] | None = None) -> dict[str, AppliedLimits]:
+        """Put all nodes' limits in force and read them back; ``changed`` are nodes that get others than the plan's.
 
         Raises:
             NotAppliedError: The kernel enforces something else.
         """
-        return self.fleet.apply_limits(cpus)
+        return self.fleet.apply_limits(changed)
 
     def handover(self, device: str, site: str) -> Handover:
         """Move a device to another site's access point, on the real link. Its address stays.

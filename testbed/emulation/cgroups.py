@@ -188,6 +188,19 @@ class Cgroup:
         name = "memory.oom_control" if "memory" in self._v1 else "memory.events"
         return _pairs(_read(directory / name)).get("oom_kill", 0)
 
+    @property
+    def threads(self) -> Path:
+        """File that lists the threads in it, as the host numbers them."""
+        return self._v1["cpu"] / "tasks" if "cpu" in self._v1 else self.directory("cpu") / "cgroup.threads"
+
+    def stalled_s(self, resource: str) -> float | None:
+        """How long some process has waited for ``cpu``, ``memory`` or ``io`` so far, s; None if unknown.
+
+        Only version 2 tells (the hybrid too); waiting for the own CPU quota counts as waiting.
+        """
+        text = None if self._v2 is None else _read_if_there(self._v2 / f"{resource}.pressure")
+        return parse_stalled(text or "")
+
     def pressure(self, resource: str) -> float | None:
         """Share of the last 10 s in which some process waited for ``cpu``, ``memory`` or ``io``; None if unknown."""
         if self._v2 is None:
@@ -210,6 +223,14 @@ def parse_mounts(mountinfo: str) -> list[Mount]:
         controllers = options.split(" ")[-1].split(",") if kind == "cgroup" else []
         found.append(Mount(frozenset(controllers), Path(words[4]), words[3]))
     return found
+
+
+def parse_stalled(pressure: str) -> float | None:
+    """Seconds in which some process waited, from a pressure file; None if it does not tell."""
+    for line in pressure.splitlines():
+        if line.startswith("some "):
+            return int(line.rpartition("total=")[2]) / 1e6
+    return None
 
 
 def _below(place: str, part: str) -> str:

@@ -102,16 +102,16 @@ class Fleet:
         """A process in each node's namespaces, as the host numbers it; in the plan's order."""
         return {name: self._containers[name].pid for name in self._plans if name in self._containers}
 
-    def apply_limits(self, cpus: Mapping[str, float] | None = None) -> dict[str, AppliedLimits]:
+    def apply_limits(self, changed: Mapping[str, NodePlan] | None = None) -> dict[str, AppliedLimits]:
         """Put all limits in force and read them back.
 
         Args:
-            cpus: CPU quotas in cores that differ from the plan's, by node.
+            changed: Nodes whose limits differ from the plan's, by name.
 
         Raises:
             NotAppliedError: The kernel enforces something else.
         """
-        return self._each(lambda name: self._limit(name, (cpus or {}).get(name)))
+        return self._each(lambda name: self._limit(name, (changed or self._plans).get(name, self._plans[name])))
 
     def limits(self, node: str) -> Limits:
         """Limits in force on a node."""
@@ -144,6 +144,10 @@ class Fleet:
                 if not state.running:
                     return ended_at_once(name, state.exit_code, self.logs(name, tail=20))
         return None
+
+    def cgroup(self, node: str) -> Cgroup:
+        """Where the kernel keeps a node's limits and counters."""
+        return self._cgroup(node)
 
     def cpu(self, node: str) -> CpuUse:
         """CPU time and throttling of a node so far."""
@@ -194,10 +198,7 @@ class Fleet:
         _require_visible(node.name, container)
         self._cgroups[node.name] = Cgroup.of(container.pid)
 
-    def _limit(self, name: str, cpus: float | None = None) -> AppliedLimits:
-        node = self._plans[name]
-        if cpus is not None:
-            node = replace(node, cpus=cpus)
+    def _limit(self, name: str, node: NodePlan) -> AppliedLimits:
         self.engine.limit(self.container(name).id, node)
         asked = Limits(node.period, node.cpus * node.period, node.memory, node.memory)
         found = self._cgroup(name).limits()

@@ -26,6 +26,7 @@ PROGRAMS = {
         ),
         (),
     ),
+    "player": (("player.c", "util.c"), ()),
     "probe": (("probe.c", "probe_rate.c", "probe_stream.c", "probe_gap.c", "port.c", "util.c"), ("-pthread", "-lm")),
 }
 """Sources and libraries of each program; native/Makefile says the same for work by hand."""
@@ -35,9 +36,13 @@ _GRACE = 3600.0  # s that programs of other sources are kept: a run that is just
 
 @dataclass(frozen=True)
 class NativeTools:
-    """Where the compiled programs are. ``relay`` shapes links in user space, ``probe`` measures links."""
+    """Where the compiled programs are.
+
+    ``relay`` shapes links in user space, ``player`` varies those that the kernel shapes, ``probe`` measures links.
+    """
 
     relay: Path
+    player: Path
     probe: Path
 
 

@@ -50,12 +50,10 @@ def check(spec: Spec, document: Document) -> list[InputError]:
 
 
 def _placed(document: Document, section: Steps, faults: dict[str, list[_Fault]]) -> Iterator[InputError]:
-    """The faults as errors: one for both directions where they have the same, else with the direction's name."""
+    """The faults as errors, with the direction's name unless both have the same (`raise_all` tells those once)."""
     for way, found in faults.items():
         others = [fault for other, all_ in faults.items() if other != way for fault in all_]
         for fault in found:
-            if fault in others and way != WAYS[0]:
-                continue
             label = "" if fault in others else f" going {way}"
             yield document.problem(
                 (*fault.path, way),

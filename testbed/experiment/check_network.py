@@ -97,7 +97,7 @@ def _places(spec: Spec, document: Document) -> Iterator[InputError]:
     for section, entries in (("devices", spec.devices), ("hosts", spec.hosts)):
         for name, entry in entries.items():
             if entry.at is None:
-                if section == "devices" and not spec.mobility.trace:
+                if section == "devices" and not spec.mobility.moving:
                     yield document.problem(
                         (section, name), f"device {name!r} is at no site", wanted=", ".join(spec.sites),
                         remedy=f"add 'at: {next(iter(spec.sites), 'north')}'",

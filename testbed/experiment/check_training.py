@@ -76,7 +76,7 @@ def _cut(spec: Spec, document: Document) -> Iterator[InputError]:
             remedy=f"leave it out for {CUTS[workload.model]}, or set one of {low} to {high}",
         )
     needed = {d.at for d in spec.devices.values()} | {resolve.site_of(spec, m.to) for m in spec.mobility.moves}
-    if spec.mobility.trace:
+    if spec.mobility.moving:
         needed |= set(spec.sites)
     for site, settings in spec.sites.items():
         if splits and settings.edge is None and site in needed:
@@ -190,6 +190,12 @@ def _moves(spec: Spec, document: Document) -> Iterator[InputError]:
                 (*path, "to"), f"there is no site or edge server {move.to!r}", wanted=", ".join(known),
                 remedy=did_you_mean(move.to, known) or f"add {move.to!r} under 'sites:'",
             )  # fmt: skip
+        if move.every is not None and move.every > spec.workload.rounds:
+            yield document.problem(
+                (*path, "every"), f"a move every {move.every} rounds, and there are {spec.workload.rounds} rounds",
+                wanted=f"1 to {spec.workload.rounds}",
+                remedy=f"move more often, or set workload.rounds to {move.every}",
+            )  # fmt: skip
         if move.round is not None and move.round > spec.workload.rounds:
             yield document.problem(
                 (*path, "round"),
@@ -217,7 +223,8 @@ def _orders(spec: Spec, document: Document) -> Iterator[InputError]:
         if len({move.at is None for _, move in moves}) > 1:
             continue
         here, before = spec.devices[devices[device]].at, None
-        for i, move in sorted(moves, key=lambda item: moment(item[1])):
+        home, rounds = spec.devices[devices[device]].at, spec.workload.rounds
+        for i, move in sorted(_one_by_one(moves, home, rounds), key=lambda item: moment(item[1])):
             there, path = resolve.site_of(spec, move.to), ("mobility", "moves", i)
             if moment(move) == before:
                 yield document.problem(path, f"{device!r} moves twice at one moment", remedy="take one move out")
@@ -227,6 +234,17 @@ def _orders(spec: Spec, document: Document) -> Iterator[InputError]:
                     remedy="take the move out, or change 'to'",
                 )  # fmt: skip
             here, before = there, moment(move)
+
+
+def _one_by_one(moves: list[tuple[int, Move]], home: str | None, rounds: int) -> Iterator[tuple[int, Move]]:
+    """Moves that repeat, each time by itself: there, home, there."""
+    for i, move in moves:
+        if move.every is None:
+            yield i, move
+            continue
+        for n, number in enumerate(range(move.every, rounds + 1, move.every)):
+            to = move.to if n % 2 == 0 else home or move.to
+            yield i, move.model_copy(update={"round": number, "every": None, "to": to})
 
 
 def moment(move: Move) -> tuple[float, float, float]:

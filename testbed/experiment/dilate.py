@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from nodes.policies.prediction import Guess, Prediction
 from testbed.emulation.links.shape import Schedule, Shape, Step
-from testbed.experiment.plan import FaultPlan, LinkPlan, Move, NodePlan, Plan, SitePlan, Tolerances
+from testbed.experiment.plan import FaultPlan, LinkPlan, Move, NodePlan, Outage, Plan, SitePlan, Tolerances
 
 AUTO = 0.0
 """`Plan.dilation` that is still to be chosen, by `settled`."""
@@ -44,6 +45,9 @@ def dilated(plan: Plan) -> Plan:
         moves=tuple(_move(move, n) for move in plan.moves),
         faults=tuple(_fault(fault, n) for fault in plan.faults),
         lead=plan.lead * n,
+        outages=tuple(_outage(outage, n) for outage in plan.outages),
+        interruption=plan.interruption * n,
+        predictions=tuple(_prediction(prediction, n) for prediction in plan.predictions),
         tolerances=_tolerances(plan.tolerances, n),
         speed_check=plan.speed_check * n,
     )
@@ -80,6 +84,17 @@ def _move(move: Move, n: float) -> Move:
 def _fault(fault: FaultPlan, n: float) -> FaultPlan:
     at, lasting = (None if seconds is None else seconds * n for seconds in (fault.at, fault.lasting))
     return replace(fault, at=at, lasting=lasting)
+
+
+def _outage(outage: Outage, n: float) -> Outage:
+    return replace(outage, begin=outage.begin * n, end=None if outage.end is None else outage.end * n)
+
+
+def _prediction(prediction: Prediction, n: float) -> Prediction:
+    guess = prediction.guess
+    return replace(
+        prediction, made=prediction.made * n, guess=None if guess is None else Guess(guess.to, guess.at * n)
+    )
 
 
 def _tolerances(tolerances: Tolerances, n: float) -> Tolerances:

@@ -47,6 +47,6 @@ class Spec(Section):
     workload: Workload = Workload()
     """What is trained, and how."""
     emulation: Emulation = Emulation()
-    """How the network is made real."""
+    """How the experiment is made real."""
     tolerances: Tolerances = Tolerances()
     """When a run's verdict is ``invalid``."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from nodes.policies.prediction import Prediction
 from testbed.emulation.links.shape import Schedule, Shape
 
 
@@ -108,6 +109,20 @@ class FaultPlan:
 
 
 @dataclass(frozen=True)
+class Outage:
+    """An interval in which a device's access link is down, s after training starts.
+
+    A device may come back at another site: the move at ``end`` is carried out before the link is up again.
+    ``end`` None is never. ``why`` is ``out of coverage`` or ``absent``.
+    """
+
+    device: str
+    begin: float
+    end: float | None
+    why: str
+
+
+@dataclass(frozen=True)
 class DataPlan:
     """Data set and its split among the devices."""
 
@@ -171,6 +186,9 @@ class Plan:
     rendered: str                      # the YAML as it was understood, with every --set applied
     faults: tuple[FaultPlan, ...] = ()
     dilation: float = 1.0              # real seconds a virtual one takes; everything else here is virtual
+    outages: tuple[Outage, ...] = ()   # in order of time, then of device
+    interruption: float = 0.0          # s that a device's link is down in each handover
+    predictions: tuple[Prediction, ...] = ()  # what is expected of the next handovers, in order of time
     speed_check: float = 5.0           # s that bring-up has all nodes train at once to measure their speeds; 0: not
 
     def node(self, name: str) -> NodePlan:

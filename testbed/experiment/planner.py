@@ -6,17 +6,15 @@ import re
 from pathlib import Path
 from typing import Any
 
-from nodes.policies.association import nearest
 from testbed.emulation.links.shape import Shape
 from testbed.errors import InputError
-from testbed.experiment import faults, resolve
+from testbed.experiment import faults, motion, resolve
 from testbed.experiment.check_training import data_directory
 from testbed.experiment.document import Document, Steps
 from testbed.experiment.model import Spec
 from testbed.experiment.plan import (
     DataPlan,
     LinkPlan,
-    Move,
     NodePlan,
     Plan,
     SitePlan,
@@ -26,8 +24,7 @@ from testbed.experiment.plan import (
 from testbed.experiment.problems import raise_all
 from testbed.experiment.training import CUTS
 from testbed.experiment.ways import Way, both_ways, files
-from testbed.mobility import trace
-from testbed.mobility.timeline import Timeline, from_trace, ordered
+from testbed.mobility.timeline import Timeline
 
 UNSHAPED = Way(Shape(), None)
 IDLE = ("sleep", "infinity")
@@ -39,17 +36,21 @@ def build(spec: Spec, document: Document) -> Plan:
     Raises:
         InputError: The trace cannot be used.
     """
-    timeline = _timeline(spec, document)
+    sites = {name: _site(spec, document, name) for name in spec.sites}
+    raise_all(list(motion.check_sites(spec, document, sites)))
+    timeline = motion.timeline(spec, document, sites)
     starts = _starts(spec, document, timeline)
+    if not spec.mobility.enabled:
+        timeline = Timeline(timeline.starts, ())
     nodes = _nodes(spec, starts)
     return Plan(
         name=spec.name or default_name(document.path),
         seed=spec.seed,
         nodes=nodes,
-        sites=tuple(_site(spec, document, name) for name in spec.sites),
+        sites=tuple(sites.values()),
         bridges=tuple(resolve.bridge(spec, place) for place in resolve.places(spec)),
-        links=tuple(_links(spec, document, nodes)),
-        moves=timeline.moves if spec.mobility.enabled else (),
+        links=tuple(_links(spec, document, nodes, timeline)),
+        moves=timeline.moves,
         faults=faults.plan(spec.faults, faults.Resolver(spec, document)),
         workload=_workload(spec, document),
         link_backend=spec.emulation.links,
@@ -59,37 +60,15 @@ def build(spec: Spec, document: Document) -> Plan:
         rendered=_rendered(spec, document),
         dilation=spec.emulation.dilation,
         speed_check=spec.emulation.speed_check,
+        outages=timeline.outages(),
+        interruption=spec.mobility.interruption if spec.mobility.enabled else 0.0,
+        predictions=timeline.predictions,
     )
 
 
 def default_name(path: Path) -> str:
     """The file's name, in the characters that a run's name may have."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._")[:48] or "experiment"
-
-
-def _timeline(spec: Spec, document: Document) -> Timeline:
-    mobility = spec.mobility
-    if mobility.trace is None:
-        moves = (
-            Move(
-                device=m.device,
-                to=resolve.site_of(spec, m.to) or m.to,
-                at=m.at,
-                round=m.round,
-                progress=None if m.round is None else m.progress or 0.0,
-            )
-            for m in mobility.moves
-        )
-        return Timeline({}, ordered(moves))
-    rows = trace.read(
-        _trace_path(spec, document), list(resolve.devices(spec)), named_at=document.where(("mobility", "trace"))
-    )
-    points = {name: site.at for name, site in spec.sites.items()}
-    return from_trace(rows, points, nearest)
-
-
-def _trace_path(spec: Spec, document: Document) -> Path:
-    return document.path.parent / (spec.mobility.trace or "")
 
 
 def _starts(spec: Spec, document: Document, timeline: Timeline) -> dict[str, str]:
@@ -162,7 +141,7 @@ def _site(spec: Spec, document: Document, name: str) -> SitePlan:
     )
 
 
-def _links(spec: Spec, document: Document, nodes: tuple[NodePlan, ...]) -> list[LinkPlan]:
+def _links(spec: Spec, document: Document, nodes: tuple[NodePlan, ...], timeline: Timeline) -> list[LinkPlan]:
     """A device's link is called by the device alone: it keeps its name wherever it hangs."""
     links: list[LinkPlan] = []
     for node in nodes:
@@ -171,6 +150,9 @@ def _links(spec: Spec, document: Document, nodes: tuple[NodePlan, ...]) -> list[
         if kind != "wire":
             layers = resolve.access_layers if kind == "access" else resolve.edge_layers
             up, down = both_ways(document, layers(spec, node.site))
+        if node.name in timeline.schedules:
+            up, down = (Way(way.shape, trace)
+                        for way, trace in zip((up, down), timeline.schedules[node.name], strict=True))  # fmt: skip
         links.append(_link(f"{kind}:{node.name}", kind, node.name, node.bridge, up, down))
     for name in spec.links.backhaul:
         there, back = both_ways(document, resolve.backhaul_layers(spec, name))
@@ -218,7 +200,7 @@ def _rendered(spec: Spec, document: Document) -> str:
     """The YAML as understood. Paths are absolute in it: it is kept elsewhere, and still runs from there."""
     data = document.data
     if spec.mobility.trace is not None:
-        data = _with(data, ("mobility", "trace"), str(_trace_path(spec, document).resolve()))
+        data = _with(data, ("mobility", "trace"), str(motion.trace_path(spec, document).resolve()))
     directory = data_directory(spec, document)
     if directory is not None:
         data = _with(data, ("workload", "data", "dir"), str(directory))

@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from nodes.policies.layers import LAYERS
-from testbed.experiment import link_settings, network, training
+from testbed.experiment import link_settings, movement, network, training
 from testbed.experiment.model import Spec
 from testbed.experiment.profiles import BUILTIN, GUARD
 
@@ -38,6 +38,21 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("links.LINK, sites.NAME.access, sites.NAME.edge_link", link_settings.LinkSettings),
     ("mobility", training.Mobility),
     ("mobility.moves", training.Move),
+    ("mobility.model", movement.Movement),
+    ("mobility.model.random-waypoint", movement.RandomWaypoint),
+    ("mobility.model.gauss-markov", movement.GaussMarkov),
+    ("mobility.model.manhattan", movement.Manhattan),
+    ("mobility.association", movement.Association),
+    ("mobility.association.nearest", movement.Nearest),
+    ("mobility.association.strongest", movement.Strongest),
+    ("mobility.association.least-loaded", movement.LeastLoaded),
+    ("mobility.radio", movement.RadioModel),
+    ("mobility.radio.wifi", movement.Wifi),
+    ("mobility.radio.lte", movement.Lte),
+    ("mobility.prediction", movement.Forecast),
+    ("mobility.prediction.none", movement.Nothing),
+    ("mobility.prediction.oracle", movement.Oracle),
+    ("mobility.prediction.linear", movement.Linear),
     ("workload", training.Workload),
     ("workload.data", training.Data),
     ("workload.data.split", training.Split),
@@ -49,6 +64,8 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
 _TYPES = {
     "parse_rate": "rate", "parse_duration": "duration", "parse_size": "size", "parse_fraction": "fraction",
     "parse_queue": "queue", "parse_link_rate": "rate", "parse_loss": "loss", "parse_dilation": "number or `auto`",
+    "parse_decibel": "level", "parse_power": "power", "parse_frequency": "frequency", "parse_speeds": "[low, high]",
+    "parse_area": "[[x, y], [x, y]]",
 }  # fmt: skip
 
 _HEAD = """\
@@ -63,7 +80,8 @@ first line is `# yaml-language-server: $schema=../schemas/experiment.schema.json
 
 Names (of sites, devices, hosts, edge servers) are unique in the file and made of `a-z`, `0-9` and single `-`, at most
 32 characters. `cloud` is taken by the cloud. YAML is read as version 1.2 reads it: `no` and `on` are names, not
-booleans. Paths are relative to the experiment file.
+booleans. Paths are relative to the experiment file. What each setting of a link means exactly is in
+[links.md](links.md).
 
 ## Quantities
 
@@ -73,9 +91,13 @@ booleans. Paths are relative to the experiment file.
 | duration | `15ms` | `us` `ms` `s` `min` `h` | a bare number, `0` excepted |
 | size | `512MiB` | `B`, `kB` `MB` `GB` (of 1000), `KiB` `MiB` `GiB` (of 1024) | `512M`, a bare number |
 | fraction | `50%` or `0.5` | `%` | more than 1 without `%` |
-| queue | `100ms`, `64kB` or `100p` | a duration at the link's rate, a size, or packets of 1514 bytes | |
+| queue | `100ms`, `64kB` or `100p` | a duration at the link's rate, a size, or packets | less than two packets |
+| loss | `1%`, `{burst: 4, share: 1%}` | a fraction, or [bursts](links.md#loss) | 100% or more |
+| level | `3dB` | `dB` | a bare number |
+| power | `20dBm` | `dBm` | a bare number |
+| frequency | `5.2GHz` | `Hz` `kHz` `MHz` `GHz` | a bare number |
 
-Negative values, NaN and infinity are refused everywhere.
+Negative values (levels and powers excepted), NaN and infinity are refused everywhere.
 """
 
 
@@ -116,7 +138,7 @@ def rows(model: type[BaseModel]) -> Iterator[tuple[str, str, str, str]]:
     """Key, type, default and meaning of each key of a section."""
     for key, field in model.model_fields.items():
         meaning = " ".join((field.description or "").split())
-        yield key, _type(field.annotation, tuple(field.metadata)), _default(field), meaning
+        yield field.alias or key, _type(field.annotation, tuple(field.metadata)), _default(field), meaning
 
 
 def _type(annotation: Any, metadata: tuple[Any, ...] = ()) -> str:

@@ -13,6 +13,7 @@ from pydantic_core import CoreSchema
 from nodes import schemes
 from nodes.policies.layers import LAYERS
 from testbed.experiment.link_values import Dilation
+from testbed.experiment.movement import Association, Forecast, Movement, RadioModel
 from testbed.experiment.problems import did_you_mean
 from testbed.experiment.section import Section
 from testbed.experiment.units import Duration, Fraction, UnitError
@@ -75,21 +76,26 @@ _SENTENCE = re.compile(
     r"\s*(?P<device>\S+)\s+to\s+(?P<to>\S+)\s+at\s+"
     r"(?:(?P<progress>\S+|\S+\s+%)\s+of\s+round\s+(?P<round>[0-9]+)|(?P<at>\S+|\S+\s+\S+))\s*"
 )
+_OFTEN = re.compile(
+    r"\s*(?P<device>\S+)\s+to\s+(?P<to>\S+)(?:\s+at\s+(?P<progress>\S+|\S+\s+%)\s+of)?"
+    r"\s+every\s+(?P<every>[0-9]+)\s+rounds\s*"
+)
 
 
 def keys_of_move(sentence: str) -> dict[str, Any] | None:
     """The keys that a move written as a sentence stands for; None if it is no such sentence."""
-    match = _SENTENCE.fullmatch(sentence)
+    match = _OFTEN.fullmatch(sentence) or _SENTENCE.fullmatch(sentence)
     if match is None:
         return None
     found = {k: v for k, v in match.groupdict().items() if v is not None}
-    return {**found, "round": int(found["round"])} if "round" in found else found
+    return {**found, **{key: int(found[key]) for key in ("round", "every") if key in found}}
 
 
 class Move(Section):
     """A handover at a point of the training, or at a time.
 
-    Also as a sentence: ``pi3-1 to south at 50% of round 2``, ``pi3-1 to south at 12s``.
+    Also as a sentence: ``pi3-1 to south at 50% of round 2``, ``pi3-1 to south at 12s``, ``pi3-1 to south every 10
+    rounds``, ``pi3-1 to south at 50% of every 10 rounds``.
     """
 
     device: str
@@ -98,6 +104,8 @@ class Move(Section):
     """Where to: a site, or the edge server of that site."""
     round: Whole | None = None
     """Round in which it moves, counted from 1."""
+    every: Whole | None = None
+    """Instead of ``round``: it moves in each round that is a multiple of this, there and back in turn."""
     progress: Fraction | None = None
     """Share of the device's batches of that round that are done when it moves. Without it: 0%."""
     at: Duration | None = None
@@ -111,16 +119,18 @@ class Move(Section):
         found = keys_of_move(value)
         if found is None:
             raise UnitError(
-                "this is not a move", wanted="'dev1 to edge-b at 50% of round 2', or '… at 12s'", found=value
-            )
+                "this is not a move", wanted="'dev1 to edge-b at 50% of round 2', '… at 12s', '… every 10 rounds'",
+                found=value,
+            )  # fmt: skip
         return found
 
     @model_validator(mode="after")
     def _one_moment(self) -> Self:
-        wanted = "round and progress, or at"
-        if self.at is not None and (self.round is not None or self.progress is not None):
+        wanted = "round (or every) and progress, or at"
+        given = [key for key in ("at", "round", "every") if getattr(self, key) is not None]
+        if len(given) > 1 or (self.at is not None and self.progress is not None):
             raise UnitError("a move has two moments", wanted=wanted, found="both", remedy="keep one of them")
-        if self.at is None and self.round is None:
+        if not given:
             found = "progress without round" if self.progress is not None else "neither"
             raise UnitError("a move has no moment", wanted=wanted, found=found, remedy="add round: 2, or at: 12s")
         return self
@@ -129,7 +139,7 @@ class Move(Section):
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """A sentence is as good as a mapping."""
         body = dict(handler.resolve_ref_schema(handler(schema)))
-        return {"anyOf": [{"type": "string", "pattern": r"^\s*\S+\s+to\s+\S+\s+at\s+\S.*$"}, body]}
+        return {"anyOf": [{"type": "string", "pattern": r"^\s*\S+\s+to\s+\S+\s+(at|every)\s+\S.*$"}, body]}
 
 
 class Mobility(Section):
@@ -139,12 +149,30 @@ class Mobility(Section):
     """Scripted moves."""
     trace: str | None = None
     """Instead of ``moves``: a CSV file of movement (``t,node,x,y``), relative to the experiment file."""
-    association: Literal["nearest"] = "nearest"
-    """With a trace, which access point a device is on: the nearest."""
+    model: Movement | None = None
+    """Instead of a trace: movement made up, ``random-waypoint``, ``gauss-markov`` or ``manhattan``."""
+    association: Association = Field(default_factory=lambda: Association.model_validate("nearest"))
+    """Which access point a moving device is on: ``nearest`` (unless set), ``strongest`` or ``least-loaded``."""
+    radio: RadioModel | None = None
+    """What a device's access link carries follows from where it is: ``wifi`` or ``lte``. Its rate, delay and loss
+    then vary, and out of coverage it is down. By default links are as they are set, everywhere."""
+    presence: Literal["always", "trace"] = "always"
+    """``trace``: a device is there only while the trace has positions of it; its link is down otherwise."""
+    gap: Duration | None = None
+    """With ``presence: trace``, how long a device may be missing in the trace before it counts as gone."""
+    interruption: Duration = 0.0
+    """How long a device's link is down in each handover."""
+    prediction: Forecast | None = None
+    """How the next handover is predicted: ``none``, ``oracle`` or ``linear``. By default not at all."""
     lead: Duration = Field(default="300ms", validate_default=True)
     """Time between the device's notice of a handover and the handover."""
     enabled: Annotated[bool, Field(strict=True)] = True
     """``false`` keeps every device where it starts (what ``--no-moves`` sets)."""
+
+    @property
+    def moving(self) -> bool:
+        """Whether devices move along tracks, recorded or made up."""
+        return self.trace is not None or self.model is not None
 
 
 class Split(Section):

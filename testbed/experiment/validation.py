@@ -48,7 +48,7 @@ def known_keys(path: Steps) -> list[str] | None:
     for step in path:
         annotation = _descend(annotation, step)
     model = _model(annotation)
-    return list(model.model_fields) if model else None
+    return [field.alias or key for key, field in model.model_fields.items()] if model else None
 
 
 def dotted(path: Steps) -> str:
@@ -59,8 +59,9 @@ def dotted(path: Steps) -> str:
 def _descend(annotation: Any, step: str | int) -> Any:
     model = _model(annotation)
     if model is not None:
-        if step in model.model_fields:
-            return model.model_fields[str(step)].annotation
+        fields = {field.alias or key: field for key, field in model.model_fields.items()}
+        if step in fields:
+            return fields[str(step)].annotation
         extra = model.__annotations__.get("__pydantic_extra__")
         return typing.get_args(typing.get_type_hints(model)["__pydantic_extra__"])[1] if extra else None
     for option in _options(annotation):

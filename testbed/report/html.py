@@ -10,17 +10,23 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from testbed.report import grids, words
+from testbed.report import grids, watchgrids, words
 from testbed.report.closeup import closeup_plots
 from testbed.report.grids import Grid
+from testbed.report.linkqueues import queue_plot
 from testbed.report.linkuse import link_plot
 from testbed.report.load import load
+from testbed.report.nodeuse import node_plots
 from testbed.report.plots import MOST_DEVICES, accuracy_plot, round_time_plot, saving_plot
 from testbed.report.records import RunRecord
 from testbed.report.saving import Saving, savings
 from testbed.report.timeline import timeline_plot
 
 _FEW_MOVES = 6
+_QUEUES = (
+    "Bytes waiting for the wire, looked at once a second; only links that held or dropped anything. Lateness is how "
+    "much later than due the relay handed frames over: what it adds to the links' own delays."
+)
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,10 @@ def _sections(record: RunRecord, found: list[Saving]) -> list[Section]:
                 _filled(grids.rounds_grid(record)), True),
         Section("Timeline", "timeline", _plots(timeline_plot(record), crowd)),
         Section("Moves", "moves", closeups, _filled(moves)),
-        Section("Link use", "links", _plots(link_plot(record))),
+        Section("CPU and memory of the nodes", "nodes", [(text, Markup(drawn)) for text, drawn in node_plots(record)],
+                _filled(watchgrids.node_grid(record)), True),
+        Section("Link use", "links", [*_plots(link_plot(record)), *_plots(queue_plot(record), _QUEUES)],
+                _filled(watchgrids.link_grid(record)), True),
         Section("Calibration of the links", "calibration", [], _filled(grids.calibration_grid(record))),
         Section("Limits of the nodes", "limits", [], _filled(grids.limits_grid(record))),
     ]  # fmt: skip

@@ -194,8 +194,12 @@ def _calibration(path: Path, missing: list[str]) -> tuple[LinkCalibration, ...]:
 def _tolerances(spec: Mapping[str, Any]) -> dict[str, float]:
     """Thresholds of this run's verdict, as far as they colour tables."""
     asked = table(spec.get("tolerances"))
-    found = {name: float(getattr(Tolerances, name)) for name in ("rate", "rtt", "late_steps")}
-    for name, parse in (("rate", parse_fraction), ("rtt", parse_duration), ("late_steps", parse_fraction)):
+    parsers = {
+        "rate": parse_fraction, "rtt": parse_duration, "late_steps": parse_fraction, "starved": parse_fraction,
+        "link_late": parse_duration,
+    }  # fmt: skip
+    found = {name: float(getattr(Tolerances, name)) for name in parsers}
+    for name, parse in parsers.items():
         if asked.get(name) is not None:
             with suppress(UnitError):
                 found[name] = parse(asked[name])

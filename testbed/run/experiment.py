@@ -81,11 +81,17 @@ class StandingBed:
         outcomes = train(self.session, names, data.split(self._plan), directory, self._live, threading.Event(), [])
         result = conclude(self.session, names, outcomes, directory, self._live)
         directory.hand_over()
+        self.session.limit(standing=True)
         return result
 
     def __enter__(self) -> StandingBed:
         preflight()
         self._session = self._stack.enter_context(Session(self._plan, new_run_id(self._plan.name), self._live))
+        try:
+            self._session.limit(standing=True)
+        except BaseException:
+            self._stack.close()
+            raise
         return self
 
     def __exit__(

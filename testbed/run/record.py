@@ -85,6 +85,7 @@ class EventLog:
     """``events.jsonl``: one span a line, written as it comes."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self._file = path.open("ab")
         self._encode = msgspec.json.Encoder().encode
         self.spans: list[Span] = []

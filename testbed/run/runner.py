@@ -17,11 +17,13 @@ from testbed.emulation.host import preflight
 from testbed.errors import RoambedError
 from testbed.experiment.plan import Plan
 from testbed.report import write_report
-from testbed.run import data, manifest, speed, summary
+from testbed.run import data, manifest, speed, summary, verdict
 from testbed.run.live import Live
 from testbed.run.record import EventLog, RunDirectory, new_run_id, write_metrics
+from testbed.run.seen import seen as watch_sums
 from testbed.run.session import Session
 from testbed.run.task import Outcome, TaskRun
+from testbed.run.watch import plain
 
 
 @dataclass(frozen=True)
@@ -152,8 +154,10 @@ def _write_summary(
 ) -> None:
     plan = session.plan
     devices = summary.device_rounds(log.spans)
-    nodes = summary.node_rows(plan, session.limits_read(), outcome.pacing)
-    reasons = summary.verdict(plan, session.calibration, nodes, outcome.notes)
+    seen = watch_sums(log.spans, plan.tolerances.link_late)
+    nodes = summary.node_rows(plan, session.limits_read(), outcome.pacing, seen.nodes)
+    trained = speed.trained(plan, session.limits, log.spans)
+    reasons = verdict.reasons(plan, session.calibration, nodes, seen, trained, outcome.notes)
     if outcome.failure:
         reasons.insert(0, outcome.failure.message)
     if outcome.interrupted:
@@ -178,8 +182,9 @@ def _write_summary(
         "moves": outcome.moves,
         "nodes": nodes,
         "speed": speed.section(
-            plan, session.speeds, speed.trained(plan, session.limits, log.spans), session.drift, session.governed()
+            plan, session.speeds, trained, session.drift, session.governed()
         ),
+        "watch": seen.as_dict() | (plain(outcome.watched) if outcome.watched else {}),
         "links": {"backend": session.bed.emulator.name, "asked": plan.link_backend},
         "calibration": summary.calibration_summary(session.calibration),
     }

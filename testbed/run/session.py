@@ -9,6 +9,7 @@ import os
 import queue
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,7 +22,7 @@ from testbed.emulation.calibrate import calibrate
 from testbed.emulation.carry import require_carried
 from testbed.emulation.containers import Launch
 from testbed.emulation.fleet import AppliedLimits
-from testbed.emulation.governor import Governor, Governors
+from testbed.emulation.governor import FleetQuotas, Governor, Governors
 from testbed.emulation.ledger import Ledger
 from testbed.emulation.links.shape import LinkCalibration
 from testbed.errors import NodeError
@@ -150,10 +151,15 @@ class Session:
         """
         self.release()
         paced = {n.name for n in self.real.nodes if n.paced and n.name in self.workers and not standing}
-        laws = {n.name: Governor(n.speed, n.period, n.cpus) for n in self.real.nodes if n.name not in paced}
+        laws = {n.name: Governor.of(n) for n in self.real.nodes if n.name not in paced}
         with self.live.phase("limiting CPU and memory"):
-            self.limits = self.bed.apply_limits({name: law.quota for name, law in laws.items()})
-        self._governors = Governors(self.bed.fleet, laws)
+            self.limits = self.bed.apply_limits(
+                {
+                    name: replace(self.real.node(name), cpus=law.quota, period=law.period)
+                    for name, law in laws.items()
+                }
+            )
+        self._governors = Governors(FleetQuotas(self.bed.fleet, laws), laws)
         self._governors.start()
 
     def release(self) -> None:
@@ -195,6 +201,9 @@ class Session:
         from nodes.learn.models import IN_SHAPE  # imports torch, which a bed that does not train need not wait for
 
         node = next(n.name for n in self.plan.nodes if n.kind == "cloud")
+        if node in self.limits:  # the bed has stood for a while; `limit` puts them in force again
+            self.release()
+            self.bed.fleet.set_quota(node, None, self.limits[node].read_back.period or 0.1)
         self.control.send(node, ctl.Measure(work.model, work.cut, work.batch, work.threads, IN_SHAPE, seconds))
         said = self.collect(ctl.Measured, [node], 60 + 10 * seconds, "measure the reference step")[0]
         assert isinstance(said.message, ctl.Measured)
@@ -270,7 +279,8 @@ class Session:
                 )  # fmt: skip
             if state.oom_child_kills > self._oom_children.get(name, 0):
                 self._oom_children[name] = state.oom_child_kills
-                notes.append(f"{name}: the kernel killed a process of it for want of memory")
+                limit = self.plan.node(name).memory >> 20
+                notes.append(f"{name}: the kernel killed a process of it for want of memory (limit {limit} MiB)")
         for name in self.workers:
             silence = self.control.silence(name)
             if silence > self.real.tolerances.node_silence:

@@ -115,9 +115,7 @@ def check(session: Session, reference: Mapping[str, float]) -> dict[str, NodeSpe
         for name in names:
             session.control.send(name, ask)
         slowest = max(reference.values()) / min(node.speed for node in session.real.nodes)
-        said = session.collect(
-            ctl.SpeedChecked, names, seconds + _PREPARE_S + 50 * slowest, "tell its speed"
-        )
+        said = session.collect(ctl.SpeedChecked, names, seconds + _PREPARE_S + 50 * slowest, "tell its speed")
     found = {}
     for one in said:
         assert isinstance(one.message, ctl.SpeedChecked)
@@ -172,7 +170,7 @@ def governed(plan: Plan, kept: Mapping[str, Kept]) -> dict[str, dict[str, Any]]:
             "cpus": node.cpus * n,
             "cpus_lowest": node.lowest * n,
             "cpus_highest": node.highest * n,
-            "period": plan.node(name).period,
+            "period": node.period / n,
             "measured": None if node.share is None else node.share * n,
             "windows": windows,
             "worst": max(windows, key=lambda share: abs(share / asked - 1), default=None),

@@ -1,15 +1,16 @@
-"""``summary.json``: what a run found, from its events, moves and calibration."""
+"""``summary.json``: what a run found, from its events, moves and calibration. Its verdict is in `verdict`."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nodes.events import Span
 from nodes.wire.control import Pacing
 from testbed.emulation.links.shape import LinkCalibration
 from testbed.experiment.plan import Plan
+from testbed.run.seen import NodeSeen
 
 _COMPUTE = ("forward", "backward", "step")
 
@@ -45,8 +46,10 @@ def device_rounds(spans: Sequence[Span]) -> dict[str, list[dict[str, Any]]]:
     return dict(rows)
 
 
-def node_rows(plan: Plan, limits: dict[str, dict[str, Any]], pacing: dict[str, Pacing]) -> dict[str, dict[str, Any]]:
-    """Per node: what was asked of it, what was set, how fast its paced steps were."""
+def node_rows(
+    plan: Plan, limits: dict[str, dict[str, Any]], pacing: dict[str, Pacing], seen: Mapping[str, NodeSeen]
+) -> dict[str, dict[str, Any]]:
+    """Per node: what was asked of it, what was set, how fast its paced steps were, what the watch saw."""
     rows = {}
     for node in plan.nodes:
         kept = pacing.get(node.name)
@@ -63,6 +66,7 @@ def node_rows(plan: Plan, limits: dict[str, dict[str, Any]], pacing: dict[str, P
             "cpus": node.cpus,
             "memory": node.memory,
             "limits": limits.get(node.name, {}),
+            "watch": seen[node.name].as_dict() if node.name in seen else {},
         }
     return rows
 
@@ -76,18 +80,3 @@ def calibration_summary(links: Sequence[LinkCalibration]) -> dict[str, Any]:
         "worst_rtt_error_s": max(rtts, default=None),
         "problems": [p for c in links for p in c.problems],
     }
-
-
-def verdict(
-    plan: Plan, links: Sequence[LinkCalibration], nodes: dict[str, dict[str, Any]], notes: list[str]
-) -> list[str]:
-    """Reasons why the numbers of this run should not be trusted, in words; none means ``ok``."""
-    reasons = [problem for link in links for problem in link.problems]
-    for name, row in nodes.items():
-        share = row["late_share"]
-        if share > plan.tolerances.late_steps:
-            reasons.append(
-                f"{name}: {share:.0%} of its training steps ended late (tolerated: "
-                f"{plan.tolerances.late_steps:.0%}); the machine could not deliver speed {row['speed']:g} all the time"
-            )
-    return reasons + notes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import queue
 import threading
@@ -21,10 +22,10 @@ from testbed.run import moves as moved
 from testbed.run.breaking import Breaking
 from testbed.run.control import Said
 from testbed.run.data import Prepared
-from testbed.run.links import LinkWatch
 from testbed.run.record import EventLog
 from testbed.run.replay import Replay
 from testbed.run.session import Session
+from testbed.run.watch import Watch, Watched
 
 _START_S = 60.0
 _WRAP_UP_S = 10.0
@@ -46,6 +47,7 @@ class Outcome:
     moves: list[dict[str, Any]] = field(default_factory=list)
     pacing: dict[str, ctl.Pacing] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    watched: Watched | None = None
     failure: RoambedError | None = None
     interrupted: bool = False
     row: dict[str, Any] = field(default_factory=dict)  # as it stands in summary.json
@@ -82,14 +84,17 @@ class TaskRun:
     def run(self) -> Outcome:
         """Run it to its end, its failure or its interruption; never raises for what happens to nodes."""
         outcome, live, plan = self.outcome, self._session.live, self._plan
-        watch = LinkWatch(self._session.bed)
         if self._scheme.split:
             # Devices find what they can go on with by themselves; see docs/moves.md.
             self._session.expendable = set(self.task.edges)
+        watch = Watch(self._session.bed, self._log.path.with_name("watch.csv"), self._time.spans)
         try:
             self._require_all()
             self._replay.go_home()
             self._start()
+            # What bring-up left is collected now: later it would hold up moves and the watch for 0.15 s.
+            gc.collect()
+            gc.freeze()
             begin = time.monotonic()
             outcome.begin = self._time.at(begin)
             with live.training(self.task.scheme, list(self.task.owners), plan.workload.rounds):
@@ -97,11 +102,16 @@ class TaskRun:
                 self._session.bed.play(begin)
                 self._replay.start(begin)
                 self._breaking.start(begin)
+                watch.start(begin)
                 self._loop(watch)
             outcome.interrupted = not self._done
         except RoambedError as error:
             outcome.failure = error
-        outcome.end = self._time.at(time.monotonic())
+        finally:
+            outcome.end = self._time.at(time.monotonic())
+            watch.stop()
+        outcome.watched = watch.watched
+        outcome.notes += [watch.failure] if watch.failure else []
         if outcome.begin:
             self._wrap_up(watch)
         return outcome
@@ -135,7 +145,7 @@ class TaskRun:
             self._session.control.send(name, ctl.StartTask(self.task))
         self._session.collect(ctl.Started, self._session.workers, _START_S, "build its parts of the task", self._hear)
 
-    def _loop(self, watch: LinkWatch) -> None:
+    def _loop(self, watch: Watch) -> None:
         checked = progressed = time.monotonic()
         while not self._done and not self._stop.is_set():
             self._replay.run_due()
@@ -145,7 +155,7 @@ class TaskRun:
             if now - checked >= _CHECK_S:
                 checked = now
                 self.outcome.notes += self._session.check()
-                self._log.add(self._time.spans(watch.sample()))
+                self._log.add(watch.take())
             deadline = self._deadline()
             if now - progressed > deadline:
                 raise self._stuck(now - progressed)
@@ -222,10 +232,10 @@ class TaskRun:
             remedy="events.jsonl has the last thing each node did; if this is normal, raise tolerances.round_deadline",
         )
 
-    def _wrap_up(self, watch: LinkWatch) -> None:
+    def _wrap_up(self, watch: Watch) -> None:
         outcome = self.outcome
         self._session.bed.rest()
-        self._log.add(self._time.spans(watch.sample()))
+        self._log.add(watch.take())
         for name in self._session.workers:
             self._session.control.send(name, ctl.StopTask(self.task.id))
         if outcome.failure is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import select
 import signal
@@ -10,10 +9,7 @@ import socket
 import struct
 import subprocess
 import sys
-import threading
 import time
-import uuid
-from pathlib import Path
 
 import pytest
 
@@ -23,57 +19,27 @@ from testbed.emulation.links.relay import RelayEmulator
 from testbed.emulation.links.shape import LinkEnd, Shape
 from testbed.errors import EmulationError
 from tests.support import eventually
+from tests.system.wires import (
+    MAC_A,
+    MAC_B,
+    Receiver,
+    carry,
+    counters,
+    cpu_ticks,
+    ones_sum,
+    pseudo_sum,
+    send_large,
+    send_numbered,
+    wire,
+)
 
 pytestmark = pytest.mark.root
-
-SOL_PACKET, PACKET_VNET_HDR = 263, 15
-MAC_A, MAC_B = "02:00:00:00:00:01", "02:00:00:00:00:02"
-
-
-@pytest.fixture
-def places():
-    """Makes namespaces; all are gone afterwards."""
-    made: list[str] = []
-
-    def make() -> str:
-        name = f"rbt{uuid.uuid4().hex[:10]}"
-        made.append(name)
-        return netns.create(name)
-
-    yield make
-    for name in made:
-        netns.delete(name)
-
-
-@pytest.fixture
-def relay():
-    emulator = RelayEmulator(seed=1)
-    emulator.open()
-    yield emulator
-    emulator.close()
-
-
-def up(*ends: LinkEnd) -> None:
-    for end in ends:
-        netns.write_sysctls(end.netns, {"net.ipv6.conf.all.disable_ipv6": "1"})
-        with netlink.Netlink(end.netns) as handle:
-            handle.run([netlink.set_link(end.ifname, up=True)])
-
-
-def wire(emulator, places, shape: Shape, back: Shape | None = None, name: str = "l") -> tuple[LinkEnd, LinkEnd]:
-    ends = LinkEnd(places(), "eth0", MAC_A), LinkEnd(places(), "eth0", MAC_B)
-    emulator.add(name, *ends, shape, back or shape)
-    up(*ends)
-    return ends
 
 
 def rates(ends, ab: float, ba: float, window: float = 0.6) -> dict[str, measure.RateSeen]:
     return measure.rate(*ends, ab, ba, warmup=0.2, window=window, patience=5)
 
 
-def cpu_ticks(pid: int) -> int:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12])
 
 
 def test_interfaces_come_up_with_their_names_and_addresses_only_where_they_belong(relay, places):
@@ -204,7 +170,7 @@ def test_the_frame_on_the_wire_takes_the_new_rate(relay, places):
     ends = wire(relay, places, Shape(rate=1e3))
     with Receiver(ends[1]) as receiver:
         send_numbered(ends[0], [7], size=1514)
-        assert eventually(lambda: int(relay.stats("l")[0].tx_packets) == 0 and rx_packets(relay) == 1)
+        assert eventually(lambda: int(relay.stats("l")[0].tx_packets) == 0 and counters(relay)["rx_packets"] == 1)
         relay.set("l", ab=Shape(rate=10e6))
         assert eventually(lambda: relay.stats("l")[0].tx_packets == 1, 1.0)
         assert receiver.numbers() == [7]
@@ -269,34 +235,7 @@ def test_it_ends_with_its_controller(places):
 @pytest.mark.parametrize("loss", [0.0, 0.01], ids=["clean", "lossy"])
 def test_tcp_arrives_whole(relay, places, family, loss):
     """Large frames are cut, around lost segments too: every byte must come out as it went in."""
-    ends = LinkEnd(places(), "eth0", MAC_A), LinkEnd(places(), "eth0", MAC_B)
-    relay.add("l", *ends, *[Shape(rate=80e6, delay=0.001, loss=loss)] * 2)
-    addresses = ("10.9.0.1", "10.9.0.2") if family == socket.AF_INET else ("fd00:9::1", "fd00:9::2")
-    width = 24 if family == socket.AF_INET else 64
-    for end, address in zip(ends, addresses, strict=True):
-        more = [] if family == socket.AF_INET else ["nodad"]
-        _in(end, "ip", "address", "add", f"{address}/{width}", "dev", end.ifname, *more)
-        _in(end, "ip", "link", "set", "dev", end.ifname, "up")
-    data = os.urandom(1 << 20) * 4
-    received = hashlib.sha256()
-    with netns.inside(ends[1].netns, lambda: _listen(family, addresses[1])) as server:
-        server.settimeout(20)
-
-        def take() -> None:
-            connection, _ = server.accept()
-            with connection:
-                connection.settimeout(20)
-                while chunk := connection.recv(1 << 16):
-                    received.update(chunk)
-
-        taker = threading.Thread(target=take, daemon=True)
-        taker.start()
-        with netns.inside(ends[0].netns, lambda: socket.socket(family, socket.SOCK_STREAM)) as client:
-            client.settimeout(20)
-            client.connect((addresses[1], 5001))
-            client.sendall(data)
-        taker.join(25)
-    assert received.digest() == hashlib.sha256(data).digest()
+    assert carry(wire(relay, places, Shape(rate=80e6, delay=0.001, loss=loss)), 4, family)
     assert (relay.stats("l")[0].dropped_loss > 0) == (loss > 0)
 
 
@@ -325,75 +264,6 @@ def test_a_plain_wire_passes_counts_and_goes(places):
         assert set(handle.interfaces()) == {"lo"}
 
 
-class Receiver:
-    """Sees frames of `send_numbered` come in at an end."""
-
-    TYPE = 0x88B6
-
-    def __init__(self, end: LinkEnd) -> None:
-        self._socket = netns.inside(
-            end.netns, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(self.TYPE))
-        )
-        self._socket.bind((end.ifname, self.TYPE))
-        self._socket.settimeout(0.2)
-
-    def numbers(self) -> list[int]:
-        found = []
-        while True:
-            try:
-                found.append(int.from_bytes(self._socket.recv(2048)[14:18], "big"))
-            except TimeoutError:
-                return found
-
-    def __enter__(self) -> Receiver:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
-
-
-def send_numbered(end: LinkEnd, numbers, size: int = 100) -> None:
-    sender = netns.inside(end.netns, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
-    with sender:
-        sender.bind((end.ifname, 0))
-        header = bytes.fromhex("0252ff000001" + end.mac.replace(":", "")) + Receiver.TYPE.to_bytes(2, "big")
-        for number in numbers:
-            sender.send((header + number.to_bytes(4, "big")).ljust(size, b"\0"))
-
-
-def ones_sum(data: bytes) -> int:
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return total
-
-
-def pseudo_sum(ip: bytes, length: int) -> int:
-    """What stands in the checksum field of a TCP segment whose checksum is left to be completed."""
-    return ones_sum(ip[12:20] + struct.pack("!HH", 6, length))
-
-
-def send_large(end: LinkEnd, segments: int) -> None:
-    """One TCP frame of many segments, as the kernel hands it to an interface that does segmentation."""
-    mss = 1460
-    ip = bytearray(20)
-    struct.pack_into("!BxHHxxBB2x4s4s", ip, 0, 0x45, 40 + segments * mss, 1, 64, 6, b"\x0a\x09\0\1", b"\x0a\x09\0\2")
-    struct.pack_into("!H", ip, 10, ~ones_sum(bytes(ip)) & 0xFFFF)
-    tcp = struct.pack("!HHIIBBHHH", 1, 2, 0, 0, 5 << 4, 0x10, 0, pseudo_sum(bytes(ip), 20 + segments * mss), 0)
-    ethernet = bytes.fromhex("0252ff000001" + end.mac.replace(":", "")) + b"\x08\0"
-    offload = struct.pack("=BBHHHH", 1, 1, 54, mss, 34, 16)  # checksum to be completed; TCP over IPv4
-    sender = netns.inside(end.netns, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
-    with sender:
-        sender.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
-        sender.bind((end.ifname, 0))
-        sender.send(offload + ethernet + bytes(ip) + tcp + bytes(segments * mss))
-
-
-def rx_packets(relay: RelayEmulator) -> int:
-    answer = relay._ask("l", "stats", relay._numbers["l"], "ab")
-    return int(dict(word.split("=") for word in answer.split())["rx_packets"])
-
-
 def _settled(relay: RelayEmulator) -> int:
     seen = relay.stats("l")[0]
     return seen.tx_packets + seen.dropped_loss
@@ -403,14 +273,3 @@ def _ended(handle: int) -> bool:
     poller = select.poll()
     poller.register(handle, select.POLLIN)
     return bool(poller.poll(0))
-
-
-def _listen(family: int, address: str) -> socket.socket:
-    server = socket.socket(family, socket.SOCK_STREAM)
-    server.bind((address, 5001))
-    server.listen(1)
-    return server
-
-
-def _in(end: LinkEnd, *argv: str) -> None:
-    subprocess.run(["nsenter", f"--net={end.netns}", "--", *argv], check=True, capture_output=True)

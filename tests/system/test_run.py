@@ -20,7 +20,9 @@ pytestmark = [pytest.mark.root, pytest.mark.docker, pytest.mark.slow]
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = ROOT / "topologies" / "smoke.yaml"
 # Short, but long enough for the move at half of round 2 to be over before it ends.
-SHORT = ("--set", "workload.data.train=320", "--set", "workload.local_epochs=4")
+SHORT = (
+    "--set", "workload.data.train=320", "--set", "workload.local_epochs=4", "--set", "emulation.speed_check=1s",
+)  # fmt: skip
 
 
 def start(*arguments: str, **more: object) -> subprocess.Popen[str]:

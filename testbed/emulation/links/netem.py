@@ -1,41 +1,69 @@
-"""Links through the kernel: a veth pair with HTB (rate) and netem (delay, jitter, loss, queue) at each sender.
+"""Links through the kernel: a veth pair with netem, HTB and a fifo at each sender (see ``netem_settings``).
 
-Settings mean the same as with the relay, as far as the kernel lets them:
+Settings mean the same as with the relay, but for this:
 
-- *Order is kept.* netem reorders jittered packets unless it has a rate; it is given one far above any link's, so
-  that a packet is never sent before the one in front of it.
-- *Queue.* netem counts packets, and those that are being delayed too. Its limit is the queue in full frames plus as
-  many as are under way at the link's rate: `packet_limit`. Queues of small packets hold fewer bytes than asked.
-- *Loss is decided for each segment.* netem would drop a large TCP frame whole, so TCP is made to hand over single
-  segments (``gso_max_segs 1`` at every end). Unlike with the relay, a lost packet does not use the wire.
-- *Counters.* The kernel does not tell packets dropped at the full queue from those lost on purpose: with loss set,
-  all count as lost.
+- *The wire.* HTB lets a frame go that finds the wire free and holds the next one back for as long as the first takes:
+  each frame arrives by its own time on the wire earlier than through the relay (2.4 ms for 1514 bytes at 5 Mbit/s). The
+  frame that is on the wire when the rate changes goes on at its old rate.
+- *Order.* Delay and losses come before the wire, not after it: a lost packet does not use the wire, and of jitter the
+  queue takes away what a queue takes away.
+- *Losses are decided for each segment*, for which TCP is made to hand over single ones (``gso_max_segs 1`` at every
+  end): more work for the CPU than large frames through the relay.
+
+What varies is played by a process of ours (``native/player.c``), which is handed whole schedules and ends by itself
+when this one is gone. What the kernel cannot do as asked is an error that names the relay.
 """
 
 from __future__ import annotations
 
 import json
-import math
-import re
+import os
 import subprocess
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from testbed.emulation import native, netlink
+from testbed.emulation.links import netem_reading as reading
+from testbed.emulation.links import netem_settings as settings
 from testbed.emulation.links import plain
 from testbed.emulation.links.base import Emulator
-from testbed.emulation.links.shape import MTU_FRAME, LinkEnd, LinkStats, Schedule, Shape
+from testbed.emulation.links.relay_pipe import RelayPipe, handed_over
+from testbed.emulation.links.relay_words import words
+from testbed.emulation.links.shape import LinkEnd, LinkStats, Schedule, Shape
 from testbed.errors import EmulationError, EnvironmentProblem, NotAppliedError
 
-UNLIMITED = 100e9
-"""bit/s that stand for no limit. With HTB always there, every change happens in place."""
-_BURST_S = 0.001  # HTB's timer may be late by so much before the rate suffers
-_LEAST_LIMIT = 16
-_MOST_LIMIT = 1_000_000
-_UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 _NETEM_REQUIRED = (
     "a kernel with CONFIG_NET_SCH_NETEM and CONFIG_NET_SCH_HTB (modprobe sch_netem sch_htb); "
     "or shape links in user space: emulation: {links: relay}"
 )
+_TRIAL = (
+    "qdisc add dev lo root handle 1: netem delay 1ms rate 1gbit",
+    "qdisc add dev lo parent 1:1 handle 10: htb default 1",
+    "class add dev lo parent 10: classid 10:1 htb rate 1gbit",
+    "qdisc add dev lo parent 10:1 handle 20: bfifo limit 100000",
+)
+
+
+@dataclass
+class _Side:
+    """One direction: where it is sent from, what was asked of it, what plays on it."""
+
+    key: str
+    end: LinkEnd
+    asked: Shape
+    schedule: Schedule | None = None
+    begin: float = 0.0
+
+
+@dataclass
+class _Link:
+    sides: tuple[_Side, _Side]
+    ends: tuple[LinkEnd, LinkEnd] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ends = self.sides[0].end, self.sides[1].end
 
 
 class NetemEmulator(Emulator):
@@ -44,169 +72,163 @@ class NetemEmulator(Emulator):
     name = "netem"
 
     def __init__(self) -> None:
-        self._ends: dict[str, tuple[LinkEnd, LinkEnd]] = {}
-        self._asked: dict[str, tuple[Shape, Shape]] = {}
+        self._links: dict[str, _Link] = {}
+        self._player: RelayPipe | None = None
+        self._made = 0
 
     def open(self) -> None:
-        """Nothing to start."""
+        """Start what plays schedules; opening twice is fine."""
+        if self._player is None:
+            self._player = RelayPipe(native.build().player, "the player of schedules", "no link varies any more")
 
     def add(self, link: str, a: LinkEnd, b: LinkEnd, ab: Shape, ba: Shape) -> None:
         """Make a link; both interfaces are down and without address."""
-        if link in self._ends:
+        if link in self._links:
             raise EmulationError("the link exists already", where=link)
+        for shape in (ab, ba):
+            settings.check(link, shape)
         plain.make_veth(link, a, b)
-        self._ends[link] = (a, b)
-        self._asked[link] = (ab, ba)
+        self._made += 1
+        made = _Link((_Side(f"L{self._made}ab", a, ab), _Side(f"L{self._made}ba", b, ba)))
+        self._links[link] = made
         try:
-            for end, shape in ((a, ab), (b, ba)):
-                single_segments(link, end)
-                run_tc(link, end, ["-batch", "-"], commands("add", end.ifname, shape))
-                self._verify(link, end, shape)
+            for side in made.sides:
+                single_segments(link, side.end)
+                index = plain.interface_of(link, side.end).index
+                _do(side.end, settings.make(side.end.ifname, index, side.asked))
+                self._verify(link, side)
         except EmulationError:
             self.remove(link)
             raise
 
     def set(self, link: str, ab: Shape | None = None, ba: Shape | None = None) -> None:
-        """Change a live link in place and read back what is in force."""
-        a, b = self._of(link)
-        for end, shape in ((a, ab), (b, ba)):
-            if shape is not None:
-                run_tc(link, end, ["-batch", "-"], commands("change", end.ifname, shape))
-                self._verify(link, end, shape)
-        was = self._asked[link]
-        self._asked[link] = (ab or was[0], ba or was[1])
+        """Change a live link in place and read back what is in force; what plays goes on on top of it."""
+        self._no_fault(link)
+        wanted = [(side, new) for side, new in zip(self._of(link).sides, (ab, ba), strict=True) if new is not None]
+        for side, shape in wanted:
+            settings.check(link, shape)
+            settings.check_change(link, side.asked, shape)
+        for side, shape in wanted:
+            side.asked = shape
+            self._apply(link, side)
 
     def read(self, link: str) -> tuple[Shape, Shape]:
         """What is in force now, as the kernel tells it."""
-        a, b = self._of(link)
-        asked = self._asked[link]
-        return self._read(link, a, asked[0]), self._read(link, b, asked[1])
+        self._no_fault(link)
+        ab, ba = (self._read(link, side) for side in self._of(link).sides)
+        return ab, ba
 
     def play(self, link: str, begin: float, ab: Schedule | None = None, ba: Schedule | None = None) -> None:
-        """Have a link vary over time."""
-        raise EmulationError("this kind of link cannot vary over time", found=self.name, where=link)
+        """Have a link vary over time; the player has the whole schedule when this returns.
+
+        Raises:
+            EmulationError: The kernel cannot play it; the relay can.
+        """
+        sides = self._of(link).sides
+        for schedule in (ab, ba):
+            if schedule is not None:
+                settings.check_schedule(link, schedule)
+        self._no_fault(link)
+        for side, schedule in zip(sides, (ab, ba), strict=True):
+            if schedule is not None:
+                self._rest(link, side)
+                side.schedule, side.begin = schedule, begin
+                self._apply(link, side)
 
     def rest(self, link: str) -> None:
-        """End what plays on a link: nothing ever does."""
+        """End what plays on a link: its shape as it was set is in force again. Fine if nothing does."""
+        self._no_fault(link)
+        for side in self._of(link).sides:
+            self._rest(link, side)
 
     def stats(self, link: str) -> tuple[LinkStats, LinkStats]:
         """Counters as (a to b, b to a)."""
-        a, b = self._of(link)
-        ab, ba = (parse_stats(_qdiscs(link, end)) for end in (a, b))
+        ab, ba = (reading.stats_told(_qdiscs(link, end)) for end in self._of(link).ends)
         return ab, ba
 
     def carrier(self, link: str, up: bool) -> None:
         """Cut the link or bring it back."""
-        plain.set_carrier(link, self._of(link), up)
+        plain.set_carrier(link, self._of(link).ends, up)
 
     def remove(self, link: str) -> None:
         """Remove a link with its interfaces; removing twice is fine."""
-        ends = self._ends.pop(link, None)
-        self._asked.pop(link, None)
-        if ends is not None:
-            plain.delete_veth(ends)
+        made = self._links.pop(link, None)
+        if made is not None:
+            for side in made.sides:
+                if side.schedule is not None:
+                    self._ask(link, "rest", side.key)
+            plain.delete_veth(made.ends)
 
     def close(self) -> None:
-        """Remove every link; closing twice is fine."""
-        for link in list(self._ends):
-            self.remove(link)
+        """Remove every link and end the player; closing twice is fine."""
+        # The player first: it holds open the namespaces in which it plays.
+        player, self._player = self._player, None
+        if player is not None:
+            player.close()
+        links, self._links = self._links, {}
+        for made in links.values():
+            plain.delete_veth(made.ends)
 
     def pids(self) -> list[int]:
-        """No process is behind it."""
-        return []
+        """The player."""
+        return [] if self._player is None else [self._player.pid]
 
-    def _of(self, link: str) -> tuple[LinkEnd, LinkEnd]:
+    def _of(self, link: str) -> _Link:
         try:
-            return self._ends[link]
+            return self._links[link]
         except KeyError:
             raise EmulationError("there is no such link", where=link) from None
 
-    def _read(self, link: str, end: LinkEnd, asked: Shape) -> Shape:
-        classes = run_tc(link, end, ["class", "show", "dev", end.ifname])
-        return parse(classes, _qdiscs(link, end), asked)
+    def _apply(self, link: str, side: _Side) -> None:
+        """Put in force what is asked of a direction, and have its schedule, if any, go on from where it is."""
+        index = plain.interface_of(link, side.end).index
+        elapsed = time.monotonic() - side.begin
+        _do(side.end, settings.change(side.end.ifname, index, side.asked, side.schedule, elapsed))
+        if side.schedule is not None:
+            steps = settings.step_bytes(side.end.ifname, index, side.asked, side.schedule)
+            begin, length = round(side.begin * 1e9), round(side.schedule.length * 1e9)
+            with handed_over(steps) as path:
+                loop = str(int(side.schedule.loop))
+                self._ask(link, "play", side.key, side.end.netns, str(begin), str(length), loop, path)
+        self._verify(link, side)
 
-    def _verify(self, link: str, end: LinkEnd, shape: Shape) -> None:
-        found = self._read(link, end, shape)
-        if not same(shape, found):
+    def _rest(self, link: str, side: _Side) -> None:
+        if side.schedule is not None:
+            self._ask(link, "rest", side.key)
+            side.schedule = None
+            self._apply(link, side)
+
+    def _no_fault(self, link: str) -> None:
+        """Raise EmulationError if the kernel has refused a step of what plays on a link."""
+        for side in self._of(link).sides:
+            if side.schedule is not None:
+                state = words(self._ask(link, "state", side.key))
+                if state["fault"] != "0":
+                    raise NotAppliedError(
+                        "the kernel refused a step of what plays on the link",
+                        wanted=f"{side.schedule.name}, {state['fault_at']} s",
+                        found=os.strerror(int(state["fault"])),
+                        where=f"{link}, {side.end.ifname}",
+                    )
+
+    def _ask(self, link: str, *command: str) -> str:
+        if self._player is None:
+            raise EmulationError("the emulator of links is not open", where=link)
+        return self._player.ask(link, *command)
+
+    def _read(self, link: str, side: _Side) -> Shape:
+        classes = run_tc(link, side.end, ["class", "show", "dev", side.end.ifname])
+        return reading.shape_told(classes, _qdiscs(link, side.end), side.asked)
+
+    def _verify(self, link: str, side: _Side) -> None:
+        found = self._read(link, side)
+        if not reading.same(side.asked, found, side.schedule):
             raise NotAppliedError(
                 "the kernel enforces something else than was set",
-                wanted=str(shape),
+                wanted=str(side.asked),
                 found=str(found),
-                where=f"{link}, {end.ifname}",
+                where=f"{link}, {side.end.ifname}",
             )
-
-
-def commands(verb: str, ifname: str, shape: Shape) -> list[str]:
-    """Lines for ``tc -batch`` that put a shape in force (``add``) or change it in place (``change``)."""
-    rate = UNLIMITED if shape.rate is None else shape.rate
-    burst = max(2 * MTU_FRAME, round(rate / 8 * _BURST_S))
-    htb = f"rate {rate:.0f}bit ceil {rate:.0f}bit burst {burst} cburst {burst} quantum {60_000}"
-    netem = (
-        f"limit {packet_limit(shape)} delay {shape.delay * 1e6:.3f}us {shape.jitter * 1e6:.3f}us "
-        f"loss {shape.loss * 100:.7f}% rate {UNLIMITED:.0f}bit"
-    )
-    lines = [
-        f"class {verb} dev {ifname} parent 1: classid 1:1 htb {htb}",
-        f"qdisc {verb} dev {ifname} parent 1:1 handle 10: netem {netem}",
-    ]
-    root = f"qdisc add dev {ifname} root handle 1: htb default 1"
-    return [root, *lines] if verb == "add" else lines
-
-
-def packet_limit(shape: Shape) -> int:
-    """The limit that netem gets: the queue in full frames, and those that are being delayed at full rate."""
-    if shape.rate is None:
-        return _MOST_LIMIT
-    under_way = shape.rate / 8 * (shape.delay + shape.jitter)
-    frames = math.ceil(shape.queue_bytes / MTU_FRAME) + math.ceil(under_way / MTU_FRAME)
-    return min(max(frames, _LEAST_LIMIT), _MOST_LIMIT)
-
-
-def parse(classes: str, qdiscs: Sequence[dict[str, Any]], asked: Shape) -> Shape:
-    """The shape that ``tc class show`` and ``tc -j qdisc show`` describe.
-
-    A packet limit stands for many queues: the asked one is told if the limit is the one that belongs to it.
-    """
-    rate = re.search(r"class htb 1:1 .*?\brate (\d+)([KMGT]?)bit\b.*?\bceil (\d+)([KMGT]?)bit\b", classes)
-    netem = next((q["options"] for q in qdiscs if q["kind"] == "netem" and q.get("parent") == "1:1"), None)
-    if rate is None or netem is None or rate.group(1, 2) != rate.group(3, 4):
-        raise NotAppliedError("the kernel does not shape the link", found=f"{classes.strip()} {json.dumps(qdiscs)}")
-    found_rate = float(rate[1]) * _UNITS[rate[2]]
-    delay = netem.get("delay", {})
-    limit = int(netem["limit"])
-    return Shape(
-        rate=None if found_rate >= UNLIMITED else found_rate,
-        delay=float(delay.get("delay", 0.0)),
-        jitter=float(delay.get("jitter", 0.0)),
-        loss=float(netem.get("loss-random", {}).get("loss", 0.0)),
-        queue=asked.queue if limit == packet_limit(asked) else limit * MTU_FRAME,
-    )
-
-
-def parse_stats(qdiscs: Sequence[dict[str, Any]]) -> LinkStats:
-    """Counters of one direction from ``tc -s -j qdisc show``."""
-    root = next(q for q in qdiscs if q["kind"] == "htb")
-    netem = next(q for q in qdiscs if q["kind"] == "netem")
-    lossy = "loss-random" in netem["options"]
-    drops = int(netem["drops"])
-    return LinkStats(
-        tx_bytes=int(root["bytes"]),
-        tx_packets=int(root["packets"]),
-        dropped_queue=0 if lossy else drops,
-        dropped_loss=drops if lossy else 0,
-        queue_bytes=int(netem["backlog"]),
-    )
-
-
-def same(wanted: Shape, found: Shape) -> bool:
-    """Whether two shapes mean the same, given the precision in which ``tc`` prints them."""
-    return (
-        math.isclose(wanted.rate or UNLIMITED, found.rate or UNLIMITED, rel_tol=1.5e-3)
-        and math.isclose(wanted.delay, found.delay, rel_tol=1e-4, abs_tol=1e-6)
-        and math.isclose(wanted.jitter, found.jitter, rel_tol=1e-4, abs_tol=1e-6)
-        and math.isclose(wanted.loss, found.loss, rel_tol=1e-4, abs_tol=1e-8)
-        and wanted.queue == found.queue
-    )
 
 
 def netem_missing() -> str | None:
@@ -217,9 +239,8 @@ def netem_missing() -> str | None:
     command = ["unshare", "--net", "tc", "-batch", "-"]
     try:
         done = subprocess.run(
-            command, input="\n".join(commands("add", "lo", Shape(rate=1e9, delay=1e-3))) + "\n",
-            capture_output=True, text=True, timeout=10, check=False,
-        )  # fmt: skip
+            command, input="\n".join(_TRIAL) + "\n", capture_output=True, text=True, timeout=10, check=False
+        )
     except FileNotFoundError as error:
         return f"{error.filename} is not installed"
     return None if done.returncode == 0 else done.stderr.strip().splitlines()[0]
@@ -245,9 +266,14 @@ def single_segments(link: str, end: LinkEnd) -> None:
         )  # fmt: skip
 
 
-def run_tc(link: str, end: LinkEnd, arguments: Sequence[str], lines: Sequence[str] = ()) -> str:
-    """Run ``tc`` in an end's namespace, with ``lines`` as its batch."""
-    return _run(link, end, ["tc", *arguments], "\n".join(lines) + "\n")
+def run_tc(link: str, end: LinkEnd, arguments: Sequence[str]) -> str:
+    """Run ``tc`` in an end's namespace."""
+    return _run(link, end, ["tc", *arguments])
+
+
+def _do(end: LinkEnd, requests: Sequence[netlink.Request]) -> None:
+    with netlink.Netlink(end.netns) as socket:
+        socket.run(requests)
 
 
 def _qdiscs(link: str, end: LinkEnd) -> list[dict[str, Any]]:
@@ -256,10 +282,10 @@ def _qdiscs(link: str, end: LinkEnd) -> list[dict[str, Any]]:
     return found
 
 
-def _run(link: str, end: LinkEnd, argv: Sequence[str], text: str = "") -> str:
+def _run(link: str, end: LinkEnd, argv: Sequence[str]) -> str:
     command = ["nsenter", f"--net={end.netns}", "--", *argv]
     try:
-        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     except FileNotFoundError as error:
         raise EnvironmentProblem(
             "nsenter is not installed", found=str(error), remedy="apt install util-linux iproute2"

@@ -50,8 +50,11 @@ class PlainWire(Emulator):
         return Shape(), Shape()
 
     def play(self, link: str, begin: float, ab: Schedule | None = None, ba: Schedule | None = None) -> None:
-        """Have a link vary over time."""
-        raise EmulationError("this kind of link cannot vary over time", found=self.name, where=link)
+        """Refuse: what does not shape cannot vary."""
+        raise EmulationError(
+            "a plain wire cannot vary over time", found=", ".join(plan.name for plan in (ab, ba) if plan), where=link,
+            remedy="give the link a rate or a delay from the start",
+        )  # fmt: skip
 
     def rest(self, link: str) -> None:
         """End what plays on a link: nothing ever does."""

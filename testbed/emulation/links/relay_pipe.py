@@ -1,4 +1,4 @@
-"""The relay's process: started, asked line by line, ended."""
+"""The process of the relay, or another of ours that is spoken to like it: started, asked line by line, ended."""
 
 from __future__ import annotations
 
@@ -23,12 +23,15 @@ class RelayPipe:
 
     Args:
         program: The relay to run.
+        name: What it is called in errors.
+        loss: What is lost when it ends.
 
     Attributes:
         greeting: What the relay said of itself when it was ready.
     """
 
-    def __init__(self, program: Path) -> None:
+    def __init__(self, program: Path, name: str = "the relay", loss: str = "all links with it") -> None:
+        self._name, self._loss = name, loss
         self._complaints: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the relay
         self._received = b""
         self._guard = threading.Lock()
@@ -48,7 +51,7 @@ class RelayPipe:
             if status != "ready":
                 self.close()
         if status != "ready":
-            raise EmulationError("the relay cannot start", found=words, remedy="run as root (sudo)")
+            raise EmulationError(f"{name} cannot start", found=words, remedy="run as root (sudo)")
         self.greeting = dict(word.split("=", 1) for word in words.split())
 
     @property
@@ -74,7 +77,7 @@ class RelayPipe:
                 raise self._ended(link) from None
             status, answer = self._answer(link)
         if status != "ok":
-            raise EmulationError(f"the relay refused to {words[0]} a link", found=answer, where=link)
+            raise EmulationError(f"{self._name} refused to {words[0]} a link", found=answer, where=link)
         return answer
 
     def close(self) -> None:
@@ -96,7 +99,7 @@ class RelayPipe:
         poller.register(self._process.stdout, select.POLLIN)
         while b"\n" not in self._received:
             if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                raise EmulationError("the relay does not answer", where=where)
+                raise EmulationError(f"{self._name} does not answer", where=where)
             data = self._process.stdout.read(1 << 16)
             if not data:
                 raise self._ended(where)
@@ -112,9 +115,8 @@ class RelayPipe:
             code = str(self._process.wait(1))
         except subprocess.TimeoutExpired:
             code = "unknown"
-        return EmulationError(
-            "the relay has ended, and all links with it", found=f"exit code {code} {said}".strip(), where=where
-        )
+        found = f"exit code {code} {said}".strip()
+        return EmulationError(f"{self._name} has ended, and {self._loss}", found=found, where=where)
 
 
 @contextmanager

@@ -69,6 +69,12 @@ def test_a_limit_holds_either_way(error, held):
     assert case(error=error, limit=1.0).held is held
 
 
+def test_a_cost_is_its_own_figure():
+    cost = Case("relay cpu 100", "relay", None, 18.0, None, "% of a core", 5, limit=20.0)
+    assert cost.held
+    assert figures([cost])["relay_cpu_pct_100mbit"] == 18.0
+
+
 def test_goodput_is_that_between_marks():
     assert tcp.goodput([(10.0, 500), (10.5, 900), (12.0, 1500)]) == 4000
     with pytest.raises(EmulationError, match="nothing arrived"):
@@ -86,7 +92,16 @@ def test_quantiles_of_jitter():
     assert uniform == pytest.approx({"p10": 0.0184, "p50": 0.02, "p90": 0.0216})
     normal = delay.quantiles(spread("normal", Path()), 0.02, 0.002)
     assert normal == pytest.approx({"p10": 0.02 - 1.2816 * 0.002, "p50": 0.02, "p90": 0.02 + 1.2816 * 0.002}, abs=3e-6)
-    assert delay.furthest(uniform, delays(p10=0.0184, p50=0.0201, p90=0.0216))[0] == "p50"
+    found = delays(p10=0.0184, p50=0.0201, p90=0.0217)
+    assert delay.furthest(uniform, found, {"p10": 1, "p50": 1e-4, "p90": 1}) == ("p50", pytest.approx(1e-4))
+
+
+def test_quantiles_of_fewer_samples_may_be_further_off():
+    few, many = (delay.allowed(UNIFORM, 0.002, number) for number in (100, 10_000))
+    assert few["p50"] == pytest.approx(4 * 0.5 / 10 * 0.004)
+    assert many["p50"] == pytest.approx(few["p50"] / 10)
+    tail = delay.allowed(spread("pareto", Path()), 0.002, 100)
+    assert tail["p90"] > 5 * tail["p10"]
 
 
 def test_runs_of_losses_count_at_the_edges_too():
@@ -178,7 +193,9 @@ def test_what_is_written_can_be_read(tmp_path):
     text = (tmp_path / "fidelity.md").read_text()
     for name in ("fidelity-tcp", "fidelity-delay", "fidelity-trace"):
         assert f"({name}.svg)" in text
-        assert ET.fromstring((tmp_path / f"{name}.svg").read_text()).tag.endswith("svg")
+        drawn = (tmp_path / f"{name}.svg").read_text()
+        assert ET.fromstring(drawn).tag.endswith("svg")
+        assert "mathdefault" not in drawn
 
 
 def test_plots_show_nothing_that_was_not_measured():

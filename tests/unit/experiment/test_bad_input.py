@@ -155,6 +155,89 @@ BAD = {
     "sentence that is none": (MOVE, "    - dev-1 goes south", 16, "this is not a move", None),
     "sentence with a bad unit": (MOVE, "    - dev-1 to south at 5m", 16, "unknown unit 'm'", "5min"),
     "moves and a trace": ("mobility:", "mobility:\n  trace: x.csv", 15, "there are moves and a trace", "take one out"),
+    # what links do
+    "rate of 0": ("rate: 50Mbit", "rate: 0bit", 13, "a rate must be more than 0", "leave the key out"),
+    "rate beyond any machine": ("rate: 50Mbit", "rate: 1Tbit", 13, "higher than any machine carries", "mind the unit"),
+    "rate that nothing is served at": ("rate: 50Mbit", "rate: 1bit", 13, "lower than a link can be given", "write 8kbit"),
+    "delay beyond the clock": ("delay: 5ms", "delay: 11min", 12, "a delay above what the clock can hold", "mind the unit"),
+    "jitter beyond the clock": (
+        "delay: 5ms", "delay: 9min, jitter: 2min", 12, "a delay above what the clock can hold", "mind the unit",
+    ),
+    "queue below two packets": ("queue: 100ms", "queue: 3027B", 11, "the queue cannot hold two packets", "3028B"),
+    "queue of one packet": ("queue: 100ms", "queue: 1p", 11, "the queue cannot hold two packets", "or 2p"),
+    "queue too short for its rate": ("queue: 100ms", "queue: 1ms", 11, "the queue cannot hold two packets", "2p or more"),
+    "queue too short for a site's rate": (
+        "at: [0, 0]", "at: [0, 0], access: {rate: 100kbit}", 4, "the queue cannot hold two packets", "2p or more",
+    ),
+    "queue too large": ("queue: 100ms", "queue: 1GiB", 11, "larger than a link can have", "mind the unit"),
+    "queue too long for its rate": (
+        "{rate: 50Mbit}", "{rate: 50Gbit, queue: 2s}", 13, "larger than a link can have", "100ms",
+    ),
+    "loss above the whole": ("loss: 0.1%", "loss: 101%", 11, "more than the whole", "100%"),
+    "no such loss": ("loss: 0.1%", "loss: {brust: 4}", 11, "this is no loss", "did you mean 'burst'?"),
+    "bursts without a share": ("loss: 0.1%", "loss: {burst: 4}", 11, "'share' is missing", "add 'share: …'"),
+    "bursts with a stray key": ("loss: 0.1%", "loss: {burst: 4, share: 1%, bad: 1}", 11, "unknown key 'bad' in a loss", "take"),
+    "bursts of less than a packet": ("loss: 0.1%", "loss: {burst: 0.5, share: 1%}", 11, "not a length of bursts", "4"),
+    "bursts that cannot lose so much": (
+        "loss: 0.1%", "loss: {burst: 1, share: 60%}", 11, "more is lost than bursts of that length allow", "longer bursts",
+    ),
+    "bursts of nothing": ("loss: 0.1%", "loss: {burst: 4, share: 0}", 11, "nothing would be lost", "write 0"),
+    "bursts that never end": ("loss: 0.1%", "loss: {enter: 1%, leave: 0}", 11, "bad for ever", "plain share"),
+    "bursts that lose nothing": ("loss: 0.1%", "loss: {enter: 1%, leave: 9%, bad: 0}", 11, "nothing is lost", "bad out"),
+    "bursts that lose all": (
+        "loss: 0.1%", "loss: {enter: 1%, leave: 9%, good: 1}", 11, "a loss of this kind is every packet", "write 1%",
+    ),
+    "bursts in one direction": ("loss: 0.1%", "loss: {up: 1%, down: {burst: 4}}", 11, "loss.down: 'share' is missing", "add"),
+    "reorder without a delay": ("{rate: 50Mbit}", "{delay: 0, reorder: 1%}", 13, "nothing can be reordered without", "add delay"),
+    "everything reordered": ("{rate: 50Mbit}", "{reorder: 1}", 13, "every packet would be sent ahead", "write 1%"),
+    "everything damaged": ("{rate: 50Mbit}", "{corrupt: 100%}", 13, "every packet would be damaged", "write 1%"),
+    "unknown distribution": (
+        "{rate: 50Mbit}", "{jitter: 1ms, distribution: gauss}", 13, "unknown distribution 'gauss'", ".dist",
+    ),
+    "misspelt distribution": (
+        "{rate: 50Mbit}", "{jitter: 1ms, distribution: pareta}", 13, "unknown distribution 'pareta'", "'pareto'",
+    ),
+    "distribution without its file": (
+        "{rate: 50Mbit}", "{jitter: 1ms, distribution: wifi.dist}", 13, "cannot be read", "relative to the experiment file",
+    ),
+    "distribution without a jitter": ("{rate: 50Mbit}", "{distribution: normal}", 13, "nothing would vary", "add jitter"),
+    "normal jitter that reaches below 0": (
+        "{rate: 50Mbit}", "{delay: 5ms, jitter: 5ms, distribution: normal}", 13, "15.87% of delays would be below 0", "lower",
+    ),
+    "loop without a trace": ("{rate: 50Mbit}", "{loop: true}", 13, "no trace to loop", "add a trace"),
+    "trace that is not there": ("{rate: 50Mbit}", "{trace: no.csv}", 13, "the trace cannot be read", "relative to the exp"),
+    "rate by a trace that is not there": ("{rate: 50Mbit}", "{rate: trace}", 13, "as the trace says, and no", "20Mbit"),
+    # speed, memory, what is trained
+    "faster than a core": (
+        "workload:", "profiles:\n  pi4:\n    speed: 1.5\nworkload:", 19, "'pi4' is faster than a core", "dilation to 1.5, or auto",
+    ),
+    "a share of more than a core": (
+        "workload:", "profiles:\n  pi4: {share: 2}\nworkload:", 18, "'pi4' is faster than a core", "profiles.pi4.share to 1",
+    ),
+    "speed and share": (
+        "workload:", "profiles:\n  pi4: {share: 0.2, speed: 0.2}\nworkload:", 18, "both share and speed", "keep share",
+    ),
+    "share with a guard": (
+        "workload:", "profiles:\n  pi4: {share: 0.2, cpus: 0.2}\nworkload:", 18, "both share and cpus", "keep share",
+    ),
+    "memory too small for the batch": (
+        "rounds: 3", "batch: 479\nprofiles: {tiny-device: {memory: 384MiB}}", 22, "too little memory", "or use a smaller batch",
+    ),
+    "learning rate of nonsense": ("rounds: 3", "optimizer: {lr: 100}", 21, "workload.optimizer.lr", None),
+    "batch that no device can fill": ("rounds: 3", "batch: 480", 21, "a batch is more than each device has", "batch to 479"),
+    "batch that one device cannot fill": (
+        "rounds: 3", "batch: 64\n  data: {split: {fractions: {dev-1: 50%, dev-2: 48%, lone: 2%}}}", 21,
+        "a batch is more than 'lone' has", "batch to 29",
+    ),
+    "strategy without an edge half": (
+        "[splitfed, fedfly]", "fedavg\n  strategy: migrate", 19, "strategy 'migrate' has nothing to act on", "take strategy out",
+    ),
+    "directory of the built-in set": ("rounds: 3", "data: {dir: x}", 21, "'digits' is built in", "take dir out"),
+    "more samples than there are": ("rounds: 3", "data: {test: 361}", 21, "fewer samples than are asked for", "leave test out"),
+    "name of an edge server": ("{profile: tiny-edge}", "{name: Edge}", 5, "cannot be the name of an edge server", "'edge'"),
+    # emulation
+    "dilation below 1": ("workload:", "emulation: {dilation: 0.5}\nworkload:", 17, "out of range", "leave it out"),
+    "dilation that is none": ("workload:", "emulation: {dilation: fast}\nworkload:", 17, "this is no dilation", "or auto"),
 }  # fmt: skip
 
 
@@ -215,3 +298,61 @@ def test_jitter_of_one_direction_is_named(write):
     with pytest.raises(InputError, match="going down") as caught:
         load(write(("jitter: 1ms", "jitter: {up: 1ms, down: 9ms}")))
     assert not isinstance(caught.value, InputProblems)
+
+
+TRACES = {
+    "reordering in time": ("t,rate\n0,5Mbit\n2,5Mbit\n1,5Mbit\n", "trace: t.csv", "t.csv:4", "runs backwards", "sort"),
+    "negative time": ("t,rate\n-1,5Mbit\n", "trace: t.csv", "t.csv:2", "negative", "correct"),
+    "empty": ("", "trace: t.csv", "t.csv:1", "the trace is empty", "fill it"),
+    "Mahimahi with junk": ("0\n5\nx\n", "rate: trace, trace: t.csv", "t.csv:3", "no line of a Mahimahi", "take the line"),
+    "Mahimahi and a rate": (
+        "0\n5\n", "rate: 5Mbit, trace: t.csv", "exp.yaml:13", "in place of the rate", "take one of them out",
+    ),
+    "Mahimahi up, and a rate both ways": (
+        "0\n5\n", "rate: 5Mbit, trace: {up: t.csv, down: none}", "exp.yaml:13", "going up", "{up: trace, …}",
+    ),
+    "rate as a trace that has none": ("t,delay\n0,5ms\n", "rate: trace, trace: t.csv", "exp.yaml:13", "no packet", "20Mbit"),
+    "delay too short for the jitter": (
+        "t,delay\n0,5ms\n1,1ms\n", "jitter: 2ms, trace: t.csv", "exp.yaml:13", "too short for the link's jitter", "lower",
+    ),
+    "delay too long with the jitter": (
+        "t,delay\n0,600s\n", "jitter: 2ms, trace: t.csv", "exp.yaml:13", "above what the clock can hold", "unit",
+    ),
+    "loss of a link with bursts": (
+        "t,loss\n0,1%\n", "loss: {burst: 4, share: 1%}, trace: t.csv", "exp.yaml:13", "loses in bursts", "column loss out",
+    ),
+    "table with junk": ("1 x", "jitter: 1ms, distribution: t.dist", "t.dist:1", "whole numbers", "maketable"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TRACES)
+def test_files_of_links_are_refused_with_place_and_remedy(write, tmp_path, case):
+    text, link, where, message, remedy = TRACES[case]
+    for name in ("t.csv", "t.dist"):
+        (tmp_path / name).write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_plan(write(("{rate: 50Mbit}", f"{{{link}}}")))
+    problems = getattr(caught.value, "problems", (caught.value,))
+    assert any(
+        p.where == str(tmp_path / where) and message in p.message and remedy in (p.remedy or "") for p in problems
+    ), str(caught.value)
+
+
+def test_a_fault_of_both_directions_is_told_once(write):
+    with pytest.raises(InputError) as caught:
+        load(write(("{rate: 50Mbit}", "{delay: 0, reorder: 1%, loss: 1}")))
+    assert isinstance(caught.value, InputProblems)
+    assert len(caught.value.problems) == 2
+
+
+def test_what_a_sections_default_does_not_fit_is_not_the_users_fault(write):
+    """100 ms at 80 kbit/s is less than two packets: the default gives way."""
+    load_plan(write(("{rate: 50Mbit}", "{rate: 80kbit}")))
+
+
+def test_the_clock_holds_less_when_time_is_dilated(write):
+    path = write(("delay: 5ms", "delay: 40s"))
+    load_plan(path, ["emulation.dilation=15"])
+    with pytest.raises(InputError, match="hold at a dilation of 20") as caught:
+        load_plan(path, ["emulation.dilation=20"])
+    assert (caught.value.where, caught.value.wanted) == (f"{path}:12", "at most 30s, jitter included")

@@ -52,6 +52,7 @@ class Job:
             self.add("accuracy", "cloud", self.now, self.now, round=number, attrs=scores(number))
             self.now += 0.2
         self.links()
+        self.watch()
         self.spans.sort(key=lambda s: s.end)
         return self
 
@@ -145,6 +146,25 @@ class Job:
             self.add("link", "", at - 0.1, at + 0.9,
                      attrs={"link": "north--south", "ab_bytes": move["state_bytes"] + 900, "ba_bytes": 5000})
 
+    def watch(self) -> None:
+        """Every second: pi3-1 is starved by others in the third one, edge-north drops two packets to it."""
+        nodes = [*self.devices, "edge-north", "edge-south"]
+        for i in range(int(self.now - self.begin)):
+            begin = self.begin + i
+            for name in nodes:
+                starved = 0.6 if (name, i) == ("pi3-1", 2) else 0.01
+                attrs = {"throttled_s": 0.02, "starved_s": starved, "starved_by_others_s": 0.9 * starved,
+                         "memory": 230 << 20, "memory_working": 210 << 20, "memory_peak": 240 << 20, "oom_kills": 0,
+                         "cpu_stalled_s": None, "memory_stalled_s": None}  # fmt: skip
+                self.add("watch", name, begin, begin + 1, cpu_s=0.08, attrs=attrs)
+            attrs = {"cores": 2, "nodes_s": 0.08 * len(nodes), "testbed_s": 0.2, "others_s": 1.2 * (i == 2),
+                     "steal_s": 0.0, "relay_late_p999_s": 0.0002}  # fmt: skip
+            self.add("watch", "", begin, begin + 1, cpu_s=1.0, attrs=attrs)
+            if i == 2:
+                attrs = {"link": "edge:edge-north", "ab_bytes": 9000, "ba_bytes": 0, "ab_dropped": 2, "ab_lost": 1,
+                         "ab_queue": 48_000, "ab_late_max_s": 0.0004}  # fmt: skip
+                self.add("link", "", begin, begin + 1, attrs=attrs)
+
     def add(self, kind: str, node: str, begin: float, end: float, **more: Any) -> None:
         self.spans.append(
             Span(kind=kind, node=node, begin=begin, end=end, scheme=self.scheme, task=self.scheme, **more)
@@ -187,6 +207,9 @@ def summary(job: Job, run: str, *, digest: str = DIGEST, reasons: Sequence[str] 
             "kind": kind, "profile": profile, "speed": speed, "speed_measured": speed * 1.0004, "steps": 400,
             "late_share": 0.0 if name != "pi4-1" else 0.004, "cpus": 1.5 * speed, "memory": 512 << 20,
             "limits": {"read_back": {"period": period, "quota": 1.5 * speed * period, "memory": 512 << 20}},
+            "watch": {"cores": 0.08, "throttled_share": 0.02, "starved_s": 0.6, "starved_share": 0.05,
+                      "starved_by_others_share": 0.03 if name == "pi3-1" else 0.0, "memory_peak": 240 << 20,
+                      "oom_kills": int(name == "edge-south")},
         }
         for name, kind, profile, speed in [
             *((d, "device", d.split("-")[0], SPEEDS[d.split("-")[0]]) for d in job.devices),

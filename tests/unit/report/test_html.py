@@ -85,11 +85,11 @@ def test_ids_are_unique_and_what_is_referred_to_exists(both: Path, page: Page) -
 
 
 def test_everything_is_there(page: Page) -> None:
-    for heading in ("Restart or migrate", "Schemes", "Accuracy", "Time of each round", "Timeline", "Moves", "Link use",
+    for heading in ("Restart or migrate", "Schemes", "Accuracy", "Time of each round", "Timeline", "Moves", "Link use", "CPU and memory of the nodes",
                     "Calibration of the links", "Limits of the nodes", "Where it comes from"):  # fmt: skip
         assert heading in page.text
-    # saving, accuracy, rounds, timeline, links, and one for each of two moves in two schemes
-    assert page.tags["svg"] == 9
+    # saving, accuracy, rounds, timeline, links, queues, nodes of two schemes, and one for each of two moves in both
+    assert page.tags["svg"] == 12
     for said in ("verdict: ok", "% saved", "f/(1+f)", "to south", "9f3a61c07be2", "4.77 MB", "thrown away", "6.18.5",
                  "model: vgg5"):  # fmt: skip
         assert said in page.text, said
@@ -127,12 +127,12 @@ def test_one_scheme(run_of: RunOf) -> None:
     page = Page(write_report(run).read_text())
     assert "Restart or migrate" not in page.text
     assert "Missing" not in page.text
-    assert page.tags["svg"] == 6
+    assert page.tags["svg"] == 8
 
 
 def test_a_run_without_moves(run_of: RunOf) -> None:
     page = Page(write_report(run_of(moves=(), rounds=2, batches=6)).read_text())
-    assert page.tags["svg"] == 4
+    assert page.tags["svg"] == 7
     assert page.ids["saving"] == page.ids["moves"] == 0
 
 
@@ -147,7 +147,7 @@ def test_a_failed_run_says_what_is_missing_and_shows_the_rest(run_of: RunOf) -> 
     assert "fedfly: was not run" in page.text
     assert "calibration.json: not there" in page.text
     assert "Timeline" in page.text
-    assert page.tags["svg"] == 4
+    assert page.tags["svg"] == 6
 
 
 def test_a_run_that_failed_in_a_move(run_of: RunOf) -> None:

@@ -1,4 +1,4 @@
-"""Rounds, speeds and verdicts from events."""
+"""Rounds and speeds from events."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def test_the_time_of_a_round_counts_every_attempt():
 def test_measured_speed_is_asked_time_over_time_taken():
     plan = support.loop_plan()
     kept = {"dev-1": Pacing("t", steps=10, late=1, dropped_s=0.0, asked_s=9.0, took_s=10.0)}
-    rows = summary.node_rows(plan, {}, kept)
+    rows = summary.node_rows(plan, {}, kept, {})
     assert rows["dev-1"]["speed_measured"] == pytest.approx(plan.node("dev-1").speed * 0.9)
     assert rows["dev-1"]["late_share"] == pytest.approx(0.1)
     assert rows["cloud"]["speed_measured"] is None
@@ -40,16 +40,6 @@ def test_measured_speed_is_asked_time_over_time_taken():
 def calibration(*problems):
     good = Direction(Shape(1e6), Shape(1e6), rate=0.99e6, rate_error=-0.01)
     return LinkCalibration("l", "access", "a", "b", good, good, 0.01, 0.0102, 0.0002, list(problems))
-
-
-def test_a_verdict_names_every_reason():
-    plan = support.loop_plan()
-    rows = summary.node_rows(plan, {}, {"dev-1": Pacing("t", 100, 30, 0.0, 1.0, 1.2)})
-    reasons = summary.verdict(plan, [calibration("l: too slow")], rows, ["a note"])
-    assert reasons[0] == "l: too slow"
-    assert "dev-1: 30% of its training steps ended late" in reasons[1]
-    assert reasons[2] == "a note"
-    assert summary.verdict(plan, [calibration()], summary.node_rows(plan, {}, {}), []) == []
 
 
 def test_the_worst_errors_stand_in_the_summary():

@@ -1,0 +1,191 @@
+"""What the file says of movement, made into tracks and a timeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from nodes.policies.association import nearest
+from testbed.errors import InputError
+from testbed.experiment import resolve
+from testbed.experiment.document import Document
+from testbed.experiment.model import Spec
+from testbed.experiment.movement import GaussMarkov, Linear, Manhattan, Oracle, RandomWaypoint
+from testbed.experiment.plan import Move, Plan, SitePlan
+from testbed.mobility import generators, scripted, trace
+from testbed.mobility import overview as overviews
+from testbed.mobility.build import Settings, timeline_of
+from testbed.mobility.foresee import Linear as LinearPredictor
+from testbed.mobility.foresee import Oracle as OraclePredictor
+from testbed.mobility.foresee import Predictor
+from testbed.mobility.timeline import Timeline, from_trace, ordered
+from testbed.mobility.tracks import Track, of_rows
+
+MARGIN = 50.0
+"""Metres around the sites in which nodes move where no area is given."""
+
+
+def timeline(spec: Spec, document: Document, sites: Mapping[str, SitePlan]) -> Timeline:
+    """The timeline of an experiment.
+
+    A trace whose devices are on the nearest site, without a radio model or predictions, is taken row by row: they are
+    asked for at each. Otherwise devices move evenly from row to row, and are looked at every 100 ms.
+
+    Raises:
+        InputError: The trace cannot be used, or the model makes no movement.
+    """
+    if not spec.mobility.moving:
+        return Timeline({}, ordered(_scripted(spec)))
+    points = {name: site.at for name, site in sites.items()}
+    if _by_rows(spec):
+        return from_trace(_rows(spec, document), points, nearest)
+    access = {name: (site.access_up, site.access_down) for name, site in sites.items()}
+    try:
+        return timeline_of(tracks(spec, document), points, settings(spec), access)
+    except ValueError as error:
+        raise document.problem(("mobility",), f"no timeline can be made: {error}") from None
+
+
+def tracks(spec: Spec, document: Document) -> dict[str, Track]:
+    """Tracks of the devices that move along a trace or a model; none where moves are scripted."""
+    if spec.mobility.trace is not None:
+        return of_rows(_rows(spec, document))
+    if spec.mobility.model is None:
+        return {}
+    asked = spec.mobility.model.chosen
+    try:
+        return generators.tracks(_model(asked), movers(spec), _area(spec, asked.area), asked.duration, spec.seed)
+    except ValueError as error:
+        raise document.problem(("mobility", "model"), f"nothing can move so: {error}") from None
+
+
+def overview(spec: Spec, document: Document, plan: Plan) -> overviews.Overview:
+    """Who is where and when, of an experiment and its plan; reads the trace again."""
+    radio = settings(spec).radio if spec.mobility.enabled else None
+    return overviews.of_plan(
+        plan, tracks(spec, document) if spec.mobility.enabled else {}, radio,
+        predicted=spec.mobility.enabled and _predictor(spec) is not None,
+    )  # fmt: skip
+
+
+def trace_path(spec: Spec, document: Document) -> Path:
+    """The file of the trace."""
+    return document.path.parent / (spec.mobility.trace or "")
+
+
+def movers(spec: Spec) -> list[str]:
+    """Devices that move by the model."""
+    asked = None if spec.mobility.model is None else spec.mobility.model.chosen.devices
+    return [d for d, group in resolve.devices(spec).items() if asked is None or d in asked or group in asked]
+
+
+def settings(spec: Spec) -> Settings:
+    """How the timeline is made of tracks."""
+    mobility = spec.mobility
+    radio = None if mobility.radio is None else mobility.radio.chosen
+    return Settings(
+        policy=mobility.association.chosen.policy(),
+        radio=None if radio is None else radio.radio(),
+        sharing="time" if radio is None else radio.sharing,
+        interval=0.5 if radio is None else radio.interval,
+        predictor=_predictor(spec),
+        come_and_go=mobility.presence == "trace",
+        gap=mobility.gap,
+        seed=spec.seed,
+    )
+
+
+def _by_rows(spec: Spec) -> bool:
+    mobility = spec.mobility
+    plain = mobility.radio is None and mobility.presence == "always" and _predictor(spec) is None
+    return mobility.trace is not None and mobility.association.nearest is not None and plain
+
+
+def _rows(spec: Spec, document: Document) -> Iterator[trace.Row]:
+    where = document.where(("mobility", "trace"))
+    return trace.read(trace_path(spec, document), list(resolve.devices(spec)), named_at=where)
+
+
+def _scripted(spec: Spec) -> Iterator[Move]:
+    devices = resolve.devices(spec)
+    for m in spec.mobility.moves:
+        to = resolve.site_of(spec, m.to) or m.to
+        if m.every is None:
+            yield Move(m.device, to, m.at, m.round, None if m.round is None else m.progress or 0.0)
+        else:
+            home = spec.devices[devices[m.device]].at or ""
+            yield from scripted.repeated(m.device, home, [to], m.every, spec.workload.rounds, m.progress or 0.0)
+
+
+def _model(asked: object) -> generators.Model:
+    if isinstance(asked, RandomWaypoint):
+        return generators.RandomWaypoint(asked.speed, asked.pause)
+    if isinstance(asked, GaussMarkov):
+        return generators.GaussMarkov(asked.speed, asked.deviation, asked.turn, asked.memory)
+    assert isinstance(asked, Manhattan)
+    return generators.Manhattan(asked.speed, asked.block, asked.turn)
+
+
+def _area(spec: Spec, asked: tuple[float, float, float, float] | None) -> generators.Area:
+    if asked is not None:
+        return generators.Area(*asked)
+    xs, ys = zip(*(site.at for site in spec.sites.values()), strict=True)
+    return generators.Area(min(xs) - MARGIN, min(ys) - MARGIN, max(xs) + MARGIN, max(ys) + MARGIN)
+
+
+def _predictor(spec: Spec) -> Predictor | None:
+    asked = None if spec.mobility.prediction is None else spec.mobility.prediction.chosen
+    if isinstance(asked, Oracle):
+        return OraclePredictor(asked.horizon)
+    return LinearPredictor(asked.horizon, asked.window) if isinstance(asked, Linear) else None
+
+
+def check(spec: Spec, document: Document) -> Iterator[InputError]:
+    """What is wrong with the keys of mobility, taken together."""
+    mobility, devices = spec.mobility, resolve.devices(spec)
+    if mobility.trace is not None and mobility.model is not None:
+        yield document.problem(("mobility", "model"), "there are a model and a trace", wanted="one of them",
+                               remedy="take one out")  # fmt: skip
+    if mobility.model is not None:
+        if mobility.moves:
+            yield document.problem(("mobility", "model"), "there are moves and a model", wanted="one of them",
+                                   remedy="take one out")  # fmt: skip
+        known = [*spec.devices, *devices]
+        for i, name in enumerate(mobility.model.chosen.devices or ()):
+            if name not in known:
+                choice = next(f.alias or k for k, f in type(mobility.model).model_fields.items()
+                              if getattr(mobility.model, k) is not None)  # fmt: skip
+                yield document.problem(("mobility", "model", choice, "devices", i), f"there is no device {name!r}",
+                                       wanted=", ".join(known))  # fmt: skip
+    if not mobility.moving:
+        for key in ("radio", "prediction"):
+            if getattr(mobility, key) is not None:
+                yield document.problem(
+                    ("mobility", key), f"{key} needs to know where devices are", wanted="trace or model",
+                    remedy=f"add 'trace: …' or 'model: random-waypoint', or take {key} out",
+                )  # fmt: skip
+        if mobility.association.nearest is None:
+            yield document.problem(("mobility", "association"), "nobody moves but by script",
+                                   wanted="trace or model", remedy="take association out")  # fmt: skip
+    if mobility.presence == "trace" and mobility.trace is None:
+        yield document.problem(("mobility", "presence"), "there is no trace to be present in", wanted="trace",
+                               remedy="take presence out")  # fmt: skip
+    if mobility.gap is not None and mobility.presence != "trace":
+        yield document.problem(("mobility", "gap"), "gap means nothing unless devices come and go",
+                               wanted="presence: trace", remedy="add it, or take gap out")  # fmt: skip
+
+
+def check_sites(spec: Spec, document: Document, sites: Mapping[str, SitePlan]) -> Iterator[InputError]:
+    """What is wrong between the radio model and the access links."""
+    if spec.mobility.radio is None:
+        return
+    for name, site in sites.items():
+        path = ("sites", name, "access") if ("sites", name, "access") in document.places else ("links", "access")
+        if site.access_up_trace or site.access_down_trace:
+            yield document.problem(path, f"access links at {name!r} have a trace, and there is a radio model",
+                                   wanted="one of them", remedy="take one out")  # fmt: skip
+        if site.access_up.bursts or site.access_down.bursts:
+            yield document.problem(
+                path, f"access links at {name!r} lose in bursts, and the radio model says how much is lost",
+                wanted="a plain loss", remedy="write loss as a share, or take mobility.radio out",
+            )  # fmt: skip

@@ -1,0 +1,367 @@
+"""What the user writes about movement and radio: generators, association, radio model, prediction."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, WithJsonSchema, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from nodes.policies import association, radio
+from testbed.experiment.problems import did_you_mean
+from testbed.experiment.section import Section
+from testbed.experiment.units import Duration, Fraction, UnitError
+
+_LEVEL = r"^\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*{}\s*$"
+_HERTZ = {"Hz": 1.0, "kHz": 1e3, "MHz": 1e6, "GHz": 1e9}
+
+
+def _level(value: object, units: tuple[str, ...], what: str, example: str) -> float:
+    text = value.strip() if isinstance(value, str) else ""
+    unit = next((u for u in units if text.endswith(u)), None)
+    try:
+        number = float(text[: -len(unit)]) if unit else math.nan
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number) or abs(number) > 200:
+        known = not isinstance(value, bool) and isinstance(value, int | float)
+        remedy = f"write {value}{units[0]}" if known else f"write for example {example}"
+        raise UnitError(f"this is not a {what}", wanted=f"a {what} such as {example}", found=value, remedy=remedy)
+    return number
+
+
+def parse_decibel(value: object) -> float:
+    """``3dB`` as 3; may be negative."""
+    return _level(value, ("dB", "dBi"), "level", "3dB")
+
+
+def parse_power(value: object) -> float:
+    """``20dBm`` as 20; may be negative."""
+    return _level(value, ("dBm",), "power", "20dBm")
+
+
+def parse_frequency(value: object) -> float:
+    """``5.2GHz`` as hertz, more than 0."""
+    text = value.strip() if isinstance(value, str) else ""
+    unit = next((u for u in ("kHz", "MHz", "GHz", "Hz") if text.endswith(u)), None)
+    try:
+        number = float(text[: -len(unit)]) * _HERTZ[unit] if unit else math.nan
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and 0 < number <= 1e12):
+        raise UnitError("this is not a frequency", wanted="a frequency such as 5.2GHz (Hz, kHz, MHz, GHz)", found=value,
+                        remedy="write for example 20MHz")  # fmt: skip
+    return number
+
+
+def parse_speeds(value: object) -> tuple[float, float]:
+    """``[0.5, 2]``, or ``1.4`` for always the same, as lowest and highest in m/s."""
+    pair = value if isinstance(value, list | tuple) else (value, value)
+    ok = all(isinstance(v, int | float) and not isinstance(v, bool) and 0 < v < 1000 for v in pair)
+    if len(pair) != 2 or not ok or pair[0] > pair[1]:
+        raise UnitError(
+            "these are no speeds", wanted="metres a second, lowest and highest, above 0: [0.5, 2]", found=value,
+            remedy="write [0.5, 2] for walkers, [8, 14] for cars in a town",
+        )  # fmt: skip
+    return float(pair[0]), float(pair[1])
+
+
+def parse_area(value: object) -> tuple[float, float, float, float]:
+    """``[[0, 0], [300, 200]]``, lower left and upper right in metres."""
+    corners = value if isinstance(value, list | tuple) and len(value) == 2 else ()
+    given = [v for corner in corners if isinstance(corner, list | tuple) for v in corner]
+    numbers = [float(v) for v in given if isinstance(v, int | float) and not isinstance(v, bool)]
+    if len(numbers) != 4 or not all(math.isfinite(v) and abs(v) < 1e7 for v in numbers):
+        numbers = [0.0] * 4
+    if not (numbers[0] < numbers[2] and numbers[1] < numbers[3]):
+        raise UnitError("this is no area", wanted="lower left and upper right in metres: [[0, 0], [300, 200]]",
+                        found=value, remedy="leave it out for that around the sites")  # fmt: skip
+    return numbers[0], numbers[1], numbers[2], numbers[3]
+
+
+def _text(pattern: str, description: str, *examples: str) -> WithJsonSchema:
+    return WithJsonSchema(
+        {"type": "string", "pattern": pattern, "description": description, "examples": list(examples)}
+    )
+
+
+_NUMBER: dict[str, Any] = {"type": "number"}
+_PAIR: dict[str, Any] = {"type": "array", "items": _NUMBER, "minItems": 2, "maxItems": 2}
+Decibel = Annotated[float, BeforeValidator(parse_decibel), _text(_LEVEL.format("dBi?"), "A level", "3dB")]
+Power = Annotated[float, BeforeValidator(parse_power), _text(_LEVEL.format("dBm"), "A power", "20dBm")]
+Frequency = Annotated[
+    float, BeforeValidator(parse_frequency), _text(r"^\s*[0-9.]+\s*[kMG]?Hz\s*$", "A frequency", "20MHz", "5.2GHz")
+]
+Speeds = Annotated[
+    tuple[float, float], BeforeValidator(parse_speeds), WithJsonSchema({"anyOf": [_NUMBER, _PAIR]})
+]
+Rectangle = Annotated[
+    tuple[float, float, float, float], BeforeValidator(parse_area), WithJsonSchema({**_PAIR, "items": _PAIR})
+]
+Metres = Annotated[float, Field(strict=True, gt=0, lt=1e7, allow_inf_nan=False)]
+Positive = Annotated[float, Field(strict=True, gt=0, le=1000, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(strict=True, ge=0, le=1000, allow_inf_nan=False)]
+
+
+class OneOf(Section):
+    """A choice with its settings: ``name``, or ``name: {settings}``."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one(cls, value: Any) -> Any:
+        names = [field.alias or key for key, field in cls.model_fields.items()]
+        if isinstance(value, str):
+            value = {value: {}}
+        if not isinstance(value, Mapping) or len(value) != 1:
+            raise UnitError("this is no choice", wanted=f"one of {', '.join(names)}, or {{{names[0]}: {{…}}}}",
+                            found=value, remedy="keep one")  # fmt: skip
+        ((name, settings),) = value.items()
+        if name not in names:
+            raise UnitError(f"unknown choice {str(name)!r}", wanted=", ".join(names), found=name,
+                            remedy=did_you_mean(name, names))  # fmt: skip
+        return {name: {} if settings is None else settings}
+
+    @property
+    def chosen(self) -> Any:
+        """The settings of the choice."""
+        return next(getattr(self, name) for name in type(self).model_fields if getattr(self, name) is not None)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """A name, or a mapping with that one key."""
+        body = dict(handler.resolve_ref_schema(handler(schema)))
+        names = [field.alias or key for key, field in cls.model_fields.items()]
+        return {"anyOf": [{"enum": names}, {**body, "minProperties": 1, "maxProperties": 1}]}
+
+
+class _Generated(Section):
+    devices: list[str] | None = None
+    """Who moves: devices or groups of them. By default all."""
+    area: Rectangle | None = None
+    """Where they move, in metres: `[[left, bottom], [right, top]]`. By default 50 m around the sites."""
+    duration: Duration = Field(default="10min", validate_default=True)
+    """How long they move."""
+
+
+class RandomWaypoint(_Generated):
+    """Straight to a place drawn from the area, a pause, and on to the next."""
+
+    speed: Speeds = (0.5, 2.0)
+    """Metres a second: lowest and highest; drawn for each way."""
+    pause: Duration = 0.0
+    """Pause at each place."""
+
+
+class GaussMarkov(_Generated):
+    """Speed and direction change little by little."""
+
+    speed: Positive = 1.4
+    """Mean speed, metres a second."""
+    deviation: NotNegative = 0.4
+    """Standard deviation of the speed, metres a second."""
+    turn: NotNegative = 0.6
+    """Standard deviation of the direction, radians."""
+    memory: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.85
+    """How much of speed and direction lasts from one second to the next: 0 nothing, 1 all."""
+
+
+class Manhattan(_Generated):
+    """Along the streets of a grid."""
+
+    speed: Speeds = (8.0, 14.0)
+    """Metres a second: lowest and highest; drawn for each block."""
+    block: Metres = 100.0
+    """Metres from street to street."""
+    turn: Fraction = Field(default="50%", validate_default=True)
+    """Probability of turning at a crossing, to either side together."""
+
+
+class Movement(OneOf):
+    """Movement made up, the same for the same seed."""
+
+    random_waypoint: RandomWaypoint | None = Field(default=None, alias="random-waypoint")
+    """Random waypoints."""
+    gauss_markov: GaussMarkov | None = Field(default=None, alias="gauss-markov")
+    """Gauss-Markov."""
+    manhattan: Manhattan | None = None
+    """Manhattan grid."""
+
+
+class Nearest(Section):
+    """The nearest site."""
+
+    def policy(self) -> association.Policy:
+        """The policy that this asks for."""
+        return association.Nearest()
+
+
+class Strongest(Section):
+    """The strongest site: 3GPP's event A3."""
+
+    hysteresis: Decibel = Field(default="3dB", validate_default=True)
+    """By how much another site must be stronger."""
+    time_to_trigger: Duration = Field(default="320ms", validate_default=True)
+    """For how long."""
+    offset: Decibel = Field(default="0dB", validate_default=True)
+    """By how much more; may be negative, for handing over early."""
+
+    @model_validator(mode="after")
+    def _not_negative(self) -> Self:
+        if self.hysteresis < 0:
+            raise UnitError("hysteresis: below 0, a device would change sites for a weaker one and back",
+                            wanted="0dB or more", found=f"{self.hysteresis:g}dB",
+                            remedy="use offset for handing over early")  # fmt: skip
+        return self
+
+    def policy(self) -> association.Policy:
+        """The policy that this asks for."""
+        return association.Strongest(self.hysteresis, self.time_to_trigger, self.offset)
+
+
+class LeastLoaded(Section):
+    """The site with the fewest devices."""
+
+    margin: Decibel = Field(default="6dB", validate_default=True)
+    """Of those that are weaker than the strongest by this at most."""
+
+    @model_validator(mode="after")
+    def _not_negative(self) -> Self:
+        if self.margin < 0:
+            raise UnitError("margin: below 0", wanted="0dB or more", found=f"{self.margin:g}dB",
+                            remedy="take the minus sign away")  # fmt: skip
+        return self
+
+    def policy(self) -> association.Policy:
+        """The policy that this asks for."""
+        return association.LeastLoaded(self.margin)
+
+
+class Association(OneOf):
+    """Which access point a device is on."""
+
+    nearest: Nearest | None = None
+    """The nearest."""
+    strongest: Strongest | None = None
+    """The strongest, with hysteresis and time to trigger."""
+    least_loaded: LeastLoaded | None = Field(default=None, alias="least-loaded")
+    """The one with the fewest devices, of those that are strong enough."""
+
+
+Sharing = Literal["time", "frames", "none"]
+
+
+class _Radio(Section):
+    streams: Annotated[int, Field(strict=True, ge=1, le=8)] = 1
+    """Spatial streams."""
+    tx: Power | None = None
+    """Power of an access point. By default 20dBm for Wi-Fi, 46dBm for LTE."""
+    device_tx: Power | None = None
+    """Power of a device. By default 15dBm for Wi-Fi, 23dBm for LTE."""
+    gain: Decibel | None = None
+    """Gain of an access point's antenna. By default 0dB for Wi-Fi, 15dB for LTE."""
+    frequency: Frequency | None = None
+    """Carrier. By default 5.2GHz for Wi-Fi, 1.8GHz for LTE."""
+    exponent: Positive | None = None
+    """Path-loss exponent: 2 free space, 3 in a town, 4 or more indoors through walls. By default 3."""
+    shadowing: Decibel | None = None
+    """Standard deviation of what obstacles add; 0dB for none. By default 4dB for Wi-Fi, 8dB for LTE."""
+    correlation: Metres | None = None
+    """Metres over which shadowing changes. By default 20 for Wi-Fi, 50 for LTE."""
+    interference: Decibel | None = None
+    """Noise and interference above the receiver's own. By default 0dB."""
+    efficiency: Annotated[Fraction, Field(gt=0)] | None = None
+    """Share of the air's capacity that frames get. By default 70% for Wi-Fi, 75% for LTE."""
+    sharing: Sharing = "time"
+    """How devices of one site share its air: each as much `time`, each as many `frames`, or `none`: as if alone."""
+    interval: Annotated[Duration, Field(ge=0.1)] = Field(default="500ms", validate_default=True)
+    """How often links follow the signal."""
+
+    def _changes(self) -> dict[str, float]:
+        names = ("tx", "device_tx", "gain", "frequency", "exponent", "shadowing", "correlation", "interference",
+                 "efficiency")  # fmt: skip
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    def radio(self) -> radio.Radio:
+        """The radio that this asks for."""
+        raise NotImplementedError
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        try:
+            self.radio()
+        except ValueError as error:
+            raise UnitError(str(error), wanted="a radio of its standard", found=self._asked()) from None
+        return self
+
+    def _asked(self) -> str:
+        return ", ".join(f"{name} {getattr(self, name):g}" for name in self.model_fields_set
+                         if isinstance(getattr(self, name), float | int)) or "this"  # fmt: skip
+
+
+class Wifi(_Radio):
+    """Wi-Fi: the table of IEEE 802.11n or ac."""
+
+    standard: Literal["ac", "n"] = "ac"
+    """Whose rates."""
+    bandwidth: Frequency = Field(default="20MHz", validate_default=True)
+    """Of a channel: 20MHz or 40MHz, with ac also 80MHz or 160MHz."""
+
+    def radio(self) -> radio.Radio:
+        """The radio that this asks for."""
+        return radio.wifi(
+            bandwidth=self.bandwidth, streams=self.streams, standard=self.standard, **self._changes()
+        )
+
+
+class Lte(_Radio):
+    """LTE: the table of 3GPP TS 36.213."""
+
+    bandwidth: Frequency = Field(default="20MHz", validate_default=True)
+    """Of a carrier: 1.4MHz, 3MHz, 5MHz, 10MHz, 15MHz or 20MHz."""
+
+    def radio(self) -> radio.Radio:
+        """The radio that this asks for."""
+        return radio.lte(bandwidth=self.bandwidth, streams=self.streams, **self._changes())
+
+
+class RadioModel(OneOf):
+    """What access links carry follows from where devices are."""
+
+    wifi: Wifi | None = None
+    """Wi-Fi."""
+    lte: Lte | None = None
+    """LTE."""
+
+
+class Oracle(Section):
+    """What the trace itself knows."""
+
+    horizon: Annotated[Duration, Field(gt=0)] = Field(default="5s", validate_default=True)
+    """How far ahead."""
+
+
+class Linear(Section):
+    """Straight on, as the device went last."""
+
+    horizon: Annotated[Duration, Field(gt=0)] = Field(default="5s", validate_default=True)
+    """How far ahead."""
+    window: Annotated[Duration, Field(gt=0)] = Field(default="3s", validate_default=True)
+    """How far back its speed is taken from."""
+
+
+class Nothing(Section):
+    """Nothing is predicted."""
+
+
+class Forecast(OneOf):
+    """How the next handover is predicted."""
+
+    none: Nothing | None = None
+    """Not at all."""
+    oracle: Oracle | None = None
+    """From the trace."""
+    linear: Linear | None = None
+    """From the last positions."""

@@ -1,0 +1,100 @@
+"""From tracks to the timeline: association, radio and prediction put together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from nodes.policies.association import Nearest, Policy
+from nodes.policies.prediction import Prediction
+from nodes.policies.radio import Radio
+from testbed.mobility.associate import Course, Presence, Sites, follow
+from testbed.mobility.foresee import Predictor, foresee
+from testbed.mobility.schedules import Ways, of_radio
+from testbed.mobility.timeline import Timeline
+from testbed.mobility.tracks import Track
+
+LONGEST = 24 * 3600.0
+"""Seconds that a timeline may last."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a timeline is made of tracks.
+
+    Attributes:
+        policy: Association.
+        radio: The radio model; None: every site is within reach, and links are as the file has them.
+        sharing: How devices of a site share its air: ``time``, ``frames`` or ``none``.
+        step: From look to look, s: how finely associations follow movement.
+        interval: From step to step of links' schedules, s.
+        predictor: How the next handover is predicted; None: not at all.
+        come_and_go: Devices are there only while their tracks have positions; otherwise they are where the first has
+            them before, and where the last has them after.
+        gap: With ``come_and_go``: seconds without a position after which a device counts as gone. None: any gap is
+            bridged.
+        presence: When devices are there, instead (availability traces), s.
+        seed: Of shadowing.
+    """
+
+    policy: Policy = field(default_factory=Nearest)
+    radio: Radio | None = None
+    sharing: str = "time"
+    step: float = 0.1
+    interval: float = 0.5
+    predictor: Predictor | None = None
+    come_and_go: bool = False
+    gap: float | None = None
+    presence: Presence | None = None
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0.01 <= self.step <= 60:
+            raise ValueError(f"step must be from 10 ms to 60 s, not {self.step:g} s")
+        if self.sharing not in ("time", "frames", "none"):
+            raise ValueError(f"there is no sharing {self.sharing!r}: time, frames or none")
+
+
+def course_of(
+    tracks: Mapping[str, Track], sites: Mapping[str, tuple[float, float]], settings: Settings, end: float | None = None
+) -> Course:
+    """Where devices are at each look (ValueError if there is nothing to look at, or for too long)."""
+    if not sites or not tracks:
+        raise ValueError("a timeline needs sites and tracks")
+    last = max(float(track.t[-1]) for track in tracks.values()) if end is None else end
+    if not (math.isfinite(last) and 0 <= last <= LONGEST):
+        raise ValueError(f"movement must end within {LONGEST:g} s after the start, not at {last:g} s")
+    presence = dict(settings.presence or {})
+    if settings.come_and_go:
+        presence = {name: track.present(settings.gap) for name, track in tracks.items()} | presence
+    where = Sites(sites, settings.radio, settings.seed)
+    return follow(tracks, where, settings.policy, last, settings.step, presence)
+
+
+def timeline_of(
+    tracks: Mapping[str, Track], sites: Mapping[str, tuple[float, float]], settings: Settings,
+    access: Mapping[str, Ways] | None = None, end: float | None = None,
+) -> Timeline:  # fmt: skip
+    """The timeline of tracks.
+
+    Args:
+        tracks: By device.
+        sites: Positions of access points, m.
+        settings: How.
+        access: Each site's access links, up and down; needed with a radio model.
+        end: When movement ends, s; None: with the last position.
+
+    Raises:
+        ValueError: Something cannot be; the message names the setting.
+    """
+    course = course_of(tracks, sites, settings, end)
+    schedules = {}
+    if settings.radio is not None:
+        if access is None:
+            raise ValueError("a radio model needs the access links")
+        schedules = of_radio(course, settings.radio, access, interval=settings.interval, sharing=settings.sharing)
+    predictions: tuple[Prediction, ...] = ()
+    if settings.predictor is not None:
+        predictions = foresee(course, tracks, sites, settings.predictor)
+    return Timeline(course.starts(), course.moves(), float(course.times[-1]), schedules, course.down(), predictions)

@@ -1,0 +1,46 @@
+"""The estimate of memory knows the models that are trained."""
+
+from __future__ import annotations
+
+import pytest
+
+from nodes.learn import datasets, models
+from nodes.policies.layers import LAYERS
+from testbed.experiment import footprint
+
+MIB = 2**20
+
+
+@pytest.mark.parametrize("model", LAYERS)
+def test_layers_are_those_of_the_models(model):
+    built = models.build(model, None)
+    assert [layer.parameters for layer in footprint.layers(model)] == [models.parameters(child) for child in built]
+    outputs = [numbers for shape in models.shapes(model)[1:] for numbers in [_product(shape)]]
+    assert [layer.output for layer in footprint.layers(model)] == outputs
+
+
+def _product(shape):
+    return 1 if not shape else shape[0] * _product(shape[1:])
+
+
+@pytest.mark.parametrize(
+    ("model", "first", "last", "batch", "measured"),
+    [("vgg5", 0, 7, 16, 256), ("vgg5", 0, 7, 64, 316), ("vgg5", 0, 7, 256, 436), ("vgg5", 0, 7, 1024, 1011),
+     ("vgg5", 0, 4, 256, 512), ("vgg5", 4, 7, 256, 274), ("cnn", 0, 5, 16, 244), ("cnn", 0, 5, 256, 307)],
+)  # fmt: skip
+def test_the_estimate_is_near_what_was_measured_and_not_above(model, first, last, batch, measured):
+    estimate = footprint.training(model, first, last, batch) / MIB
+    assert 0.8 * measured < estimate < measured + 12
+
+
+def test_a_batch_and_another_owner_take_more():
+    one = footprint.training("vgg5", 4, 7, 16)
+    assert footprint.training("vgg5", 4, 7, 32) > one
+    assert footprint.training("vgg5", 4, 7, 16, parts=4) - one > 3 * 12 * 500_000
+    assert footprint.training("vgg5", 7, 7, 16) == footprint.BASE
+
+
+def test_the_built_in_set_has_as_many_samples_as_the_check_thinks():
+    digits = datasets.load("digits")
+    assert footprint.SAMPLES["digits"] == (len(digits.train_y), len(digits.test_y))
+    assert digits.train_x[0].nbytes == footprint.SAMPLE

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import pytest
+
+from testbed.errors import InputError
+from testbed.experiment import load_plan
+from testbed.experiment.dilate import dilated
+from testbed.experiment.plan import Move
+
+BASE = """\
+sites: {west: {at: [0, 0]}, east: {at: [100, 0]}}
+cloud:
+devices:
+  a: {profile: pi4, at: west}
+  b: {profile: pi4, at: east}
+links: {west -- cloud:, east -- cloud:, access: {rate: 30Mbit, delay: 3ms}}
+workload: {rounds: 40}
+mobility:
+"""
+
+
+@pytest.fixture
+def plan(tmp_path):
+    def load(*mobility: str, base: str = BASE, trace: str | None = None, **how):
+        path = tmp_path / "exp.yaml"
+        path.write_text(base + "".join(f"  {line}\n" for line in mobility))
+        if trace is not None:
+            (tmp_path / "t.csv").write_text("t,node,x,y\n" + trace)
+        return load_plan(path, **how)
+
+    return load
+
+
+def access(found, device):
+    return next(link for link in found.links if link.name == f"access:{device}")
+
+
+def test_movement_made_up(plan):
+    lines = ("model: {random-waypoint: {speed: [5, 10], pause: 2s, area: [[0, -10], [100, 10]], duration: 5min}}",)
+    found = plan(*lines)
+    assert found.moves
+    assert found.moves == plan(*lines).moves != plan(*lines, overrides=["seed=2"]).moves
+    assert all(m.at is not None and m.at <= 300 for m in found.moves)
+    assert found.outages == found.predictions == ()
+    assert access(found, "a").ab_trace is None
+
+
+def test_only_those_who_are_named_move(plan):
+    found = plan("model: {manhattan: {devices: [a], block: 20}}")
+    assert {m.device for m in found.moves} == {"a"}
+    assert found.node("b").site == "east"
+
+
+def test_a_radio_model_makes_schedules_and_outages(plan):
+    found = plan("trace: t.csv", "association: strongest", "radio: {wifi: {shadowing: 0dB, sharing: none}}",
+                 "prediction: {oracle: {horizon: 4s}}", "interruption: 50ms",
+                 trace="0,a,0,5\n0,b,100,5\n50,a,100,5\n100,a,300,5\n")  # fmt: skip
+    (move,) = found.moves
+    assert (move.device, move.to) == ("a", "east")
+    link = access(found, "a")
+    assert max(s.rate or 0 for s in link.ab_trace.steps) > 20e6
+    assert link.ab_trace.steps[0].rate > min(s.rate for s in link.ab_trace.steps if s.rate)
+    (out,) = found.outages
+    assert (out.device, out.why, out.end) == ("a", "out of coverage", None)
+    assert access(found, "b").ab_trace.steps[0].rate > 20e6
+    first = found.predictions[0]
+    assert (first.device, first.guess.to, first.guess.at) == ("a", "east", move.at)
+    assert found.interruption == 0.05
+    slow = dilated(plan("trace: t.csv", "radio: {wifi: {shadowing: 0dB}}", "prediction: oracle", "interruption: 50ms",
+                        overrides=["emulation.dilation=2"]))  # fmt: skip
+    assert slow.interruption == 0.1
+    assert slow.outages[0].begin == pytest.approx(2 * out.begin)
+    assert slow.predictions[0].guess.at == slow.moves[0].at
+
+
+def test_devices_come_and_go_with_the_trace(plan):
+    trace = "0,a,0,0\n0,b,100,0\n1,b,100,0\n2,a,0,0\n20,a,0,0\n21,a,0,0\n"
+    found = plan("trace: t.csv", "presence: trace", "gap: 5s", trace=trace)
+    assert [(o.device, o.begin, o.end, o.why) for o in found.outages] == [
+        ("b", 1.1, None, "absent"), ("a", 2.1, 20.0, "absent")
+    ]  # fmt: skip
+
+
+def test_no_moves_leaves_all_of_it_out(plan):
+    found = plan("model: manhattan", "radio: wifi", "prediction: oracle", "interruption: 1s", no_moves=True)
+    assert (found.moves, found.outages, found.predictions, found.interruption) == ((), (), (), 0.0)
+    assert access(found, "a").ab_trace is None
+
+
+def test_moves_that_repeat(plan):
+    found = plan("moves: [a to east every 10 rounds, b to west at 50% of every 20 rounds]")
+    assert found.moves == (
+        Move("a", "east", round=10, progress=0.0), Move("a", "west", round=20, progress=0.0),
+        Move("b", "west", round=20, progress=0.5), Move("a", "east", round=30, progress=0.0),
+        Move("a", "west", round=40, progress=0.0), Move("b", "east", round=40, progress=0.5),
+    )  # fmt: skip
+
+
+TRACE = "0,a,0,5\n0,b,100,5\n"
+BAD = {
+    "negative": (["trace: t.csv", "association: {strongest: {hysteresis: -3dB}}"], 10, "hysteresis: below 0"),
+    "no unit": (["trace: t.csv", "association: {strongest: {hysteresis: 3}}"], 10, "not a level"),
+    "unknown policy": (["trace: t.csv", "association: strogest"], 10, "unknown choice 'strogest'"),
+    "two policies": (["trace: t.csv", "association: {nearest: {}, strongest: {}}"], 10, "no choice"),
+    "unknown setting": (["trace: t.csv", "association:", "  least-loaded: {magin: 3dB}"], 11, "unknown key 'magin'"),
+    "model and trace": (["trace: t.csv", "model: manhattan"], 10, "a model and a trace"),
+    "model and moves": (["model: manhattan", "moves: [a to east at 1s]"], 9, "moves and a model"),
+    "radio without movement": (["radio: wifi"], 9, "radio needs to know where devices are"),
+    "association without movement": (["association: strongest"], 9, "nobody moves but by script"),
+    "gap alone": (["trace: t.csv", "gap: 5s"], 10, "gap means nothing"),
+    "present in nothing": (["model: manhattan", "presence: trace"], 10, "no trace to be present in"),
+    "no such device": (["model:", "  manhattan:", "    devices:", "      - c"], 12, "no device 'c'"),
+    "no such channel": (["trace: t.csv", "radio:", "  wifi: {bandwidth: 30MHz}"], 11, "has bandwidths of"),
+    "negative deviation": (["trace: t.csv", "radio:", "  lte: {shadowing: -3dB}"], 11, "shadowing must be 0 or more"),
+    "no speed": (["model: {random-waypoint: {speed: [0, 2]}}"], 9, "no speeds"),
+    "no area": (["model: {random-waypoint: {area: [[5, 5], [0, 9]]}}"], 9, "no area"),
+    "no block fits": (["model: {manhattan: {block: 900}}"], 9, "nothing can move so"),
+    "no time": (["model: {manhattan: {duration: 0}}"], 9, "duration"),
+    "no horizon": (["trace: t.csv", "prediction: {linear: {horizon: 0}}"], 10, "greater than 0"),
+    "too seldom": (["moves: [a to east every 50 rounds]"], 9, "a move every 50 rounds, and there are 40"),
+    "where it is": (["moves: [a to west every 5 rounds]"], 9, "is at 'west' already"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_mobility(plan, case):
+    lines, line, message = BAD[case]
+    with pytest.raises(InputError) as caught:
+        plan(*lines, trace=TRACE)
+    assert message in caught.value.message
+    assert str(caught.value.where).endswith(f"exp.yaml:{line}")
+
+
+@pytest.mark.parametrize("extra", ["loss: {burst: 4, share: 1%}", "trace: link.csv"])
+def test_a_radio_model_and_links_that_say_the_same(plan, tmp_path, extra):
+    (tmp_path / "link.csv").write_text("t,rate\n0,5Mbit\n")
+    base = BASE.replace("delay: 3ms", f"delay: 3ms, {extra}")
+    with pytest.raises(InputError, match="radio model") as caught:
+        plan("model: manhattan", "radio: wifi", base=base)
+    assert caught.value.where.endswith(":6")

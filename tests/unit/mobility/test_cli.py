@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from testbed.cli import main
+from tests.unit.experiment.test_motion import BASE
+
+WALK = "t,node,x,y\n0,a,0,5\n0,b,100,5\n50,a,100,5\n60,a,130,5\n"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    def command(mobility: str, *arguments: str) -> tuple[int, str, str]:
+        path = tmp_path / "exp.yaml"
+        path.write_text(BASE + "".join(f"  {line}\n" for line in mobility.splitlines()))
+        (tmp_path / "t.csv").write_text(WALK)
+        monkeypatch.setattr("sys.argv", ["testbed", "mobility", str(path), *arguments])
+        monkeypatch.setenv("COLUMNS", "140")
+        with pytest.raises(SystemExit) as caught:
+            main()
+        out, err = capsys.readouterr()
+        return int(caught.value.code or 0), out, err
+
+    return command
+
+
+RADIO = "trace: t.csv\nassociation: strongest\nradio: {wifi: {shadowing: 0dB, device_tx: 16dBm}}\nprediction: oracle"
+
+
+def test_tables(run):
+    code, out, _ = run(RADIO)
+    assert code == 0
+    for word in ("2 devices, 2 sites, 1 handovers, 60 s", "│ a      │ west │ east │", "Mbit/s", "predictions: 1 right"):
+        assert word in out, out
+
+
+def test_json_and_map(run, tmp_path):
+    code, out, err = run(RADIO, "--format", "json", "--map", str(tmp_path / "m.svg"))
+    assert code == 0
+    assert "map: " in err
+    seen = json.loads(out)
+    (handover,) = seen["handovers"]
+    assert (handover["device"], handover["to"]) == ("a", "east")
+    assert 25 < handover["at"] < 35
+    assert [d["site"] for d in seen["devices"][0]["dwells"]] == ["west", "east"]
+    assert seen["devices"][0]["dwells"][0]["up"] > 1e6
+    assert "<svg" in (tmp_path / "m.svg").read_text()
+
+
+def test_who_goes_out_of_coverage(run):
+    _, out, _ = run("trace: t.csv\nradio: {wifi: {shadowing: 0dB, tx: 10dBm, device_tx: 10dBm}}")
+    assert "out of coverage" in out
+    assert "unshaped" not in out
+
+
+def test_scripted_moves(run):
+    _, out, err = run("moves: [a to east every 20 rounds]")
+    assert "0% of round 20" in out
+    assert "after a run" in err
+    assert "dwell" not in out
+
+
+def test_what_is_wrong_is_told(run, tmp_path):
+    assert run("trace: t.csv", "--map", str(tmp_path / "m.pdf"))[0] == 2
+    code, _, err = run("trace: t.csv\nassociation: {strongest: {hysteresis: -1dB}}")
+    assert code == 2
+    assert "hysteresis: below 0" in err
