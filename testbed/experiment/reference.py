@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from nodes.policies.layers import LAYERS
-from testbed.experiment import link_settings, movement, network, training
+from testbed.experiment import faults, link_settings, movement, network, training
 from testbed.experiment.model import Spec
 from testbed.experiment.profiles import BUILTIN, GUARD
 
@@ -53,6 +53,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("mobility.prediction.none", movement.Nothing),
     ("mobility.prediction.oracle", movement.Oracle),
     ("mobility.prediction.linear", movement.Linear),
+    ("faults", faults.Fault),
     ("workload", training.Workload),
     ("workload.data", training.Data),
     ("workload.data.split", training.Split),

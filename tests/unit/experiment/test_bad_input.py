@@ -110,7 +110,6 @@ BAD = {
     "scheme twice": ("[splitfed, fedfly]", "[fedfly, fedfly]", 18, "'fedfly' is there twice", "take one"),
     "no scheme": ("[splitfed, fedfly]", "[]", 18, "workload.scheme", None),
     "scheme not built": ("[splitfed, fedfly]", "edgemove", 18, "'edgemove' is not built yet", "use fedavg"),
-    "strategy not built": ("rounds: 3", "strategy: shadow", 21, "'shadow' is not built yet", "use restart or migrate or relay"),
     "unknown strategy": ("rounds: 3", "strategy: migrat", 21, "unknown strategy", "did you mean 'migrate'?"),
     "unknown model": ("model: vgg5", "model: vgg", 19, "unknown model 'vgg'", "did you mean 'vgg5'?"),
     "unknown data set": ("rounds: 3", "data: {set: cifar}", 21, "unknown data set 'cifar'", "did you mean 'cifar10'?"),
