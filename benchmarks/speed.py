@@ -5,7 +5,7 @@
 ``paced`` brings up four classes of hardware and a cloud, has all of them train at once for 20 s, and tells the worst
 window of 5 s. ``foreign`` runs a busy loop and a torch script from their start on, and tells their *work* in every
 stretch of 20 s against what they do unthrottled just before and just after. ``overload`` is ``paced`` beside two busy
-loops of the machine's. Only on an otherwise idle machine do the figures mean anything; its load is told beside them.
+loops of the machine's. Figures mean something only on an otherwise idle machine: what others used is told, too.
 """
 
 from __future__ import annotations
@@ -87,8 +87,10 @@ def paced(repeats: int, busy: int = 0) -> None:
                 session.limit()
                 for other in others:
                     other.start()
+                begin, before = time.monotonic(), _others(session)
                 try:
                     session.check_speeds(reference)
+                    others_cores = (_others(session) - before) / (time.monotonic() - begin)
                 finally:
                     for other in others:
                         other.kill()
@@ -101,8 +103,18 @@ def paced(repeats: int, busy: int = 0) -> None:
                     )  # fmt: skip
                 drift = session.drift and session.drift["value"]
                 ratio = ratio_error(session.speeds, windows=True)
-                tell("bring-up", busy=busy, load=load, ratio_error_pct=pct(ratio), reference_drift_pct=pct(drift))
+                tell(
+                    "bring-up", busy=busy, load=load, others_cores=round(others_cores, 2), ratio_error_pct=pct(ratio),
+                    reference_drift_pct=pct(drift),
+                )  # fmt: skip
             others = [multiprocessing.Process(target=_spin, daemon=True) for _ in range(busy)]
+
+
+def _others(session: Session) -> float:
+    """CPU time that everything but the nodes has used, s."""
+    ticks = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    busy = (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")  # without idling and waiting for disks
+    return busy - sum(session.bed.cpu(node.name).usage_s for node in session.plan.nodes)
 
 
 def foreign(repeats: int, speeds: list[float], periods: list[float]) -> None:

@@ -18,7 +18,15 @@ the host. Kinds and what they mean:
     move                a whole move of training state, from the controller; attrs as in summary "moves"
     handover            the port changed bridges; attrs.device, attrs.from, attrs.to
     limit               a limit set or read back; attrs
-    link                bytes on a link over an interval; attrs.link, attrs.ab_bytes, attrs.ba_bytes
+    link                a link over an interval; attrs.link, and each way (attrs.ab_..., attrs.ba_...): bytes, segments
+                        dropped (at a full queue) and lost (on purpose), queue (bytes waiting at its end), late_max_s
+                        (a new worst lateness, if there was one)
+    watch               a node over an interval; ``cpu_s`` is what it got, attrs.throttled_s how long its own limit held
+                        it back, attrs.starved_s how long it wanted to run and could not for other reasons, attrs.
+                        starved_by_others_s how much of that was not the run's own doing; attrs.memory, memory_working,
+                        memory_peak (bytes), oom_kills, cpu_stalled_s, memory_stalled_s. Null: the kernel does not tell.
+                        Without a node it is about the machine: ``cpu_s`` of all programs, attrs.nodes_s, testbed_s,
+                        others_s (CPU time by whom), steal_s, others (which programs, when nodes starved), relay_late_*
     node                something about a node's life: ready, died, oom; attrs.state
     note                anything a person should read; attrs.text
 """

@@ -276,7 +276,7 @@ if ! venv_is_ready; then
   phase "1 min" "Python packages" install_python_packages || die "Python packages could not be installed" "$network"
 fi
 if ! programs_are_ready; then
-  phase "5 s" "C programs: relay, probe" build_programs || die "the C programs do not compile" "apt install gcc libc6-dev; all of it: $log"
+  phase "5 s" "C programs: relay, player, probe" build_programs || die "the C programs do not compile" "apt install gcc libc6-dev; all of it: $log"
 fi
 if [ -n "$image_job" ]; then
   phase "2 min" "node image, begun above" end_image || { cat build/image.txt >&2; exit 3; }

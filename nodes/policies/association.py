@@ -130,13 +130,16 @@ class LeastLoaded:
 
 @dataclass(frozen=True)
 class AsTold:
-    """Where the trace has the device; where it says nothing, or a site out of reach, the device stays."""
+    """Where the trace has the device. Where that says nothing, or a site out of reach, the device stays.
+
+    Who is on no site, or has lost it, goes to the strongest.
+    """
 
     def __call__(self, view: View, memory: Memory) -> tuple[str | None, Memory]:
         """See `Policy`."""
         if view.told is not None and view.told in view.signal:
             return view.told, NOTHING
-        return (view.here if view.here in view.signal else None), NOTHING
+        return (view.here if view.here in view.signal else _strongest(view.signal)), NOTHING
 
 
 def _strongest(signal: Mapping[str, float]) -> str | None:

@@ -139,7 +139,8 @@ class Worker:
             if now - beat >= ctl.BEAT_S:
                 beat = now
                 self._tell(ctl.Beat())
-            if now - heard > ctl.ORPHAN_S:
+            if now - heard > ctl.ORPHAN_S and not self._control.poll(0):
+                # Asked once more: this thread may have stood still itself (torch's import holds the interpreter).
                 # Nobody is left to tell anything, and sockets would wait for peers that are ending too.
                 os._exit(EXIT_ORPHAN)
         self._flush()

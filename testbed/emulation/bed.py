@@ -297,11 +297,11 @@ class Bed:
             self.emulator.play(link.name, self._playing, ab, ba)
 
     def _schedules(self, link: LinkRecord, site: str | None) -> tuple[Schedule | None, Schedule | None]:
-        """How a link varies; an access link does as its site says."""
-        if link.kind == "access":
+        """How a link varies; an access link does as its site says, unless it has a schedule of its own."""
+        own = next(own for own in self.plan.links if own.name == link.name)
+        if link.kind == "access" and not own.roams:
             place = next(place for place in self.plan.sites if place.name == site)
             return place.access_up_trace, place.access_down_trace
-        own = next(own for own in self.plan.links if own.name == link.name)
         return own.ab_trace, own.ba_trace
 
     def exec(self, node: str, argv: Sequence[str], timeout: float | None = None) -> ExecResult:

@@ -10,9 +10,10 @@ from contextlib import ExitStack
 
 from testbed.emulation import measure, netlink, netns
 from testbed.emulation.ledger import Ledger
-from testbed.emulation.links import choose
+from testbed.emulation.links import choose, named
 from testbed.emulation.links.shape import LinkEnd, Shape
-from testbed.errors import CapacityError
+from testbed.errors import CapacityError, EnvironmentProblem
+from testbed.experiment.limits import LONGEST_DELAY
 from testbed.experiment.plan import Plan
 
 CERTAIN = 1e9
@@ -56,6 +57,37 @@ def require_carried(plan: Plan, ledger: Ledger) -> None:
             found=f"{rate / 1e9:g}Gbit",
             where=plan.source,
             remedy="lower the rate; what else runs here takes its share of the cores",
+        )
+
+
+def require_playable(plan: Plan) -> None:
+    """Refuse what this machine's kind of links cannot do, before any is made.
+
+    Raises:
+        CapacityError: A link is under way for too long once it is dilated.
+        EnvironmentProblem: The kernel cannot play chances to send.
+    """
+    shapes = [(link.name, shape) for link in plan.links for shape in (link.ab, link.ba)]
+    shapes += [(f"access at {s.name}", shape) for s in plan.sites for shape in (s.access_up, s.access_down)]
+    for name, shape in shapes:
+        if shape.delay + shape.jitter > LONGEST_DELAY:
+            raise CapacityError(
+                f"{name}: a packet would be under way for {shape.delay + shape.jitter:.0f} s",
+                wanted=f"at most {LONGEST_DELAY:g} s, jitter included, dilated",
+                found=f"dilation {plan.dilation:g}",
+                where=plan.source,
+                remedy="lower the delay, or set a smaller emulation.dilation",
+            )
+    schedules = [s for link in plan.links for s in (link.ab_trace, link.ba_trace)]
+    schedules += [s for site in plan.sites for s in (site.access_up_trace, site.access_down_trace)]
+    chances = next((schedule for schedule in schedules if schedule is not None and schedule.deliveries), None)
+    if chances is not None and named(plan.link_backend) == "netem":
+        raise EnvironmentProblem(
+            "the kernel's links cannot play chances to send (a Mahimahi trace)",
+            wanted="links: relay",
+            found=f"links: {plan.link_backend}, which is netem here; trace {chances.name}",
+            where=plan.source,
+            remedy="set emulation: {links: relay}",
         )
 
 

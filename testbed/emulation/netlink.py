@@ -40,6 +40,7 @@ __all__ = [
     "Forward",
     "Interface",
     "Netlink",
+    "Queue",
     "Request",
     "add_address",
     "create_bridge",
@@ -53,7 +54,7 @@ __all__ = [
     "set_neighbour",
 ]
 
-_GETLINK, _GETROUTE, _GETNEIGH = 18, 26, 30
+_GETLINK, _GETROUTE, _GETNEIGH, _GETQDISC = 18, 26, 30, 38
 _ERROR, _DONE = 2, 3
 _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
 _CAPPED, _ACK_TLVS = 0x100, 0x200
@@ -61,6 +62,7 @@ _SOL_NETLINK, _CAP_ACK, _EXT_ACK = 270, 10, 11
 
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_IFALIAS, _IFLA_STATS64 = 1, 3, 4, 10, 20, 23
 _NDA_LLADDR, _NDA_MASTER = 2, 9
+_TCA_KIND, _TCA_STATS2, _STATS_BASIC, _STATS_QUEUE = 1, 7, 1, 3
 _NUD_NOARP, _NUD_PERMANENT = 0x40, 0x80
 _IFF_UP = 0x1
 _AF_BRIDGE = getattr(socket, "AF_BRIDGE", 7)
@@ -93,6 +95,17 @@ class Forward:
     port: int
     bridge: int
     static: bool
+
+
+@dataclass(frozen=True)
+class Queue:
+    """A queueing discipline and its counters: bytes and packets sent, packets dropped, bytes waiting."""
+
+    kind: str
+    bytes: int
+    packets: int
+    drops: int
+    backlog: int
 
 
 class Netlink:
@@ -136,6 +149,14 @@ class Netlink:
             if route.get(RTA_OIF) == struct.pack("=I", index) and RTAX_RTO_MIN in metrics:
                 return float(struct.unpack("=I", metrics[RTAX_RTO_MIN])[0]) / 1000
         return None
+
+    def queues(self) -> dict[int, list[Queue]]:
+        """The queueing disciplines of the namespace's interfaces, by their index."""
+        found: dict[int, list[Queue]] = {}
+        with self._guard:
+            for body in self._dump(_GETQDISC, struct.pack("=BxHiIII", 0, 0, 0, 0, 0, 0)):
+                found.setdefault(struct.unpack_from("=4xi", body)[0], []).append(_queue(body))
+        return found
 
     def close(self) -> None:
         """Close the socket; closing twice is fine."""
@@ -247,6 +268,14 @@ def _interface(body: bytes) -> Interface:
         rx_bytes=counters[2],
         tx_bytes=counters[3],
     )
+
+
+def _queue(body: bytes) -> Queue:
+    seen = _attributes(body[20:])
+    counted = _attributes(seen.get(_TCA_STATS2, b""))
+    size, packets = struct.unpack_from("=QI", counted.get(_STATS_BASIC, bytes(12)))
+    _, backlog, drops = struct.unpack_from("=3I", counted.get(_STATS_QUEUE, bytes(12)))
+    return Queue(seen[_TCA_KIND].rstrip(b"\0").decode(), size, packets, drops, backlog)
 
 
 def _forward(body: bytes) -> Forward | None:

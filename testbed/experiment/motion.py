@@ -10,14 +10,15 @@ from testbed.errors import InputError
 from testbed.experiment import resolve
 from testbed.experiment.document import Document
 from testbed.experiment.model import Spec
-from testbed.experiment.movement import GaussMarkov, Linear, Manhattan, Oracle, RandomWaypoint
+from testbed.experiment.movement import GaussMarkov, Linear, Manhattan, Oracle, RandomWaypoint, Recorded
 from testbed.experiment.plan import Move, Plan, SitePlan
-from testbed.mobility import generators, scripted, trace
+from testbed.mobility import generators, scripted, select
 from testbed.mobility import overview as overviews
 from testbed.mobility.build import Settings, timeline_of
 from testbed.mobility.foresee import Linear as LinearPredictor
 from testbed.mobility.foresee import Oracle as OraclePredictor
 from testbed.mobility.foresee import Predictor
+from testbed.mobility.row import Row
 from testbed.mobility.timeline import Timeline, from_trace, ordered
 from testbed.mobility.tracks import Track, of_rows
 
@@ -49,7 +50,9 @@ def timeline(spec: Spec, document: Document, sites: Mapping[str, SitePlan]) -> T
 def tracks(spec: Spec, document: Document) -> dict[str, Track]:
     """Tracks of the devices that move along a trace or a model; none where moves are scripted."""
     if spec.mobility.trace is not None:
-        return of_rows(_rows(spec, document))
+        found = of_rows(_rows(spec, document), _cells(spec))
+        _recorded(spec, document, found)
+        return found
     if spec.mobility.model is None:
         return {}
     asked = spec.mobility.model.chosen
@@ -70,7 +73,7 @@ def overview(spec: Spec, document: Document, plan: Plan) -> overviews.Overview:
 
 def trace_path(spec: Spec, document: Document) -> Path:
     """The file of the trace."""
-    return document.path.parent / (spec.mobility.trace or "")
+    return document.path.parent / (spec.mobility.trace.file if spec.mobility.trace is not None else "")
 
 
 def movers(spec: Spec) -> list[str]:
@@ -82,7 +85,9 @@ def movers(spec: Spec) -> list[str]:
 def settings(spec: Spec) -> Settings:
     """How the timeline is made of tracks."""
     mobility = spec.mobility
-    radio = None if mobility.radio is None else mobility.radio.chosen
+    asked = None if mobility.radio is None else mobility.radio.chosen
+    recorded = asked if isinstance(asked, Recorded) else None
+    radio = None if recorded is not None else asked
     return Settings(
         policy=mobility.association.chosen.policy(),
         radio=None if radio is None else radio.radio(),
@@ -92,7 +97,31 @@ def settings(spec: Spec) -> Settings:
         come_and_go=mobility.presence == "trace",
         gap=mobility.gap,
         seed=spec.seed,
+        recorded=recorded is not None,
+        recorded_up=None if recorded is None else recorded.up,
     )
+
+
+def _cells(spec: Spec) -> dict[str, str]:
+    asked = spec.mobility.association.trace
+    return {site: site for site in spec.sites} if asked is None or asked.cells is None else asked.cells
+
+
+def _recorded(spec: Spec, document: Document, found: Mapping[str, Track]) -> None:
+    """InputError if the trace does not hold what is to be taken from it."""
+    asked = spec.mobility
+    for device, track in found.items():
+        if asked.association.trace is not None and not track.told:
+            raise document.problem(
+                ("mobility", "association"), f"the trace names no site that {device!r} is on", wanted="its cells",
+                found=document.where(("mobility", "trace")), remedy="name sites by cells: association: {trace: "
+                "{cells: {CELL: SITE}}}, or choose nearest",
+            )  # fmt: skip
+        if asked.radio is not None and asked.radio.trace is not None and not (len(track.rate) or len(track.rtt)):
+            raise document.problem(
+                ("mobility", "radio"), f"the trace holds neither rates nor round-trip times of {device!r}",
+                wanted="a drive log", remedy="choose wifi or lte, or take radio out",
+            )  # fmt: skip
 
 
 def _by_rows(spec: Spec) -> bool:
@@ -101,9 +130,13 @@ def _by_rows(spec: Spec) -> bool:
     return mobility.trace is not None and mobility.association.nearest is not None and plain
 
 
-def _rows(spec: Spec, document: Document) -> Iterator[trace.Row]:
-    where = document.where(("mobility", "trace"))
-    return trace.read(trace_path(spec, document), list(resolve.devices(spec)), named_at=where)
+def _rows(spec: Spec, document: Document) -> Iterator[Row]:
+    asked = spec.mobility.trace
+    assert asked is not None, "who asks for rows has seen that there is a trace"
+    return select.read(
+        trace_path(spec, document), list(resolve.devices(spec)), asked.selection(spec.mobility.gap),
+        named_at=document.where(("mobility", "trace")), plane=asked.plane(),
+    )  # fmt: skip
 
 
 def _scripted(spec: Spec) -> Iterator[Move]:
@@ -167,6 +200,16 @@ def check(spec: Spec, document: Document) -> Iterator[InputError]:
         if mobility.association.nearest is None:
             yield document.problem(("mobility", "association"), "nobody moves but by script",
                                    wanted="trace or model", remedy="take association out")  # fmt: skip
+    for key in ("association", "radio"):
+        choice = getattr(mobility, key)
+        if mobility.model is not None and choice is not None and choice.trace is not None:
+            yield document.problem(("mobility", key), "movement that is made up records nothing", wanted="a trace",
+                                   remedy=f"choose another {key}")  # fmt: skip
+    cells = None if mobility.association.trace is None else mobility.association.trace.cells
+    for cell, site in (cells or {}).items():
+        if site not in spec.sites:
+            yield document.problem(("mobility", "association", "trace", "cells", cell), f"there is no site {site!r}",
+                                   wanted=", ".join(spec.sites))  # fmt: skip
     if mobility.presence == "trace" and mobility.trace is None:
         yield document.problem(("mobility", "presence"), "there is no trace to be present in", wanted="trace",
                                remedy="take presence out")  # fmt: skip

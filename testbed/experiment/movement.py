@@ -239,6 +239,17 @@ class LeastLoaded(Section):
         return association.LeastLoaded(self.margin)
 
 
+class AsTraced(Section):
+    """Where the trace says that devices are."""
+
+    cells: dict[str, str] | None = None
+    """Site of each cell that the trace names. By default cells are called as the sites are."""
+
+    def policy(self) -> association.Policy:
+        """The policy that this asks for."""
+        return association.AsTold()
+
+
 class Association(OneOf):
     """Which access point a device is on."""
 
@@ -248,6 +259,8 @@ class Association(OneOf):
     """The strongest, with hysteresis and time to trigger."""
     least_loaded: LeastLoaded | None = Field(default=None, alias="least-loaded")
     """The one with the fewest devices, of those that are strong enough."""
+    trace: AsTraced | None = None
+    """As the trace says."""
 
 
 Sharing = Literal["time", "frames", "none"]
@@ -327,6 +340,14 @@ class Lte(_Radio):
         return radio.lte(bandwidth=self.bandwidth, streams=self.streams, **self._changes())
 
 
+class Recorded(Section):
+    """Rates and delays that the trace recorded; each way has half the round-trip time."""
+
+    up: Annotated[Fraction, Field(gt=0)] | None = None
+    """Share of the recorded rate that the way up has: drive logs hold the rate towards the device. By default the way
+    up keeps the link's own rate."""
+
+
 class RadioModel(OneOf):
     """What access links carry follows from where devices are."""
 
@@ -334,6 +355,8 @@ class RadioModel(OneOf):
     """Wi-Fi."""
     lte: Lte | None = None
     """LTE."""
+    trace: Recorded | None = None
+    """As the trace says."""
 
 
 class Oracle(Section):

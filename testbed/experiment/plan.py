@@ -64,7 +64,9 @@ class LinkPlan:
     """A point-to-point link between a node and a bridge or between two bridges.
 
     ``kind`` is ``access`` (a: device, b: its access point's bridge), ``edge`` (a: edge server, b: bridge),
-    ``wire`` (a: cloud or host, b: its bridge; unshaped) or ``backhaul`` (bridge to bridge).
+    ``wire`` (a: cloud or host, b: its bridge; unshaped) or ``backhaul`` (bridge to bridge). The traces of an access
+    link are those of the site that it hangs on at the start, and at another site that one's; with ``roams`` they are
+    its device's own, wherever it hangs.
     """
 
     name: str
@@ -75,6 +77,7 @@ class LinkPlan:
     ba: Shape
     ab_trace: Schedule | None = None   # how it varies, from the start of the training on
     ba_trace: Schedule | None = None
+    roams: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -150,10 +151,11 @@ def _links(spec: Spec, document: Document, nodes: tuple[NodePlan, ...], timeline
         if kind != "wire":
             layers = resolve.access_layers if kind == "access" else resolve.edge_layers
             up, down = both_ways(document, layers(spec, node.site))
+        link = _link(f"{kind}:{node.name}", kind, node.name, node.bridge, up, down)
         if node.name in timeline.schedules:
-            up, down = (Way(way.shape, trace)
-                        for way, trace in zip((up, down), timeline.schedules[node.name], strict=True))  # fmt: skip
-        links.append(_link(f"{kind}:{node.name}", kind, node.name, node.bridge, up, down))
+            own_up, own_down = timeline.schedules[node.name]
+            link = replace(link, ab_trace=own_up, ba_trace=own_down, roams=True)
+        links.append(link)
     for name in spec.links.backhaul:
         there, back = both_ways(document, resolve.backhaul_layers(spec, name))
         x, y = resolve.ends(name) or ("", "")
@@ -200,7 +202,9 @@ def _rendered(spec: Spec, document: Document) -> str:
     """The YAML as understood. Paths are absolute in it: it is kept elsewhere, and still runs from there."""
     data = document.data
     if spec.mobility.trace is not None:
-        data = _with(data, ("mobility", "trace"), str(motion.trace_path(spec, document).resolve()))
+        short = not isinstance(data["mobility"]["trace"], dict)
+        steps: Steps = ("mobility", "trace") if short else ("mobility", "trace", "file")
+        data = _with(data, steps, str(motion.trace_path(spec, document).resolve()))
     directory = data_directory(spec, document)
     if directory is not None:
         data = _with(data, ("workload", "data", "dir"), str(directory))

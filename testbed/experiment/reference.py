@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from nodes.policies.layers import LAYERS
-from testbed.experiment import faults, link_settings, movement, network, training
+from testbed.experiment import faults, link_settings, movement, network, trace_settings, training
 from testbed.experiment.model import Spec
 from testbed.experiment.profiles import BUILTIN, GUARD
 
@@ -38,6 +38,8 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("links.LINK, sites.NAME.access, sites.NAME.edge_link", link_settings.LinkSettings),
     ("mobility", training.Mobility),
     ("mobility.moves", training.Move),
+    ("mobility.trace", trace_settings.Trace),
+    ("mobility.trace.scale", trace_settings.Scale),
     ("mobility.model", movement.Movement),
     ("mobility.model.random-waypoint", movement.RandomWaypoint),
     ("mobility.model.gauss-markov", movement.GaussMarkov),
@@ -46,9 +48,11 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("mobility.association.nearest", movement.Nearest),
     ("mobility.association.strongest", movement.Strongest),
     ("mobility.association.least-loaded", movement.LeastLoaded),
+    ("mobility.association.trace", movement.AsTraced),
     ("mobility.radio", movement.RadioModel),
     ("mobility.radio.wifi", movement.Wifi),
     ("mobility.radio.lte", movement.Lte),
+    ("mobility.radio.trace", movement.Recorded),
     ("mobility.prediction", movement.Forecast),
     ("mobility.prediction.none", movement.Nothing),
     ("mobility.prediction.oracle", movement.Oracle),
@@ -66,7 +70,7 @@ _TYPES = {
     "parse_rate": "rate", "parse_duration": "duration", "parse_size": "size", "parse_fraction": "fraction",
     "parse_queue": "queue", "parse_link_rate": "rate", "parse_loss": "loss", "parse_dilation": "number or `auto`",
     "parse_decibel": "level", "parse_power": "power", "parse_frequency": "frequency", "parse_speeds": "[low, high]",
-    "parse_area": "[[x, y], [x, y]]",
+    "parse_area": "[[x, y], [x, y]]", "parse_place": "[lat, lon]",
 }  # fmt: skip
 
 _HEAD = """\

@@ -16,6 +16,7 @@ from testbed.experiment.link_values import Dilation
 from testbed.experiment.movement import Association, Forecast, Movement, RadioModel
 from testbed.experiment.problems import did_you_mean
 from testbed.experiment.section import Section
+from testbed.experiment.trace_settings import Trace
 from testbed.experiment.units import Duration, Fraction, UnitError
 
 SCHEMES: Mapping[str, bool] = {**dict.fromkeys(("local", "edgemove"), False), **dict.fromkeys(schemes.names(), True)}
@@ -147,8 +148,9 @@ class Mobility(Section):
 
     moves: list[Move] = Field(default_factory=list)
     """Scripted moves."""
-    trace: str | None = None
-    """Instead of ``moves``: a CSV file of movement (``t,node,x,y``), relative to the experiment file."""
+    trace: Trace | None = None
+    """Instead of ``moves``: a file of recorded movement, relative to the experiment file, or a file and what of it is
+    used."""
     model: Movement | None = None
     """Instead of a trace: movement made up, ``random-waypoint``, ``gauss-markov`` or ``manhattan``."""
     association: Association = Field(default_factory=lambda: Association.model_validate("nearest"))
@@ -291,8 +293,9 @@ class Tolerances(Section):
     late_steps: Fraction = Field(default="5%", validate_default=True)
     """Share of training steps that may end after their deadline."""
     starved: Fraction = Field(default="2%", validate_default=True)
-    """Share of the training time for which a node may have wanted a core and had none, its own limit apart. Waiting for
-    a link is not starving."""
+    """Share of the training time for which a node may have wanted a core and had none, because of other programs on
+    this machine or its hypervisor. Being held back by the own limit, or waiting for a link, is not starving; what nodes
+    take from each other shows as late steps."""
     link_late: Duration = Field(default="5ms", validate_default=True)
     """How late the relay may hand over packets: the 99.9th percentile of any second."""
     node_silence: Duration = Field(default="15s", validate_default=True)

@@ -11,7 +11,7 @@ from nodes.policies.prediction import Prediction
 from nodes.policies.radio import Radio
 from testbed.mobility.associate import Course, Presence, Sites, follow
 from testbed.mobility.foresee import Predictor, foresee
-from testbed.mobility.schedules import Ways, of_radio
+from testbed.mobility.schedules import Ways, of_radio, of_record
 from testbed.mobility.timeline import Timeline
 from testbed.mobility.tracks import Track
 
@@ -36,6 +36,8 @@ class Settings:
             bridged.
         presence: When devices are there, instead (availability traces), s.
         seed: Of shadowing.
+        recorded: Links are as the tracks recorded it, in place of a radio model.
+        recorded_up: Share of the recorded rates that the way up has; None leaves it to the file.
     """
 
     policy: Policy = field(default_factory=Nearest)
@@ -48,6 +50,8 @@ class Settings:
     gap: float | None = None
     presence: Presence | None = None
     seed: int = 1
+    recorded: bool = False
+    recorded_up: float | None = None
 
     def __post_init__(self) -> None:
         if not 0.01 <= self.step <= 60:
@@ -94,6 +98,9 @@ def timeline_of(
         if access is None:
             raise ValueError("a radio model needs the access links")
         schedules = of_radio(course, settings.radio, access, interval=settings.interval, sharing=settings.sharing)
+    elif settings.recorded:
+        found = {d: of_record(track, settings.recorded_up, float(course.times[-1])) for d, track in tracks.items()}
+        schedules = {device: both for device, both in found.items() if both is not None}
     predictions: tuple[Prediction, ...] = ()
     if settings.predictor is not None:
         predictions = foresee(course, tracks, sites, settings.predictor)

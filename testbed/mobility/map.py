@@ -94,10 +94,11 @@ def _draw(overview: Overview, palette: Palette) -> Figure:
     axes.set_ylim((bottom + top - more_y) / 2, (bottom + top + more_y) / 2)
     colours = {site: EDGES[i % len(EDGES)] for i, site in enumerate(overview.sites)}
     crowd = len(overview.devices) > _NAMED
-    if overview.reach is not None:
+    reach = _circle(overview)
+    if reach is not None:
         for site, at in overview.sites.items():
-            axes.add_patch(Circle(at, overview.reach, facecolor=colours[site], alpha=0.07, linewidth=0, zorder=1))
-            axes.add_patch(Circle(at, overview.reach, fill=False, edgecolor=colours[site], linewidth=0.7,
+            axes.add_patch(Circle(at, reach, facecolor=colours[site], alpha=0.07, linewidth=0, zorder=1))
+            axes.add_patch(Circle(at, reach, fill=False, edgecolor=colours[site], linewidth=0.7,
                                   linestyle=(0, (1, 2)), zorder=1))  # fmt: skip
     for device in overview.devices:
         _path(axes, device, colours, palette, crowd)
@@ -116,13 +117,19 @@ def _draw(overview: Overview, palette: Palette) -> Figure:
     return fig
 
 
+def _circle(overview: Overview) -> float | None:
+    """Radius of the circles around sites; None where there are none to draw: they would fill the map."""
+    places = [*overview.sites.values(), *((x, y) for d in overview.devices for _, x, y in d.path)]
+    span = max(max(v) - min(v) for v in zip(*places, strict=True))
+    return overview.reach if overview.reach is not None and overview.reach <= 0.75 * span else None
+
+
 def _bounds(overview: Overview) -> tuple[float, float, float, float]:
     """What the map shows, with room around it. There is a site at least."""
     places = [*overview.sites.values(), *((x, y) for d in overview.devices for _, x, y in d.path)]
-    if overview.reach is not None:
-        span = max(max(v) - min(v) for v in zip(*places, strict=True))
-        edge = min(overview.reach, span / 2)  # a whole circle, unless the map would shrink by it
-        places += [(x + dx, y + dy) for x, y in overview.sites.values() for dx, dy in ((-edge, -edge), (edge, edge))]
+    reach = _circle(overview)
+    if reach is not None:
+        places += [(x + d, y + d) for x, y in overview.sites.values() for d in (-reach, reach)]
     xs, ys = zip(*places, strict=True)
     size = max(max(xs) - min(xs), max(ys) - min(ys), 10.0)
     room = 0.06 * size
@@ -206,7 +213,7 @@ def _legend(fig: Figure, overview: Overview, colours: dict[str, str], palette: P
     if any(d.path for d in overview.devices):
         handles.append(Line2D([], [], color=palette.paper, marker="o", markeredgecolor=palette.ink, linestyle="none",
                               markersize=5, label="start"))  # fmt: skip
-    if overview.reach is not None:
+    if _circle(overview) is not None:
         handles.append(Line2D([], [], color=palette.line, linestyle=(0, (1, 2)), linewidth=1.2,
                               label=f"usual reach, {overview.reach:.0f} m"))  # fmt: skip
     fig.legend(handles=handles, loc="upper left", bbox_to_anchor=(left, 0.985), fontsize=8.5, handlelength=1.8,

@@ -144,7 +144,7 @@ def of_plan(
     schedules = {
         link.a: (link.ab_trace, link.ba_trace)
         for link in plan.links
-        if link.kind == "access" and link.ab_trace is not None and link.ba_trace is not None and radio is not None
+        if link.kind == "access" and link.ab_trace is not None and link.ba_trace is not None and link.roams
     }
     timeline = Timeline(starts, plan.moves, max(ends, default=0.0), schedules, down, plan.predictions)
     access = {site.name: (site.access_up, site.access_down) for site in plan.sites}

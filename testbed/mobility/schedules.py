@@ -12,6 +12,7 @@ from nodes.policies.radio import Quality, Radio
 from testbed.emulation.links.shape import Schedule, Shape, Step
 from testbed.experiment.limits import LEAST_RATE
 from testbed.mobility.associate import NOWHERE, Course
+from testbed.mobility.tracks import Track
 
 Ways = tuple[Shape, Shape]
 """A device's access link, up and down, as the file has it."""
@@ -95,6 +96,29 @@ def of_samples(
     if not steps or steps[0].at > 0:
         steps.insert(0, Step(0.0))
     return _schedule(name, steps, length)
+
+
+def of_record(track: Track, up: float | None, length: float) -> tuple[Schedule, Schedule] | None:
+    """Schedules of what was recorded along a track: None if it holds neither rates nor round-trip times.
+
+    Each way has half the round-trip time as its delay. What was not recorded at a position is as the file has it.
+
+    Args:
+        track: With the rates towards the device.
+        up: Share of them that the way up has; None leaves it to the file.
+        length: Of the schedules, s.
+    """
+    if not len(track.rate) and not len(track.rtt):
+        return None
+    rates = track.rate if len(track.rate) else np.full(len(track.t), math.nan)
+    trips = track.rtt if len(track.rtt) else np.full(len(track.t), math.nan)
+
+    def samples(share: float | None) -> Iterable[tuple[float, float | None, float | None, float | None]]:
+        for t, rate, rtt in zip(track.t.tolist(), rates.tolist(), trips.tolist(), strict=True):
+            bits = None if share is None or math.isnan(rate) else rate * share
+            yield t, bits, None if math.isnan(rtt) else round(rtt / 2, 4), None
+
+    return of_samples("recorded up", samples(up), length), of_samples("recorded down", samples(1.0), length)
 
 
 def mean_rate(schedule: Schedule, shape: Shape, begin: float, end: float) -> float | None:

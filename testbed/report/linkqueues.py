@@ -85,10 +85,12 @@ def _late_row(panels: Sequence[Any], late: Sequence[list[tuple[float, float, flo
 
 
 def _row(axes: Any, sums: LinkSums) -> None:
-    times = [at for at, _, _ in sums.queues]
-    if times:
-        axes.fill_between(times, [there for _, there, _ in sums.queues], color=FORWARD, linewidth=0)
-        axes.fill_between(times, [-back for _, _, back in sums.queues], color=BACKWARD, linewidth=0)
+    begins, lengths = [b for b, _, _, _ in sums.queues], [end - begin for begin, end, _, _ in sums.queues]
+    for heights, colour in (
+        ([there for _, _, there, _ in sums.queues], FORWARD),
+        ([-back for _, _, _, back in sums.queues], BACKWARD),
+    ):
+        axes.bar(begins, heights, lengths, align="edge", color=colour, linewidth=0)
     for side, at_y in ((1, 0.93), (2, 0.07)):
         marks = [drop[0] for drop in sums.drops if drop[side]]
         axes.plot(marks, [at_y] * len(marks), color=LOST, marker="|", linewidth=0, markersize=5,

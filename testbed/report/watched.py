@@ -90,7 +90,7 @@ class LinkSums:
     ``late_s`` is None where the link does not tell how late it was.
     """
 
-    queues: list[tuple[float, float, float]] = field(default_factory=list)  # s, bytes there, bytes back
+    queues: list[tuple[float, float, float, float]] = field(default_factory=list)  # begin, end, bytes there, back
     drops: list[tuple[float, float, float]] = field(default_factory=list)  # s, segments there, back
     carried: float = 0.0
     dropped: float = 0.0
@@ -110,7 +110,8 @@ def link_sums(scheme: SchemeRecord) -> dict[str, LinkSums]:
             what: tuple(number(span.attrs.get(f"{way}_{what}")) or 0.0 for way in ("ab", "ba"))
             for what in ("bytes", "dropped", "lost", "queue")
         }
-        link.queues.append((at, *pairs["queue"]))  # type: ignore[arg-type]
+        if any(pairs["queue"]):
+            link.queues.append((span.begin - scheme.begin, at, *pairs["queue"]))  # type: ignore[arg-type]
         if any(pairs["dropped"]):
             link.drops.append((at, *pairs["dropped"]))  # type: ignore[arg-type]
         link.carried += sum(pairs["bytes"])

@@ -17,13 +17,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from rich.console import Console
 
 from testbed.errors import EmulationError, RoambedError
 from testbed.experiment import load_plan
 from testbed.run.live import Live
-from testbed.run.record import new_run_id
+from testbed.run.record import new_run_id, plain_calibration
 from testbed.run.session import Session
 
 _CHECK_S = 1.0
@@ -105,8 +104,7 @@ def main(arguments: Sequence[str]) -> int:
         pipe.put({"kind": "error", "error": parts, "exit_code": error.exit_code})
         return error.exit_code
     try:
-        calibration = [msgspec.to_builtins(c) for c in session.calibration]
-        (session.directory / "calibration.json").write_text(json.dumps(calibration))
+        (session.directory / "calibration.json").write_text(json.dumps(plain_calibration(session.calibration)))
         problems = [p for c in session.calibration for p in c.problems]
         pipe.put({"kind": "up", "run": run_id, "nodes": len(session.plan.nodes), "problems": problems})
         pipe.shut()

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from nodes.events import Span
+from testbed.emulation.links.shape import LinkCalibration
 from testbed.errors import EnvironmentProblem
 
 METRICS = (
@@ -108,6 +109,15 @@ def write_metrics(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer = csv.DictWriter(file, METRICS)
         writer.writeheader()
         writer.writerows([{k: row.get(k) for k in METRICS} for row in rows])
+
+
+def plain_calibration(links: Iterable[LinkCalibration]) -> list[dict[str, Any]]:
+    """Calibration as plain data. Tables of distributions, thousands of numbers long, are told by their names."""
+    found: list[dict[str, Any]] = [msgspec.to_builtins(link) for link in links]
+    for link in found:
+        for shape in (link[way][which] for way in ("ab", "ba") for which in ("asked", "read_back")):
+            shape["spread"]["table"] = []
+    return found
 
 
 def _plain(value: Any) -> Any:

@@ -1,8 +1,9 @@
-"""The mobility replay of one task: notices, handovers and gap probes, driven by events that are due.
+"""The mobility replay of one task: notices, handovers, outages and gap probes, driven by events that are due.
 
-A move's life: it falls due (at its time, or when its device has done its share of the round); the device is told as a
-modem would tell it; after the notice's lead the port moves; the device is told that it has. A probe stream on the
-device's link measures the gap all the while.
+A move's life: the device is told as a modem would tell it; after the notice's lead the port moves; the device is told
+that it has. A move that has a time is told so much earlier that the port moves then; one at a point of the training is
+told when its device has done its share of the round. A probe stream on the device's link measures the gap all the
+while. Who comes back from an outage at another site is told when it does, and nothing can be measured.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ class Replay:
         self._scripted = [m for m in moves if m.round is not None]
         self._timed = [m for m in moves if m.at is not None]
         self._site = {n.name: n.site or "" for n in self._plan.nodes if n.kind == "device"}
+        self._link = {link.a: link.name for link in self._plan.links if link.kind == "access"}
+        self._held: dict[str, set[str]] = {}  # devices whose links are down, and why
         self._probes: dict[int, tuple[AbstractContextManager[Gap], Gap]] = {}
         self.carried: list[Carried] = []
 
@@ -50,7 +53,15 @@ class Replay:
         """The task has started: timed moves count from here."""
         for move in self._timed:
             assert move.at is not None
-            self._at(begin + move.at, partial(self._announce, move))
+            if any(o.device == move.device and o.end == move.at for o in self._plan.outages):
+                self._at(begin + move.at, partial(self._come_back, move))
+            else:
+                told = max(begin, begin + move.at - self._plan.lead)
+                self._at(told, partial(self._announce, move, begin + move.at))
+        for outage in self._plan.outages:  # after the moves: who comes back elsewhere is there before its link is up
+            self._at(begin + outage.begin, partial(self._hold, outage.device, outage.why))
+            if outage.end is not None:
+                self._at(begin + outage.end, partial(self._release, outage.device, outage.why))
         # "0 % of round 1" is due before the first batch.
         for move in [m for m in self._scripted if m.round == 1 and m.progress == 0]:
             self._scripted.remove(move)
@@ -84,6 +95,9 @@ class Replay:
             # The gap of a handover in the last moments of the training is measured to its end all the same.
             time.sleep(max(0.0, carried.end + _AFTER_S - time.monotonic()) if carried.done else 0.0)
             self._close_probe(carried)
+        for device, reasons in list(self._held.items()):
+            for reason in list(reasons):
+                self._release(device, reason)
         begun = [id(c.move) for c in self.carried if c.done]
         missing = [*self._scripted, *(m for m in self._timed if id(m) not in begun)]
         missing += [c.move for c in self.carried if not c.done and c.move not in missing]
@@ -100,16 +114,24 @@ class Replay:
     def _at(self, when: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._due, (when, next(self._order), action))
 
-    def _announce(self, move: Move) -> None:
+    def _announce(self, move: Move, when: float | None = None) -> None:
+        carried = self._notice(move)
+        old_edge = self._plan.site(carried.origin).edge
+        if old_edge and old_edge not in self._session.lost and not self._held.get(move.device):
+            self._watch_gap(carried, old_edge)
+        self._at(carried.noticed + self._plan.lead if when is None else when, partial(self._hand_over, carried))
+
+    def _come_back(self, move: Move) -> None:
+        self._hand_over(self._notice(move))
+
+    def _notice(self, move: Move) -> Carried:
         here = self._session.bed.record.node(move.device).site or ""
         carried = Carried(move, move.device, here, move.to, noticed=time.monotonic())
         self.carried.append(carried)
-        old_edge, new_edge = self._plan.site(here).edge, self._plan.site(move.to).edge
-        if new_edge:
-            self._session.control.send(move.device, ctl.Notice(self._task, new_edge, done=False))
-        if old_edge and old_edge not in self._session.lost:
-            self._watch_gap(carried, old_edge)
-        self._at(carried.noticed + self._plan.lead, partial(self._hand_over, carried))
+        edge = self._plan.site(move.to).edge
+        if edge:
+            self._session.control.send(move.device, ctl.Notice(self._task, edge, done=False))
+        return carried
 
     def _watch_gap(self, carried: Carried, edge: str) -> None:
         try:
@@ -121,13 +143,40 @@ class Replay:
             # It has just died: there is nothing left to be silent.
 
     def _hand_over(self, carried: Carried) -> None:
+        interruption = self._plan.interruption
+        if interruption:
+            self._hold(carried.device, "handover")
         done = self._session.bed.handover(carried.device, carried.to)
         carried.begin, carried.end, carried.command_s = done.begin, done.end, done.command_s
         carried.origin = done.source  # where it was by now, should an earlier move have been under way
+        if interruption:
+            self._at(done.begin + interruption, partial(self._arrive, carried))
+        else:
+            self._arrive(carried)
+
+    def _arrive(self, carried: Carried) -> None:
+        if self._plan.interruption:
+            self._release(carried.device, "handover")
+            carried.end = time.monotonic()
         edge = self._plan.site(carried.to).edge
         if edge:
             self._session.control.send(carried.device, ctl.Notice(self._task, edge, done=True))
-        self._at(done.end + _AFTER_S, partial(self._close_probe, carried))
+        self._at(carried.end + _AFTER_S, partial(self._close_probe, carried))
+
+    # --- links that are down ----------------------------------------------------------------------------
+
+    def _hold(self, device: str, why: str) -> None:
+        reasons = self._held.setdefault(device, set())
+        if not reasons:
+            self._session.bed.emulator.carrier(self._link[device], False)
+        reasons.add(why)
+
+    def _release(self, device: str, why: str) -> None:
+        reasons = self._held.get(device, set())
+        if why in reasons:
+            reasons.remove(why)
+            if not reasons:
+                self._session.bed.emulator.carrier(self._link[device], True)
 
     def _close_probe(self, carried: Carried) -> None:
         if id(carried) in self._probes:

@@ -11,15 +11,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import msgspec
-
 from testbed.emulation.host import preflight
 from testbed.errors import RoambedError
 from testbed.experiment.plan import Plan
 from testbed.report import write_report
 from testbed.run import data, manifest, speed, summary, verdict
 from testbed.run.live import Live
-from testbed.run.record import EventLog, RunDirectory, new_run_id, write_metrics
+from testbed.run.record import EventLog, RunDirectory, new_run_id, plain_calibration, write_metrics
 from testbed.run.seen import seen as watch_sums
 from testbed.run.session import Session
 from testbed.run.task import Outcome, TaskRun
@@ -100,7 +98,7 @@ def train(
     """Train each scheme, one after the other, writing events as they come; stops at the first failure."""
     plan = session.plan
     directory.place().joinpath("experiment.yaml").write_text(plan.rendered)
-    directory.write_json("calibration.json", [msgspec.to_builtins(c) for c in session.calibration])
+    directory.write_json("calibration.json", plain_calibration(session.calibration))
     prepared = data.write(split, session.directory)
     reference = session.reference()
     session.limit()

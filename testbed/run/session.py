@@ -19,7 +19,7 @@ import msgspec
 from nodes.wire import control as ctl
 from testbed.emulation.bed import Bed
 from testbed.emulation.calibrate import calibrate
-from testbed.emulation.carry import require_carried
+from testbed.emulation.carry import require_carried, require_playable
 from testbed.emulation.containers import Launch
 from testbed.emulation.fleet import AppliedLimits
 from testbed.emulation.governor import FleetQuotas, Governor, Governors
@@ -100,6 +100,7 @@ class Session:
         """Bring everything up; on any failure all of it is taken down again before the error is raised."""
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         check_capacity(self.real, os.cpu_count() or 1, memory)
+        require_playable(self.real)
         try:
             self._up()
         except BaseException:
@@ -266,9 +267,8 @@ class Session:
             if state.oom_killed:
                 limit = self.plan.node(name).memory
                 raise NodeError(
-                    f"{name} ran out of memory and was killed",
+                    f"{name} ran out of memory and was killed (limit {limit >> 20} MiB)",
                     wanted="its work to fit into its memory limit",
-                    found=f"limit {limit >> 20} MiB",
                     where=name,
                     remedy="give its profile more memory, or use a smaller model or batch",
                 )

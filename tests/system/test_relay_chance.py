@@ -14,7 +14,18 @@ from testbed.emulation.links.relay import RelayEmulator
 from testbed.emulation.links.shape import Bursts, Shape, Spread
 from testbed.emulation.links.spreads import normal, pareto
 from tests.support import eventually
-from tests.system.wires import Ends, Places, Receiver, carry, counters, numbered, send_large, send_numbered, wire
+from tests.system.wires import (
+    Ends,
+    Places,
+    Receiver,
+    carry,
+    counters,
+    numbered,
+    repeat,
+    send_large,
+    send_numbered,
+    wire,
+)
 
 pytestmark = pytest.mark.root
 
@@ -161,8 +172,12 @@ def test_a_table_says_how_delays_vary(relay: RelayEmulator, places: Places) -> N
     """Half of the packets come a jitter early, half two jitters late."""
     shape = Shape(delay=0.004, jitter=0.001, spread=Spread("two", (-8192, 2 * 8192)))
     ends = wire(relay, places, shape, Shape())
-    seen = measure.stream(*ends, count=300, interval=0.008)
-    assert (seen.ab.p10, seen.ab.p90) == pytest.approx((0.003, 0.006), abs=0.0005)
+
+    def attempt() -> None:
+        seen = measure.stream(*ends, count=300, interval=0.008)
+        assert (seen.ab.p10, seen.ab.p90) == pytest.approx((0.003, 0.006), abs=0.0005)
+
+    repeat(attempt)
 
 
 def test_tables_that_are_common(relay: RelayEmulator, places: Places) -> None:
@@ -170,19 +185,27 @@ def test_tables_that_are_common(relay: RelayEmulator, places: Places) -> None:
     even, late = Spread("normal", normal()), Spread("pareto", pareto())
     ends = wire(relay, places, replace(shape, spread=even), replace(shape, spread=late))
     assert [own.spread.name for own in relay.read("l")] == ["normal", "pareto"]
-    seen = measure.stream(*ends, count=400, interval=0.008)
-    assert seen.ab.p50 == pytest.approx(0.008, abs=0.0003)
-    assert seen.ab.p90 - seen.ab.p10 == pytest.approx(2 * 1.2816e-3, rel=0.15)
-    assert seen.ba.p50 == pytest.approx(0.008 + 0.001 * sorted(pareto())[len(pareto()) // 2] / 8192, abs=0.0003)
-    assert seen.ba.p10 > 0.008 - 0.0007
+
+    def attempt() -> None:
+        seen = measure.stream(*ends, count=400, interval=0.008)
+        assert seen.ab.p50 == pytest.approx(0.008, abs=0.0003)
+        assert seen.ab.p90 - seen.ab.p10 == pytest.approx(2 * 1.2816e-3, rel=0.15)
+        assert seen.ba.p50 == pytest.approx(0.008 + 0.001 * sorted(pareto())[len(pareto()) // 2] / 8192, abs=0.0003)
+        assert seen.ba.p10 > 0.008 - 0.0007
+
+    repeat(attempt)
 
 
 def test_a_delay_is_never_below_nothing(relay: RelayEmulator, places: Places) -> None:
     shape = Shape(delay=0.001, jitter=0.002, spread=Spread("two", (-8192, 8192)))
     ends = wire(relay, places, shape, Shape())
-    seen = measure.stream(*ends, count=200, interval=0.008)
-    assert seen.ab.p10 == pytest.approx(0.0, abs=0.0005)
-    assert seen.ab.p90 == pytest.approx(0.003, abs=0.0005)
+
+    def attempt() -> None:
+        seen = measure.stream(*ends, count=200, interval=0.008)
+        assert seen.ab.p10 == pytest.approx(0.0, abs=0.0005)
+        assert seen.ab.p90 == pytest.approx(0.003, abs=0.0005)
+
+    repeat(attempt)
 
 
 def test_a_queue_counted_in_packets_counts_segments(relay: RelayEmulator, places: Places) -> None:

@@ -64,6 +64,16 @@ def cpu_ticks(pid: int) -> int:
     return int(fields[11]) + int(fields[12])
 
 
+def repeat(attempt: Callable[[], None]) -> None:
+    """Three times at most: a machine that is busy with something else for some ms spoils a figure, not all three."""
+    for left in (2, 1, 0):
+        try:
+            return attempt()
+        except AssertionError:
+            if not left:
+                raise
+
+
 @dataclass(frozen=True)
 class Seen:
     """A frame that came in: its number, when (CLOCK_MONOTONIC, s), and all of it."""

@@ -24,6 +24,7 @@ __all__ = [
     "RelayEmulator",
     "Shape",
     "choose",
+    "named",
     "netem_missing",
 ]
 
@@ -42,6 +43,11 @@ BACKENDS: dict[str, Callable[[int], Emulator]] = {"netem": _netem, "relay": _rel
 """Every way to shape links; a new one is a line here. All leave unshaped links to `PlainWire`."""
 
 
+def named(backend: str) -> str:
+    """The kind of links that ``auto`` comes to on this machine; other names as they are."""
+    return ("relay" if netem_missing() else "netem") if backend == "auto" else backend
+
+
 def choose(backend: str, seed: int = 0) -> Emulator:
     """The emulator of that name; ``auto`` is netem where the kernel has it, the relay elsewhere.
 
@@ -53,8 +59,7 @@ def choose(backend: str, seed: int = 0) -> Emulator:
         InputError: There is none of that name.
         EnvironmentProblem: netem was asked for and this kernel has it not.
     """
-    if backend == "auto":
-        backend = "relay" if netem_missing() else "netem"
+    backend = named(backend)
     if backend not in BACKENDS:
         raise InputError("no such link emulator", wanted=f"auto, {', '.join(BACKENDS)}", found=backend)
     return BACKENDS[backend](seed)

@@ -29,6 +29,7 @@ from testbed.emulation.links import netem_reading as reading
 from testbed.emulation.links import netem_settings as settings
 from testbed.emulation.links import plain
 from testbed.emulation.links.base import Emulator
+from testbed.emulation.links.netem_counters import Counters
 from testbed.emulation.links.relay_pipe import RelayPipe, handed_over
 from testbed.emulation.links.relay_words import words
 from testbed.emulation.links.shape import LinkEnd, LinkStats, Schedule, Shape
@@ -73,6 +74,7 @@ class NetemEmulator(Emulator):
 
     def __init__(self) -> None:
         self._links: dict[str, _Link] = {}
+        self._counters = Counters()
         self._player: RelayPipe | None = None
         self._made = 0
 
@@ -146,6 +148,10 @@ class NetemEmulator(Emulator):
         ab, ba = (reading.stats_told(_qdiscs(link, end)) for end in self._of(link).ends)
         return ab, ba
 
+    def stats_all(self) -> dict[str, tuple[LinkStats, LinkStats]]:
+        """Counters of all links, as (a to b, b to a)."""
+        return self._counters.read({link: made.ends for link, made in list(self._links.items())})
+
     def carrier(self, link: str, up: bool) -> None:
         """Cut the link or bring it back."""
         plain.set_carrier(link, self._of(link).ends, up)
@@ -165,6 +171,7 @@ class NetemEmulator(Emulator):
         player, self._player = self._player, None
         if player is not None:
             player.close()
+        self._counters.close()
         links, self._links = self._links, {}
         for made in links.values():
             plain.delete_veth(made.ends)

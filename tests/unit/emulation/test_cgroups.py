@@ -102,6 +102,18 @@ def test_hybrid_has_pressure_and_version_1_alone_has_not(v1: Path) -> None:
     assert recorded(v1).pressure("cpu") is None
 
 
+def test_time_stalled_so_far(v1: Path, v2: Path) -> None:
+    assert recorded(v1).stalled_s("cpu") == pytest.approx(1.115123)
+    assert recorded(v2).stalled_s("cpu") == pytest.approx(1.115123)
+    file(v2, "cpu.pressure").unlink()
+    assert recorded(v2).stalled_s("cpu") is None
+
+
+def test_where_threads_are_listed(v1: Path, v2: Path) -> None:
+    assert recorded(v1).threads == v1 / "sys/fs/cgroup/cpu/docker" / ID / "tasks"
+    assert recorded(v2).threads == v2 / f"sys/fs/cgroup/system.slice/docker-{ID}.scope" / "cgroup.threads"
+
+
 def test_controllers_mounted_together(v1: Path) -> None:
     mounts = v1 / "proc/self/mountinfo"
     text = mounts.read_text()

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import pytest
 
+from testbed.emulation.links.shape import Step
 from testbed.errors import InputError
-from testbed.experiment import load_plan
+from testbed.experiment import load_plan, motion
 from testbed.experiment.dilate import dilated
 from testbed.experiment.plan import Move
+from testbed.mobility.row import Row
 
 BASE = """\
 sites: {west: {at: [0, 0]}, east: {at: [100, 0]}}
@@ -87,6 +89,34 @@ def test_no_moves_leaves_all_of_it_out(plan):
     assert access(found, "a").ab_trace is None
 
 
+def test_as_the_trace_says(plan, tmp_path):
+    rows = "t,node,x,y,cell\n0,a,0,0,17\n0,b,0,0,\n3,a,0,0,99\n5,a,0,0,18\n9,a,0,0,17\n"
+    (tmp_path / "t.csv").write_text(rows)
+    lines = ("trace: t.csv", "association:", "  trace: {cells: {'17': east, '18': west}}")
+    with pytest.raises(InputError, match="names no site that 'b' is on"):
+        plan(*lines)
+    (tmp_path / "t.csv").write_text(rows.replace("0,b,0,0,", "0,b,0,0,18"))
+    found = plan(*lines)
+    assert (found.node("a").site, found.node("b").site) == ("east", "west")
+    assert found.moves == (Move("a", "west", at=5.0), Move("a", "east", at=9.0))  # of cell 99 nothing is known
+
+
+def test_rates_and_delays_that_were_recorded(plan, monkeypatch):
+    rows = [Row(0, "a", 0, 0, rate=8e6, rtt=0.05), Row(0, "b", 9, 0, rtt=0.02), Row(4, "a", 0, 0, rate=0.0),
+            Row(6, "a", 9, 0, rate=4e6, rtt=0.05)]  # fmt: skip
+    monkeypatch.setattr(motion, "_rows", lambda *_: iter(rows))
+    link = access(plan("trace: t.csv", "radio: {trace: {up: 25%}}"), "a")
+    assert link.roams
+    assert link.ba_trace.steps == (Step(0, 8e6, 0.025), Step(4, 0.0), Step(6, 4e6, 0.025))
+    assert [s.rate for s in link.ab_trace.steps] == [2e6, 0.0, 1e6]
+    found = plan("trace: t.csv", "radio: trace")
+    assert access(found, "a").ab_trace.steps[0] == Step(0, None, 0.025)
+    assert access(found, "b").ba_trace.steps == (Step(0, None, 0.01),)
+    rows[1] = Row(0, "b", 9, 0)
+    with pytest.raises(InputError, match="neither rates nor round-trip times of 'b'"):
+        plan("trace: t.csv", "radio: trace")
+
+
 def test_moves_that_repeat(plan):
     found = plan("moves: [a to east every 10 rounds, b to west at 50% of every 20 rounds]")
     assert found.moves == (
@@ -107,6 +137,8 @@ BAD = {
     "model and moves": (["model: manhattan", "moves: [a to east at 1s]"], 9, "moves and a model"),
     "radio without movement": (["radio: wifi"], 9, "radio needs to know where devices are"),
     "association without movement": (["association: strongest"], 9, "nobody moves but by script"),
+    "made-up records": (["model: manhattan", "radio: trace"], 10, "records nothing"),
+    "no such site": (["trace: t.csv", "association:", "  trace: {cells: {x: north}}"], 11, "no site 'north'"),
     "gap alone": (["trace: t.csv", "gap: 5s"], 10, "gap means nothing"),
     "present in nothing": (["model: manhattan", "presence: trace"], 10, "no trace to be present in"),
     "no such device": (["model:", "  manhattan:", "    devices:", "      - c"], 12, "no device 'c'"),

@@ -119,4 +119,6 @@ def test_as_the_trace_says():
     assert AsTold()(View(0, "a", signal, told="b"), NOTHING)[0] == "b"
     assert AsTold()(View(0, "a", signal), NOTHING)[0] == "a"
     assert AsTold()(View(0, "a", signal, told="z"), NOTHING)[0] == "a"
-    assert AsTold()(View(0, "c", signal), NOTHING)[0] is None
+    assert AsTold()(View(0, "b", signal, told="z"), NOTHING)[0] == "b"
+    assert AsTold()(View(0, "c", signal), NOTHING)[0] == "a"
+    assert AsTold()(View(0, "c", {}), NOTHING)[0] is None

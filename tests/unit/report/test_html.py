@@ -85,8 +85,9 @@ def test_ids_are_unique_and_what_is_referred_to_exists(both: Path, page: Page) -
 
 
 def test_everything_is_there(page: Page) -> None:
-    for heading in ("Restart or migrate", "Schemes", "Accuracy", "Time of each round", "Timeline", "Moves", "Link use", "CPU and memory of the nodes",
-                    "Calibration of the links", "Limits of the nodes", "Where it comes from"):  # fmt: skip
+    for heading in ("Restart or migrate", "Schemes", "Accuracy", "Time of each round", "Timeline", "Moves", "Link use",
+                    "CPU and memory of the nodes", "Calibration of the links", "Limits of the nodes",
+                    "Where it comes from"):  # fmt: skip
         assert heading in page.text
     # saving, accuracy, rounds, timeline, links, queues, nodes of two schemes, and one for each of two moves in both
     assert page.tags["svg"] == 12

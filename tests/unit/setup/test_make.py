@@ -9,7 +9,10 @@ import pytest
 
 from tests.unit.setup.machine import ROOT
 
-TARGETS = ["setup", "image", "doctor", "demo", "test", "unit", "smoke", "bench", "up", "down", "lint", "clean"]
+TARGETS = [
+    "setup", "image", "doctor", "demo", "test", "test-netem", "unit", "smoke", "bench", "bench-fidelity", "up", "down",
+    "lint", "clean",
+]  # fmt: skip
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
