@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
 
+from nodes.policies.prediction import Prediction
 from nodes.wire import control as ctl
 from testbed.emulation.calibrate import Gap, measure_gap
 from testbed.errors import EmulationError
@@ -62,6 +63,8 @@ class Replay:
             self._at(begin + outage.begin, partial(self._hold, outage.device, outage.why))
             if outage.end is not None:
                 self._at(begin + outage.end, partial(self._release, outage.device, outage.why))
+        for prediction in self._plan.predictions:
+            self._at(begin + prediction.made, partial(self._foretell, prediction))
         # "0 % of round 1" is due before the first batch.
         for move in [m for m in self._scripted if m.round == 1 and m.progress == 0]:
             self._scripted.remove(move)
@@ -120,6 +123,10 @@ class Replay:
         if old_edge and old_edge not in self._session.lost and not self._held.get(move.device):
             self._watch_gap(carried, old_edge)
         self._at(carried.noticed + self._plan.lead if when is None else when, partial(self._hand_over, carried))
+
+    def _foretell(self, prediction: Prediction) -> None:
+        edge = self._plan.site(prediction.guess.to).edge if prediction.guess else None
+        self._session.control.send(prediction.device, ctl.Forecast(self._task, edge or ""))
 
     def _come_back(self, move: Move) -> None:
         self._hand_over(self._notice(move))
