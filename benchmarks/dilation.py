@@ -29,7 +29,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for _ in range(asked.repeats):
             for factor in asked.factors:
-                experiment = Experiment.load(asked.file, [f"emulation.dilation={factor:g}"])
+                experiment = Experiment.load(asked.file, [f"dilation={factor:g}"])
                 with experiment.up(runs=Path(scratch)) as bed:
                     result = bed.train(asked.scheme)
                 if result.failure is not None:

@@ -21,11 +21,6 @@ static ns_t after(ns_t t, double wait) { return wait < 1e17 ? t + (ns_t)(wait + 
 /* The frame's last bit has left at `t`: it is due after the delay, and never before the one in front of it. */
 static void depart(struct direction *d, struct frame *f, ns_t t)
 {
-    if (f->length == 0) {
-        d->seen.dropl += f->segments;
-        frame_free(f);
-        return;
-    }
     if (f->skip) {
         f->at = t;
         fifo_insert(&d->flight, f);

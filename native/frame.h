@@ -12,7 +12,7 @@ struct frame {
     ns_t at;           /* head of the queue: when the link is next done with it; in flight: when it is due */
     uint32_t wire;     /* layer-2 bytes on the wire, all its segments with their headers */
     uint32_t segments;
-    uint32_t length;   /* of data; 0: lost, it only takes its time on the wire */
+    uint32_t length;   /* of data */
     bool skip;         /* it skips the delay, and so may overtake others */
     uint8_t data[];
 };

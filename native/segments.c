@@ -38,22 +38,25 @@ static void corrupt(struct direction *d, struct frame *f)
 static void put(struct direction *d, const uint8_t *data, const struct gso *g, uint32_t first, uint32_t count,
                 struct fate fate, ns_t now)
 {
+    if (fate.lost) { /* before the queue, as in the kernel: what is lost uses nothing of the rate */
+        d->seen.dropl += count;
+        return;
+    }
     uint32_t fits = direction_fits(d, g, first, count);
     d->seen.dropq += count - fits;
     if (fits == 0)
         return;
-    struct frame *f = frame_new(fate.lost ? 0 : gso_length(g, first, fits));
+    struct frame *f = frame_new(gso_length(g, first, fits));
     if (!f) {
         d->seen.dropq += fits;
         return;
     }
     f->segments = fits;
     f->wire = gso_wire(g, first, fits);
-    f->skip = fate.skip && !fate.lost;
+    f->skip = fate.skip;
     d->seen.reordered += f->skip;
-    if (!fate.lost)
-        gso_cut(data, g, first, fits, f->data);
-    if (fate.corrupt && !fate.lost)
+    gso_cut(data, g, first, fits, f->data);
+    if (fate.corrupt)
         corrupt(d, f);
     direction_enqueue(d, f, now);
 }

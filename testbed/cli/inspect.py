@@ -10,8 +10,7 @@ from rich.table import Table
 
 from testbed.cli.exec import RunOption
 from testbed.cli.options import Format, FormatOption, print_json
-from testbed.cli.plan import describe
-from testbed.emulation.links.shape import Shape
+from testbed.cli.plan import describe, plain
 
 if TYPE_CHECKING:
     from testbed.emulation.attach import AttachedBed
@@ -47,7 +46,7 @@ def command(
     for row in links:
         ways.add_row(
             row["link"], row["kind"], f"{row['a']} -- {row['b']}",
-            describe(Shape(**row["there"])), describe(Shape(**row["back"])),
+            describe(bed.record.links[row["link"]].ab), describe(bed.record.links[row["link"]].ba),
         )  # fmt: skip
     Console().print(table, ways)
 
@@ -90,8 +89,8 @@ def _link(bed: AttachedBed, name: str) -> dict[str, Any]:
         "a": link.a,
         "b": link.b,
         "interfaces": [link.a_ifname, link.b_ifname],
-        "there": vars(link.ab),
-        "back": vars(link.ba),
+        "there": plain(link.ab),
+        "back": plain(link.ba),
     }
 
 

@@ -64,8 +64,8 @@ def describe(shape: Shape, trace: Schedule | None = None) -> str:
     return ", ".join(parts)
 
 
-def plain(plan: Plan) -> dict[str, Any]:
-    """The plan as plain data. Tables and schedules, which may be very long, are told by their names and lengths."""
+def plain(plan: Plan | Shape) -> dict[str, Any]:
+    """A plan, or one direction of a link, as plain data: of long tables and schedules their names and lengths."""
     return asdict(plan, dict_factory=_brief)
 
 

@@ -76,7 +76,7 @@ def require_playable(plan: Plan) -> None:
                 wanted=f"at most {LONGEST_DELAY:g} s, jitter included, dilated",
                 found=f"dilation {plan.dilation:g}",
                 where=plan.source,
-                remedy="lower the delay, or set a smaller emulation.dilation",
+                remedy="lower the delay, or set a smaller dilation",
             )
     schedules = [s for link in plan.links for s in (link.ab_trace, link.ba_trace)]
     schedules += [s for site in plan.sites for s in (site.access_up_trace, site.access_down_trace)]

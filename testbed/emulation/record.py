@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from testbed.emulation import netns
 from testbed.emulation.links.shape import Shape
 from testbed.errors import InputError
@@ -107,7 +109,7 @@ class BedRecord:
             ) from error
         data["nodes"] = {name: NodeRecord(**item) for name, item in data["nodes"].items()}
         data["links"] = {
-            name: LinkRecord(**{**item, "ab": Shape(**item["ab"]), "ba": Shape(**item["ba"])})
+            name: msgspec.convert(item, LinkRecord)
             for name, item in data["links"].items()
         }
         return cls(**data)

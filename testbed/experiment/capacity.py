@@ -26,7 +26,7 @@ def check_capacity(plan: Plan, cores: float, memory_bytes: int) -> None:
     """
     room = cores - RESERVE
     factor = plan.dilation * factor_that_fits(plan, room)
-    slower = f"set emulation.dilation to {factor:.6g}, or auto"
+    slower = f"set dilation to {factor:.6g}, or auto"
     for node in plan.nodes:
         if node.speed > 1:
             raise CapacityError(

@@ -44,7 +44,7 @@ def check(spec: Spec, document: Document) -> list[InputError]:
             except InputError as error:
                 problems.append(error)
                 continue
-            faults[way] = list(_faults(layers, found, one, spec.emulation.dilation or 1.0))
+            faults[way] = list(_faults(layers, found, one, spec.dilation or 1.0))
         problems += _placed(document, layers[-1].section, faults)
     return problems
 

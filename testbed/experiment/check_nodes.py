@@ -135,7 +135,7 @@ def _profile(spec: Spec, document: Document, name: str) -> Iterator[InputError]:
             wanted=f"a period of {format_duration(MIN_QUOTA / hardware.cpus)} or more",
             found=format_duration(hardware.period),
         )
-    measure, fastest = ("speed", "share")[not hardware.paced], FASTEST * (spec.emulation.dilation or hardware.speed)
+    measure, fastest = ("speed", "share")[not hardware.paced], FASTEST * (spec.dilation or hardware.speed)
     if hardware.speed > fastest:
         yield document.problem(
             (*path, measure),
@@ -144,5 +144,5 @@ def _profile(spec: Spec, document: Document, name: str) -> Iterator[InputError]:
             wanted=f"a {measure} of at most {fastest:g}",
             found=f"{hardware.speed:g}",
             remedy=f"set profiles.{name}.{measure} to {fastest:g} or less, and lower all speeds alike to keep their "
-            f"ratios; or set emulation.dilation to {hardware.speed:g}, or auto",
+            f"ratios; or set dilation to {hardware.speed:g}, or auto",
         )

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field
 
 from testbed.experiment.faults import Fault
 from testbed.experiment.link_settings import Links
+from testbed.experiment.link_values import Dilation
 from testbed.experiment.network import Cloud, Devices, Host, Profile, Site
 from testbed.experiment.section import Section
 from testbed.experiment.training import Emulation, Mobility, Tolerances, Workload
@@ -46,6 +47,10 @@ class Spec(Section):
     """What breaks, and when."""
     workload: Workload = Workload()
     """What is trained, and how."""
+    dilation: Dilation = 1.0
+    """For what does not fit on this machine: run everything so many times slower (speeds and rates divided, delays,
+    traces and deadlines multiplied), and tell all in the experiment's own time. `auto`: by the smallest factor that
+    fits."""
     emulation: Emulation = Emulation()
     """How the experiment is made real."""
     tolerances: Tolerances = Tolerances()

@@ -25,7 +25,7 @@ class Profile(Section):
 
     speed: Speed | None = None
     """Training speed as a share of one unthrottled core of this machine. Training steps are paced to it. At most 1
-    (times `emulation.dilation`)."""
+    (times `dilation`)."""
     share: Speed | None = None
     """Instead of `speed`: a plain share of a core, as a quota. Steps are not paced, and take as long as they take:
     training is slower than the share suggests, by how much depends on machine and model."""

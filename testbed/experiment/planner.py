@@ -59,7 +59,7 @@ def build(spec: Spec, document: Document) -> Plan:
         tolerances=Tolerances(**dict(spec.tolerances)),
         source=str(document.path),
         rendered=_rendered(spec, document),
-        dilation=spec.emulation.dilation,
+        dilation=spec.dilation,
         speed_check=spec.emulation.speed_check,
         outages=timeline.outages(),
         interruption=spec.mobility.interruption if spec.mobility.enabled else 0.0,

@@ -12,7 +12,6 @@ from pydantic_core import CoreSchema
 
 from nodes import schemes
 from nodes.policies.layers import LAYERS
-from testbed.experiment.link_values import Dilation
 from testbed.experiment.movement import Association, Forecast, Movement, RadioModel
 from testbed.experiment.problems import did_you_mean
 from testbed.experiment.section import Section
@@ -273,10 +272,6 @@ class Emulation(Section):
 
     links: Literal["auto", "netem", "relay"] = "auto"
     """Who shapes links: the kernel (`netem`), a process of ours (`relay`), or whichever works here (`auto`)."""
-    dilation: Dilation = 1.0
-    """For what does not fit on this machine: run everything so many times slower (speeds and rates divided, delays,
-    traces and deadlines multiplied), and tell all in the experiment's own time. `auto`: by the smallest factor that
-    fits."""
     speed_check: Duration = Field(default="5s", validate_default=True)
     """How long bring-up has all nodes train at once to measure their speeds; 0 leaves it out."""
 

@@ -130,8 +130,9 @@ def _scaled(row: Row, selection: Selection, first: float) -> Row:
     space, time = selection.space, selection.time
     if space == time == 1 and first == 0:
         return row
-    speed = row.speed * space / time if row.speed is not None else None
-    return row._replace(t=(row.t - first) * time, x=row.x * space, y=row.y * space, speed=speed)
+    t, node, x, y, speed, *more = row
+    speed = speed * space / time if speed is not None else None
+    return tuple.__new__(Row, ((t - first) * time, node, x * space, y * space, speed, *more))
 
 
 @dataclass
@@ -156,29 +157,38 @@ class _Cut:
     def _in_time(self, rows: Iterable[Row]) -> Iterator[Row]:
         every, gap = self.selection.every, self.selection.gap or math.inf
         end = math.inf if self.selection.end is None else self.selection.end
+        first, last = self.first, self._last
+        whole = first == 0 and end == math.inf and every is None
         for row in rows:
+            t, node = row[0], row[1]
             self.seen += 1
-            self.least, self.most = min(self.least, row.t), max(self.most, row.t)
-            before = self._last.get(row.node)
-            self._last[row.node] = row
-            if before is not None and row.t - before.t > gap:
+            if t < self.least:
+                self.least = t
+            if t > self.most:
+                self.most = t
+            if whole:
+                yield row
+                continue
+            before = last.get(node)
+            last[node] = row
+            if before is not None and t - before[0] > gap:
                 before = None
-            if before is not None and (before.t >= end or row.t < self.first):
+            if before is not None and (before[0] >= end or t < first):
                 continue
             if every is not None:
                 yield from self._grid(before, row, every, end)
                 continue
-            if before is not None and before.t < self.first < row.t:
-                yield between(before, row, self.first)
-            if self.first <= row.t <= end:
+            if before is not None and before.t < first < t:
+                yield between(before, row, first)
+            if first <= t <= end:
                 yield row
-            elif before is not None and row.t > end > before.t >= 0 and end > self.first:
+            elif before is not None and t > end:
                 yield between(before, row, end)
-        for row in self._last.values() if self.stays else ():  # it stays where its way ended
-            if row.t < self.first:
-                yield row._replace(t=self.first)
+        for row in last.values() if self.stays else ():  # it stays where its way ended
+            if row.t < first:
+                yield row._replace(t=first)
             elif every is not None and row.t < end:
-                t = self.first + math.ceil((row.t - self.first) / every - 1e-9) * every
+                t = first + math.ceil((row.t - first) / every - 1e-9) * every
                 if t > row.t + 1e-9 * max(1.0, row.t) and t <= end:
                     yield row._replace(t=t)
 
@@ -198,10 +208,9 @@ class _Cut:
 
 def between(before: Row, after: Row, t: float) -> Row:
     """A node's row at a time between two of its rows: its place straight between, all else as it was before."""
-    share = (t - before.t) / (after.t - before.t)
-    return before._replace(
-        t=t, x=before.x + share * (after.x - before.x), y=before.y + share * (after.y - before.y)
-    )
+    t0, node, x0, y0, *more = before
+    share = (t - t0) / (after[0] - t0)
+    return tuple.__new__(Row, (t, node, x0 + share * (after[2] - x0), y0 + share * (after[3] - y0), *more))
 
 
 class Names:
@@ -258,13 +267,14 @@ class Names:
         Raises:
             InputError: A node is no device, or there are more nodes than devices.
         """
-        found = self._found
+        found, make = self._found, tuple.__new__
         for row in rows:
-            if row.node not in found:
-                found[row.node] = self._device(row.node, where)
-            device = found[row.node]
-            if device is not None:
-                yield row if device == row.node else row._replace(node=device)
+            try:
+                device = found[row[1]]
+            except KeyError:
+                device = found[row[1]] = self._device(row[1], where)
+            if device is not None:  # _replace would take most of the time there is
+                yield row if device == row[1] else make(Row, (row[0], device, *row[2:]))
 
     def _device(self, node: str, where: Where) -> str | None:
         if isinstance(self._map, Mapping):

@@ -1,4 +1,4 @@
-"""Movement traces whose nodes are the experiment's devices: what ``mobility: {trace: file}`` reads.
+"""Movement traces, whole, whose nodes are called as devices are. Parts of traces and other names: `select`.
 
 Any format of `testbed.mobility.readers` will do. A trace that breaks a rule is refused with the line that does:
 nothing is guessed or repaired.

@@ -3,9 +3,9 @@
 The relay (``native/relay.c``) serves all links of a run. It is told what to do line by line over its standard input
 and ends by itself, with all interfaces it made, when that closes: also when this process is killed.
 
-What is left to chance is decided for each MTU segment, in the order in which netem decides it. A lost segment still
-takes its time on the wire. Schedules are handed over whole and played by the relay's own clock; a chance of Mahimahi's
-carries 1500 bytes of what follows the Ethernet header, as ``mm-link(1)`` counts them.
+What is left to chance is decided for each MTU segment as it arrives, in the order in which netem decides it. Schedules
+are handed over whole and played by the relay's own clock; a chance of Mahimahi's carries 1500 bytes of what follows the
+Ethernet header, as ``mm-link(1)`` counts them.
 """
 
 from __future__ import annotations

@@ -235,8 +235,8 @@ BAD = {
     "more samples than there are": ("rounds: 3", "data: {test: 361}", 21, "fewer samples than are asked for", "leave test out"),
     "name of an edge server": ("{profile: tiny-edge}", "{name: Edge}", 5, "cannot be the name of an edge server", "'edge'"),
     # emulation
-    "dilation below 1": ("workload:", "emulation: {dilation: 0.5}\nworkload:", 17, "out of range", "leave it out"),
-    "dilation that is none": ("workload:", "emulation: {dilation: fast}\nworkload:", 17, "this is no dilation", "or auto"),
+    "dilation below 1": ("workload:", "dilation: 0.5\nworkload:", 17, "out of range", "leave it out"),
+    "dilation that is none": ("workload:", "dilation: fast\nworkload:", 17, "this is no dilation", "or auto"),
 }  # fmt: skip
 
 
@@ -351,7 +351,7 @@ def test_what_a_sections_default_does_not_fit_is_not_the_users_fault(write):
 
 def test_the_clock_holds_less_when_time_is_dilated(write):
     path = write(("delay: 5ms", "delay: 40s"))
-    load_plan(path, ["emulation.dilation=15"])
+    load_plan(path, ["dilation=15"])
     with pytest.raises(InputError, match="hold at a dilation of 20") as caught:
-        load_plan(path, ["emulation.dilation=20"])
+        load_plan(path, ["dilation=20"])
     assert (caught.value.where, caught.value.wanted) == (f"{path}:12", "at most 30s, jitter included")

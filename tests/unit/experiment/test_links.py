@@ -103,7 +103,7 @@ def test_shares_are_not_paced(write):
 
 
 def test_how_the_experiment_is_made_real(write):
-    plan = load_plan(write(("workload:", "emulation: {dilation: 2.5, speed_check: 0}\nworkload:")))
+    plan = load_plan(write(("workload:", "dilation: 2.5\nemulation: {speed_check: 0}\nworkload:")))
     assert (plan.dilation, plan.speed_check) == (2.5, 0.0)
     assert (load_plan(write()).dilation, load_plan(write()).speed_check) == (1.0, 5.0)
 

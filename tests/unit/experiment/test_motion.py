@@ -69,7 +69,7 @@ def test_a_radio_model_makes_schedules_and_outages(plan):
     assert (first.device, first.guess.to, first.guess.at) == ("a", "east", move.at)
     assert found.interruption == 0.05
     slow = dilated(plan("trace: t.csv", "radio: {wifi: {shadowing: 0dB}}", "prediction: oracle", "interruption: 50ms",
-                        overrides=["emulation.dilation=2"]))  # fmt: skip
+                        overrides=["dilation=2"]))  # fmt: skip
     assert slow.interruption == 0.1
     assert slow.outages[0].begin == pytest.approx(2 * out.begin)
     assert slow.predictions[0].guess.at == slow.moves[0].at

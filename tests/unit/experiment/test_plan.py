@@ -284,28 +284,28 @@ def test_a_node_faster_than_a_core():
     with pytest.raises(CapacityError, match="cloud is faster than a core") as caught:
         check_capacity(dataclasses.replace(plan, nodes=faster), cores=64, memory_bytes=16 * GIB)
     assert "profiles.cloud.speed" in (caught.value.remedy or "")
-    assert "emulation.dilation to 1.5, or auto" in (caught.value.remedy or "")
+    assert "dilation to 1.5, or auto" in (caught.value.remedy or "")
 
 
 def test_speeds_above_a_core_fit_where_time_is_dilated():
     file, speed = ROOT / "topologies/fedfly.yaml", "profiles.cloud.speed=1.5"
-    plan = load_plan(file, [speed, "emulation.dilation=2"])
+    plan = load_plan(file, [speed, "dilation=2"])
     check_capacity(dilated(plan), cores=2, memory_bytes=16 * GIB)
-    assert load_plan(file, [speed, "emulation.dilation=auto"]).dilation == 0.0
+    assert load_plan(file, [speed, "dilation=auto"]).dilation == 0.0
     with pytest.raises(InputError, match=r"faster than a core of this machine at a dilation of 1\.25"):
-        load_plan(file, [speed, "emulation.dilation=1.25"])
+        load_plan(file, [speed, "dilation=1.25"])
 
 
 @pytest.mark.parametrize("dilation", [1, 1.5])
 def test_the_factor_that_is_named_fits(dilation):
     file, devices = ROOT / "topologies/fedfly.yaml", "devices.pi4.count=12"
-    plan = dilated(load_plan(file, [devices, f"emulation.dilation={dilation}"]))
+    plan = dilated(load_plan(file, [devices, f"dilation={dilation}"]))
     with pytest.raises(CapacityError) as caught:
         check_capacity(plan, cores=1, memory_bytes=64 * GIB)
     factor = re.search(r"dilation to ([0-9.]+), or auto", caught.value.remedy or "")
     assert factor is not None
     assert float(factor[1]) == pytest.approx(3.03 / 0.7, abs=0.011)
-    check_capacity(dilated(load_plan(file, [devices, f"emulation.dilation={factor[1]}"])), 1, 64 * GIB)
+    check_capacity(dilated(load_plan(file, [devices, f"dilation={factor[1]}"])), 1, 64 * GIB)
 
 
 def test_more_memory_than_the_machine_has():

@@ -60,6 +60,14 @@ def test_what_of_it_is_used(experiment, trace):
     assert load_plan(experiment(trace)).moves == MOVES[trace]
 
 
+def test_gaps_are_in_the_time_of_the_experiment(experiment):
+    path = experiment("{file: fcd, scale: {time: 2}, every: 1s}\n  presence: trace\n  gap: 5s")
+    text = path.with_name("fcd")
+    text.write_text("t_s,id,kind,x_m,y_m,speed_mps\n0,v,car,0,0,1\n2,v,car,0,0,1\n6,v,car,99,0,1\n7,v,car,99,0,1\n")
+    gone = next(o for o in load_plan(path).outages if o.device == "a")
+    assert (gone.begin, gone.end) == pytest.approx((4.0, 12.0), abs=0.1)  # it is looked for every 100 ms
+
+
 def test_numbers_are_names_of_nodes(experiment):
     assert load_plan(experiment("{file: fcd, map: {7: b}}", FCD.replace("v1", "7"))).moves == MOVES[
         "{file: fcd, map: {v1: b}}"

@@ -41,6 +41,7 @@ def test_same_seed_same_path_whoever_else_there_is(model, seed):
     among = tracks(model, ["a", "b", "c"], AREA, 60, seed)
     assert np.array_equal(alone.t, among["b"].t)
     assert np.array_equal(alone.x, among["b"].x)
+    assert np.array_equal(alone.y, among["b"].y)
     assert not _same(among["a"], among["b"])
     other = tracks(model, ["b"], AREA, 60, (seed + 1) % 2**63)["b"]
     assert not _same(alone, other)

@@ -6,6 +6,7 @@ import gzip
 import io
 import itertools
 import lzma
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 
 from testbed.errors import InputError
 from testbed.mobility import trace
+from testbed.mobility.build import Settings as Timelines
+from testbed.mobility.build import timeline_of
 from testbed.mobility.readers import formats, opened_trace
 from testbed.mobility.row import Row
 from testbed.mobility.select import Selection, between
@@ -227,6 +230,33 @@ def test_any_format_will_do_for_devices(written):
     with pytest.raises(InputError, match="names '1'") as caught:
         list(trace.read(path, ["0"]))
     assert caught.value.where == f"{path}:4"
+
+
+WALK = {"0": [(x * 40.0, 5.0) for x in range(9)], "1": [(330.0 - x * 30.0, -8.0) for x in range(9)]}
+SITES = {"west": (0.0, 0.0), "middle": (155.0, 0.0), "east": (310.0, 0.0)}
+
+
+@pytest.mark.parametrize("writer", [w for w in WRITERS if w != "drive_log"])
+def test_the_same_motion_gives_the_same_timeline(written, writer):
+    def timeline(name: str):
+        found = of_rows(selected(written(WRITERS[name](WALK)), list(WALK), plane=PLANE))
+        return timeline_of(found, SITES, Timelines())
+
+    asked, found = timeline("own"), timeline(writer)
+    assert len(asked.moves) == 3
+    assert (found.starts, found.moves) == (asked.starts, asked.moves)
+
+
+def test_a_long_trace_takes_no_room(written):
+    text = WRITERS["own"]({str(n): [(float(t % 997), float(n)) for t in range(5000)] for n in range(10)})
+    path = written(gzip.compress(text.encode()))
+    assert sum(1 for _ in selected(path, [str(n) for n in range(10)])) == 50_000
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in selected(path, [str(n) for n in range(10)], Selection(every=2.0))) == 25_000
+        assert tracemalloc.get_traced_memory()[1] < 2 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_between():
