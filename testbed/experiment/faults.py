@@ -30,7 +30,7 @@ class Fault(Section):
     lasting: Duration | None = None
     """How long a link is cut. By default for good."""
     at: Duration | None = None
-    """When, after the start of training; or at a point of the training:"""
+    """When, after the start of training; instead of `device`, `round` and `progress`."""
     device: str | None = None
     """Device by whose training the moment is told."""
     round: Whole | None = None
