@@ -66,8 +66,7 @@ while not count[8]:
 PROGRAMS = {
     "loop": ("", "sum(range(30_000))"),
     "torch": (
-        "import torch; torch.set_num_threads(1); net = torch.nn.Conv2d(3, 32, 3); "
-        "x = torch.zeros(16, 3, 32, 32)",
+        "import torch; torch.set_num_threads(1); net = torch.nn.Conv2d(3, 32, 3); x = torch.zeros(16, 3, 32, 32)",
         "net(x).square().mean().backward()",
     ),
 }

@@ -89,6 +89,11 @@ class Record:
     def failed(self) -> list[Case]:
         return [case for case in self.cases if case.failed]
 
+    @property
+    def failed_ours(self) -> list[Case]:
+        """This testbed's of them: that another tool could not do something is a finding, not a failure."""
+        return [case for case in self.failed if case.by == PRODUCT]
+
 
 def told(case: Case) -> str:
     """A case as a line for a terminal."""

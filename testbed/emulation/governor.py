@@ -47,16 +47,17 @@ RANGE = (0.5, 1.5)
 WINDOW_S = 5.0
 """Length of the windows in which the share got is told."""
 
-RESUME_S = 0.0005
+RESUME_S = 0.0003
 """CPU time that a program loses each time it was held back: 0.1 ms for a busy loop, 1 ms for training were measured."""
 
-LEAST_RUN_S = 0.015
+LEAST_RUN_S = 0.02
 """Least quota of a period where speed is asked for: so long a program runs between two times that it is held back."""
 
 LONGEST_PERIOD_S = 1.0
 """The kernel takes no longer one."""
 
 _DEAD_BAND = 0.04  # of the speed: the kernel is exact by itself, and each write has it give a whole quota anew
+_NOISE_PERIODS = 2.5  # what it gets in so many may be counted too early or too late, or be given anew by a write
 _REST_S = 2.0  # between two writes, for the same reason
 _KEPT = 720  # windows
 _BUSY = 0.5  # of a window: if it wanted CPU for less, its share says nothing about its quota
@@ -121,7 +122,8 @@ class Governor:
         low, high = (factor * self.speed for factor in RANGE)
         quota = self.speed + self.resume_s / self.period + self.owed / HORIZON_S
         quota = max(low, min(high, self.cap, quota))
-        if abs(quota - self.quota) > _DEAD_BAND * self.speed and now - self._changed >= _REST_S:
+        dead = max(_DEAD_BAND, _NOISE_PERIODS * self.period / HORIZON_S) * self.speed
+        if abs(quota - self.quota) > dead and now - self._changed >= _REST_S:
             self.quota, self._changed = quota, now
         return wanted, used
 

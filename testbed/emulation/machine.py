@@ -7,12 +7,13 @@ from collections import defaultdict
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from testbed.emulation.cgroups import parse_stalled
 
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
-_CANDIDATES = 8
+_MOST_NAMED = 8
 _NOT_WORTH_NAMING_S = 0.02
 
 
@@ -81,9 +82,8 @@ class Others:
         }
         most = sorted((pid for pid in used if used[pid][1] > _NOT_WORTH_NAMING_S), key=lambda pid: -used[pid][1])
         found: dict[str, float] = defaultdict(float)
-        for pid in most[:_CANDIDATES]:
-            if not self._ours(pid):
-                found[used[pid][0]] += used[pid][1]
+        for pid in islice((pid for pid in most if not self._ours(pid)), _MOST_NAMED):
+            found[used[pid][0]] += used[pid][1]
         return dict(sorted(found.items(), key=lambda item: -item[1]))
 
     def _scan(self) -> dict[int, tuple[str, float]]:

@@ -166,6 +166,7 @@ class Tolerances:
     late_steps: float = 0.05           # share of paced steps that ended late
     starved: float = 0.02              # share of the training time that a node wanted a core and had none
     link_late: float = 0.005           # s that the relay handed a frame over late, 99.9th percentile of a second
+    link_late_share: float = 0.02      # share of the training's seconds in which the relay may be so late
     node_silence: float = 15.0         # s without a heartbeat before a node counts as hung
     round_deadline: float | None = None  # s; None: from the reference and the links, generously
 

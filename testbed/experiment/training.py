@@ -292,7 +292,9 @@ class Tolerances(Section):
     this machine or its hypervisor. Being held back by the own limit, or waiting for a link, is not starving; what nodes
     take from each other shows as late steps."""
     link_late: Duration = Field(default="5ms", validate_default=True)
-    """How late the relay may hand over packets: the 99.9th percentile of any second."""
+    """How late the relay may hand over packets: the 99.9th percentile of a second."""
+    link_late_share: Fraction = Field(default="2%", validate_default=True)
+    """Share of the training's seconds in which it may be later than that; a single second never counts."""
     node_silence: Duration = Field(default="15s", validate_default=True)
     """Time without a sign of life after which a node counts as hung."""
     round_deadline: Duration | None = None

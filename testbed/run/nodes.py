@@ -11,8 +11,9 @@ from testbed.emulation.bed import Bed
 from testbed.emulation.cgroups import Cgroup, CpuUse
 from testbed.emulation.machine import Machine, Others
 from testbed.emulation.starvation import RunDelays, Starvation, stolen
+from testbed.run.seen import STARVED
 
-NOTABLE = 0.05
+NOTABLE = STARVED
 """A node starved for a larger share of a second makes the watch look who was at work instead ..."""
 
 _SELDOM_S = 4.5
@@ -89,10 +90,11 @@ class MachineWatch:
         self._use = self._machine.use()
         self._own = self._own_cpu_s()
         self._ask_at = 0.0
+        self._asking = False
         self._stalled = self._pressures()
 
-    def sample(self, begin: float, end: float, nodes: list[Span]) -> Span:
-        """A ``watch`` event without a node.
+    def sample(self, begin: float, end: float, nodes: list[Span], *, last: bool = False) -> Span:
+        """A ``watch`` event without a node; ``last`` if there will be no other.
 
         Gives each node's event its part of the steal, and says how much of its starvation others caused: as much as
         their part of the CPU time that was not its own. The rest is nodes waiting for each other and for the testbed.
@@ -123,9 +125,11 @@ class MachineWatch:
             span.attrs["starved_s"] = waited + taken
             span.attrs["starved_by_others_s"] = taken + (waited * min(1.0, others / rivals) if rivals > 0 else 0.0)
             worst = max(worst, span.attrs["starved_by_others_s"])
-        if worst > NOTABLE * (end - begin) and end >= self._ask_at:
+        self._asking |= worst > NOTABLE * (end - begin)
+        if self._asking and (last or end >= self._ask_at):
             attrs["others"] = self._others.since()
             self._ask_at = end + _SELDOM_S
+            self._asking = False
         self._use, self._own, self._stalled = use, own, stalled
         return Span(kind="watch", node="", begin=begin, end=end, cpu_s=busy, attrs=attrs)
 

@@ -57,7 +57,8 @@ class Seen:
     Attributes:
         cores: Of the machine. bad_s: How long these seconds were in all. others: Cores that other programs used then.
         steal: Share of the machine that the hypervisor took then. programs: Which they were, s of CPU, most first.
-        late_s: Seconds in which the relay was late, and of how many. late_worst_s: Its worst 99.9th percentile.
+        took_s: How long the machine was watched. late_s: Seconds of it in which the relay was late; lates: in how many
+            looks. late_worst_s: Its worst 99.9th percentile.
     """
 
     nodes: dict[str, NodeSeen] = field(default_factory=dict)
@@ -66,7 +67,9 @@ class Seen:
     others: float = 0.0
     steal: float = 0.0
     programs: dict[str, float] = field(default_factory=dict)
+    took_s: float = 0.0
     late_s: float = 0.0
+    lates: int = 0
     late_worst_s: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -106,17 +109,20 @@ def seen(spans: Iterable[Span], link_late: float) -> Seen:
     others = steal = 0.0
     for span in machine:
         took = span.end - span.begin
+        found.took_s += took
         found.cores = span.attrs["cores"]
         late = span.attrs.get("relay_late_p999_s")
         if late is not None:
             found.late_worst_s = max(found.late_worst_s or 0.0, late)
-            found.late_s += took if late > link_late else 0.0
+            if late > link_late:
+                found.late_s += took
+                found.lates += 1
+        for name, cpu_s in span.attrs.get("others", {}).items():  # of all since it was told last
+            programs[name] += cpu_s
         if (span.begin, span.end) in disturbed:
             found.bad_s += took
             others += span.attrs["others_s"]
             steal += span.attrs["steal_s"]
-            for name, cpu_s in span.attrs.get("others", {}).items():
-                programs[name] += cpu_s
     if found.bad_s > 0:
         found.others, found.steal = others / found.bad_s, steal / (found.bad_s * found.cores)
     found.nodes = dict(nodes)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from testbed.run.session import Session
 
 LEAST_S = 1.0
-"""A window says something about a node's speed if its steps should have taken so long in all."""
+"""A window says something about a node's speed if its steps took so long in all."""
 
 DRIFTED = 0.1
 """A reference further from today's free speed is worth a note."""
@@ -46,7 +46,7 @@ class NodeSpeed:
         measured: Speed over all windows. windows: Speed in each that holds enough work.
         worst: The one of them that is furthest from what was asked (None if no window holds enough).
         steps: How many steps were done. late_share: Share of them that were late.
-        work_s: What they should have taken in all, s.
+        took_s: How long they took in all, s.
     """
 
     asked: float
@@ -58,7 +58,7 @@ class NodeSpeed:
     worst: float | None
     steps: int
     late_share: float
-    work_s: float
+    took_s: float
 
     @property
     def error(self) -> float | None:
@@ -75,8 +75,7 @@ def rate(plan: Plan, node: NodePlan, limits: AppliedLimits | None, windows: Sequ
     """What windows of steps say about a node."""
     base = node.speed if node.paced else plan.dilation  # where steps are not paced, their time is asked at speed 1
     took, steps = sum(w.took_s for w in windows), sum(w.steps for w in windows)
-    work = sum(w.asked_s for w in windows) * base / node.speed
-    full = tuple(base * w.asked_s / w.took_s for w in windows if w.asked_s * base / node.speed >= LEAST_S)
+    full = tuple(base * w.asked_s / w.took_s for w in windows if w.took_s >= LEAST_S)
     return NodeSpeed(
         asked=node.speed,
         paced=node.paced,
@@ -87,7 +86,7 @@ def rate(plan: Plan, node: NodePlan, limits: AppliedLimits | None, windows: Sequ
         worst=max(full, key=lambda speed: abs(speed / node.speed - 1), default=None),
         steps=steps,
         late_share=sum(w.late for w in windows) / steps if steps else 0.0,
-        work_s=work,
+        took_s=took,
     )
 
 
@@ -151,7 +150,7 @@ def ratio_error(speeds: Mapping[str, NodeSpeed], *, windows: bool = False) -> fl
 
     With ``windows`` also in each window, which must then be the same stretches of time for all.
     """
-    paced = [speed for speed in speeds.values() if speed.paced and speed.measured and speed.work_s >= LEAST_S]
+    paced = [speed for speed in speeds.values() if speed.paced and speed.measured and speed.took_s >= LEAST_S]
     if len(paced) < 2:
         return None
     series = [(speed.measured or 0.0, *(speed.windows if windows else ())) for speed in paced]
@@ -217,14 +216,13 @@ def problems(plan: Plan, speeds: Mapping[str, NodeSpeed], when: str) -> list[str
         f"{name}: trained at speed {speed.measured:.3g} {when} ({error:+.1%} of the {speed.asked:g} asked; "
         f"tolerated: {tolerated:.0%})"
         for name, speed in speeds.items()
-        if (error := speed.error) is not None and abs(error) > tolerated and speed.work_s >= LEAST_S
+        if (error := speed.error) is not None and abs(error) > tolerated and speed.took_s >= LEAST_S
     ]
 
 
 def _part(speeds: Mapping[str, NodeSpeed], *, aligned: bool) -> dict[str, Any]:
     rows = {
-        name: asdict(speed) | {"error": speed.error, "worst_error": speed.worst_error}
-        for name, speed in speeds.items()
+        name: asdict(speed) | {"error": speed.error, "worst_error": speed.worst_error} for name, speed in speeds.items()
     }
     worst = [abs(s.worst_error) for s in speeds.values() if s.worst_error is not None]
     return {"nodes": rows, "worst_error": max(worst, default=None), "ratio_error": ratio_error(speeds, windows=aligned)}

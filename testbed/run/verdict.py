@@ -40,7 +40,7 @@ def reasons(
     late = {name: row["late_share"] for name, row in rows.items() if row["late_share"] > tolerated.late_steps}
     off = {
         name: speed for name, speed in trained.items()
-        if speed.error is not None and abs(speed.error) > tolerated.speed and speed.work_s >= LEAST_S
+        if speed.error is not None and abs(speed.error) > tolerated.speed and speed.took_s >= LEAST_S
     }  # fmt: skip
     followed = [text for text in (_late(late, tolerated.late_steps), _missed(off, tolerated.speed)) if text]
     if starved:
@@ -60,9 +60,7 @@ def cause(seen: Seen) -> str:
     if seen.others >= _WORTH_NAMING:
         programs = [name for name, cpu_s in seen.programs.items() if cpu_s >= _WORTH_NAMING * seen.others * seen.bad_s]
         named = f", such as {_listed(programs[:_MOST_NAMES])}" if programs else ""
-        found.append(
-            f"the machine was busy with something else{named} ({seen.others:.1f} of its {seen.cores} cores)"
-        )
+        found.append(f"the machine was busy with something else{named} ({seen.others:.1f} of its {seen.cores} cores)")
     if seen.steal >= 0.01:
         found.append(f"the hypervisor took {seen.steal:.0%} of the machine")
     return " and ".join(found) or "the machine was busy with something else"
@@ -86,9 +84,7 @@ def _late(late: Mapping[str, float], tolerated: float) -> str:
     if not late:
         return ""
     whose = "its" if len(late) == 1 else "their"
-    return (
-        f"{_listed(late)}: {_up_to(late.values())} of {whose} training steps ended late (tolerated: {tolerated:.0%})"
-    )
+    return f"{_listed(late)}: {_up_to(late.values())} of {whose} training steps ended late (tolerated: {tolerated:.0%})"
 
 
 def _missed(off: Mapping[str, NodeSpeed], tolerated: float) -> str:
@@ -112,7 +108,8 @@ def _up_to(values: Iterable[float]) -> str:
 
 
 def _relay_late(plan: Plan, seen: Seen) -> list[str]:
-    if not seen.late_s:
+    # A frame or two that are late in one second say nothing about a run.
+    if seen.lates < 2 or seen.late_s <= plan.tolerances.link_late_share * seen.took_s:
         return []
     return [
         f"the relay handed frames over late in {_seconds(seen.late_s)} of the training, one in a thousand by up to "

@@ -81,7 +81,10 @@ class Watch:
         """Begin; ``begin`` is where time counts from, s of CLOCK_MONOTONIC."""
         self._begin = begin
         fleet = self._bed.fleet
-        self._nodes = [NodeWatch(node.name, fleet.cgroup(node.name), node.period) for node in self._bed.plan.nodes]
+        self._nodes = [
+            NodeWatch(node.name, fleet.cgroup(node.name), fleet.limits(node.name).period or node.period)  # as in force
+            for node in self._bed.plan.nodes
+        ]
         self._links = LinkWatch(self._bed)
         self._machine = MachineWatch(self._bed)
         self._at = self._links_at = time.monotonic()
@@ -140,7 +143,7 @@ class Watch:
             except RoambedError:  # it has ended, which others notice and tell
                 node.close()
                 self._nodes.remove(node)
-        machine = self._machine.sample(begin, now, nodes)
+        machine = self._machine.sample(begin, now, nodes, last=last)
         self._at = now
         return [*nodes, *self._look_at_links(now, machine, last), machine]
 

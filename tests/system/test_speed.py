@@ -106,7 +106,7 @@ def test_programs_that_are_not_ours_are_governed(foreign: Path) -> None:
         for name in ("busy", "plain"):
             assert session.limits[name].read_back.quota == pytest.approx(session.limits[name].asked.quota, abs=1e-6)
         slow, plain = session.limits["busy"].read_back, session.limits["plain"].read_back
-        assert (slow.period, plain.period) == (pytest.approx(0.15), 0.1)
+        assert (slow.period, plain.period) == (pytest.approx(0.2), 0.1)
         assert plain.cpus == pytest.approx(0.1)  # a share is a share
         begin, used = time.monotonic(), session.bed.cpu("busy").usage_s
         session.check_speeds(reference)
@@ -135,9 +135,11 @@ def test_every_node_of_a_standing_topology_is_governed(foreign: Path) -> None:
         row = session.governed()["dev"]
         session.release()
         fleet = session.bed.fleet
-        assert fleet.set_quota("dev", None, 0.1).quota is None
-        assert fleet.set_quota("dev", 0.2, 0.1).cpus == pytest.approx(0.2)
-        assert fleet.limits("dev").period == 0.1
+        period = fleet.limits("dev").period
+        assert period == pytest.approx(0.02 / 0.15, rel=1e-4)
+        assert fleet.set_quota("dev", None, period).quota is None
+        assert fleet.set_quota("dev", 0.2, period).cpus == pytest.approx(0.2, rel=1e-4)
+        assert fleet.limits("dev").period == period
     assert share < 0.15 * 1.1
     # Less than that on the clock where the machine is busy, but no less of the time that it could be given.
     assert row["measured"] > 0.15 * 0.9

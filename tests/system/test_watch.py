@@ -193,9 +193,7 @@ def test_processes_killed_for_want_of_memory_are_seen_at_once_and_named(tmp_path
     [victim] = [name for name in containers(tmp_path) if name.endswith("dev-1")]
 
     def eat(score: int) -> None:
-        subprocess.run(
-            ["docker", "exec", victim, "python3", "-c", EAT, str(score)], capture_output=True, check=False
-        )
+        subprocess.run(["docker", "exec", victim, "python3", "-c", EAT, str(score)], capture_output=True, check=False)
 
     def seen() -> bool:
         [path] = tmp_path.glob("*/events.jsonl")

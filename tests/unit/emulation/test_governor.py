@@ -166,7 +166,7 @@ def test_never_above_the_cap() -> None:
     kernel = Kernel(always, gives=0.5)
     governors = governed(kernel, cap=0.28)
     list(shares(kernel, governors, 20))
-    assert governors.kept["n"].highest == pytest.approx(0.28)
+    assert 0.265 < governors.kept["n"].highest <= 0.28
 
 
 def test_an_allowance_for_each_time_it_was_held_back() -> None:

@@ -50,6 +50,18 @@ def test_others_are_named_by_what_they_used_since(tmp_path: Path) -> None:
     assert others.since() == {}
 
 
+def test_many_busy_nodes_of_ours_do_not_hide_others(tmp_path: Path) -> None:
+    everybody = range(100, 120)
+    for pid in everybody:
+        process(tmp_path, pid, "python3", 0, "/docker/abc123")
+    process(tmp_path, 10, "sh", 0)
+    others = Others(["abc123"], [], tmp_path)
+    for pid in everybody:
+        process(tmp_path, pid, "python3", 500, "/docker/abc123")
+    process(tmp_path, 10, "sh", 20)
+    assert others.since() == pytest.approx({"sh": 20 * TICK})
+
+
 def test_a_process_that_has_ended(tmp_path: Path) -> None:
     process(tmp_path, 10, "sh", 100)
     assert Machine(tmp_path).process_s(10) == pytest.approx(100 * TICK)

@@ -192,10 +192,10 @@ def test_fractions_are_made_whole(write):
 
 def test_tolerances(write):
     text = (
-        "tolerances: {rate: 5%, rtt: 1ms, speed: 3%, late_steps: 10%, starved: 4%, link_late: 8ms, node_silence: 20s, "
-        "round_deadline: 2min}\nworkload:"
+        "tolerances: {rate: 5%, rtt: 1ms, speed: 3%, late_steps: 10%, starved: 4%, link_late: 8ms, "
+        "link_late_share: 3%, node_silence: 20s, round_deadline: 2min}\nworkload:"
     )
-    expected = Tolerances(0.05, 0.001, 0.03, 0.1, 0.04, 0.008, 20.0, 120.0)
+    expected = Tolerances(0.05, 0.001, 0.03, 0.1, 0.04, 0.008, 0.03, 20.0, 120.0)
     assert load_plan(write(("workload:", text))).tolerances == expected
 
 

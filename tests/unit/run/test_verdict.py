@@ -52,8 +52,8 @@ def reasons(found: Seen, **pacing: Pacing) -> list[str]:
     return verdict.reasons(PLAN, [], rows, found, {}, [])
 
 
-def trained(asked: float, measured: float, work_s: float = 30.0) -> NodeSpeed:
-    return NodeSpeed(asked, True, None, None, measured, (), None, 100, 0.0, work_s)
+def trained(asked: float, measured: float, took_s: float = 30.0) -> NodeSpeed:
+    return NodeSpeed(asked, True, None, None, measured, (), None, 100, 0.0, took_s)
 
 
 def test_sums_are_by_node_and_over_the_disturbed_seconds() -> None:
@@ -68,8 +68,8 @@ def test_sums_are_by_node_and_over_the_disturbed_seconds() -> None:
 
 def test_a_starved_node_is_named_with_the_time_lost_and_the_cause() -> None:
     spans = run({"edge-north": 14.0, "dev-1": 0.0}, seconds=117)
-    spans[-1].attrs["others"] = {"not at that time": 9.0}
-    next(s for s in spans if not s.node).attrs["others"] = {"sh": 40.0, "cron": 0.1}
+    next(s for s in spans if not s.node).attrs["others"] = {"sh": 30.0, "cron": 0.1}
+    spans[-1].attrs["others"] = {"sh": 10.0}  # told later, as it is told seldom
     [reason] = reasons(seen(spans, LATE))
     assert reason == (
         "edge-north was starved for 14 s (12% of the training): the machine was busy with something else, such as sh "
@@ -128,12 +128,10 @@ def test_missed_speeds() -> None:
     def told(**speeds: NodeSpeed) -> list[str]:
         return verdict.reasons(PLAN, [], rows, Seen(), {n.replace("_", "-"): s for n, s in speeds.items()}, [])
 
-    assert told(dev_1=trained(0.2, 0.19)) == [
-        "dev-1 trained at speed 0.19, -5.0% of the 0.2 asked (tolerated: 2%)"
-    ]
+    assert told(dev_1=trained(0.2, 0.19)) == ["dev-1 trained at speed 0.19, -5.0% of the 0.2 asked (tolerated: 2%)"]
     [reason] = told(dev_1=trained(0.2, 0.18), dev_2=trained(0.2, 0.19), cloud=trained(0.2, 0.199))
     assert reason == "dev-1 and dev-2 trained too slowly, by up to 10% (tolerated: 2%)"
-    assert told(dev_1=trained(0.2, 0.19, work_s=0.3)) == [], "too little was done to say"
+    assert told(dev_1=trained(0.2, 0.19, took_s=0.3)) == [], "too little was done to say"
     assert told(dev_1=replace(trained(0.2, 0.19), paced=False)) == []
 
 
@@ -146,6 +144,16 @@ def test_a_late_relay() -> None:
     assert len(both) == 1, "who starves the nodes makes the relay late as well"
     assert "; the relay handed frames over late" in both[0]
     assert reasons(seen(run({"dev-1": 0.0}, seconds=10, relay_late_p999_s=0.004), LATE)) == []
+
+
+@pytest.mark.parametrize(("late", "seconds", "said"), [(1, 10, False), (2, 10, True), (2, 150, False), (4, 150, True)])
+def test_single_seconds_in_which_the_relay_was_late(late: int, seconds: int, said: bool) -> None:
+    spans = run({"dev-1": 0.0}, seconds=seconds, relay_late_p999_s=0.001)
+    for span in [span for span in spans if not span.node][:late]:
+        span.attrs["relay_late_p999_s"] = 0.006
+    found = seen(spans, LATE)
+    assert (found.late_s, found.took_s, found.late_worst_s) == (late, seconds, 0.006)
+    assert bool(reasons(found)) == said
 
 
 def test_calibration_comes_first_and_notes_last() -> None:
