@@ -51,7 +51,7 @@ def carry_out(monkeypatch):
         plan = replace(support.loop_plan(), lead=0.05, **changes)
         bed = Bed()
         send = lambda device, notice: bed.note("told" if not notice.done else "arrived", device)  # noqa: E731
-        session = SimpleNamespace(real=plan, bed=bed, control=SimpleNamespace(send=send))
+        session = SimpleNamespace(real=plan, bed=bed, control=SimpleNamespace(send=send), lost=set())
         replay = Replay(session, "t", plan.moves)
         begin = time.monotonic()
         replay.start(begin)
