@@ -136,7 +136,7 @@ class Host:
             yield timed
             timed.end, timed.cpu_s = self._clock(), time.thread_time() - cpu
         else:
-            with self._pacer.step(self.task.reference[op]) as step:
+            with self._pacer.step(self.task.reference_of(part.owner)[op]) as step:
                 yield timed
             timed.begin, timed.end, timed.cpu_s, timed.late = step.begin, step.end, step.cpu_s, step.late
         # A device that hears of a handover during a paced step acts on it with this batch, not the next.
@@ -224,8 +224,10 @@ class Host:
         """Let every part do its work once, and parts of these roles that may yet come here."""
         for part in sorted(self.parts):
             self.parts[part].rehearse()
+        owners = {self.task.cut_of(owner): owner for owner in reversed(self.task.owners)}  # one of each cut
         for role in movable:
-            self._make(PartId(self.task.id, role, self.task.owners[0]), self).rehearse()
+            for owner in sorted(owners.values()):
+                self._make(PartId(self.task.id, role, owner), self).rehearse()
 
     # --- what the worker feeds in -----------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ class Tail(Quiet):
         self._context = context
         self._head = PartId(part.task, "head", part.owner)
         self._aggregator = PartId(part.task, AGGREGATOR, "")
-        self._stage = stage(context.task, "tail")
+        self._stage = stage(context.task, "tail", part.owner)
         self._round = 0
         self._attempt = 0
         self._applied = -1           # last batch of the round that was applied
@@ -35,7 +35,7 @@ class Tail(Quiet):
     def rehearse(self) -> None:
         """A few steps on nothing, and a state captured and restored."""
         task = self._context.task
-        shape = models.shapes(task.model, tuple(task.in_shape), task.classes)[task.cut]
+        shape = models.shapes(task.model, tuple(task.in_shape), task.classes)[task.cut_of(self.id.owner)]
         labels = torch.zeros(task.batch, dtype=torch.int64)
         for _ in range(REHEARSALS):
             gradient, loss = self._stage.train_step_tail(torch.zeros(task.batch, *shape), labels)

@@ -154,6 +154,11 @@ class WorkloadPlan:
     threads: int
     strategy: str | None                  # overrides what the scheme does on a move
     options: dict[str, object] = field(default_factory=dict)
+    cuts: dict[str, int] = field(default_factory=dict)  # device -> its cut, where that is not `cut`
+
+    def cut_of(self, node: str) -> int:
+        """Layers that stay on a device."""
+        return self.cuts.get(node, self.cut)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import math
 import queue
 import threading
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,6 +31,7 @@ from testbed.run.watch import Watch, Watched
 _START_S = 60.0
 _WRAP_UP_S = 10.0
 _CHECK_S = 1.0
+LEAST_PATIENCE_S = 3.0
 
 
 @dataclass
@@ -51,6 +53,18 @@ class Outcome:
     failure: RoambedError | None = None
     interrupted: bool = False
     row: dict[str, Any] = field(default_factory=dict)  # as it stands in summary.json
+
+
+def patience(plan: Plan, references: Iterable[Mapping[str, float]]) -> float:
+    """How long a device waits for its first answer before it asks what is wrong, s of the experiment.
+
+    Its batch may have to wait for those of all other devices, on the slowest of the edge servers. Later it knows how
+    long answers take.
+    """
+    speeds = [node.speed for node in plan.nodes if node.kind == "edge"] or [1.0]
+    devices = sum(node.kind == "device" for node in plan.nodes)
+    step = max(ops["tail.step"] for ops in references)
+    return max(LEAST_PATIENCE_S, 2 * devices * step / min(speeds))
 
 
 class TaskRun:
@@ -118,6 +132,7 @@ class TaskRun:
 
     def _make_task(self, strategy: str, prepared: Prepared, reference: dict[str, float]) -> ctl.Task:
         plan, work, name = self._plan, self._plan.workload, self._scheme.name
+        references = self._session.references
         devices = tuple(sorted(n.name for n in plan.nodes if n.kind == "device"))
         sites = {n.name: n.site or "" for n in plan.nodes if n.kind == "device"}
         edge_of = {d: plan.site(sites[d]).edge or "" for d in devices}
@@ -138,6 +153,8 @@ class TaskRun:
             placement=tuple(self._scheme.place(name, Members(devices, edge_of, cloud))),
             reference=reference, data=dict(prepared.paths), options=dict(work.options),
             edges=tuple(sorted(n.name for n in plan.nodes if n.kind == "edge")),
+            cuts=dict(work.cuts), references={k: dict(ops) for k, ops in references.items() if k != work.cut},
+            patience=patience(plan, [reference, *references.values()]),
         )  # fmt: skip
 
     def _start(self) -> None:
@@ -221,7 +238,7 @@ class TaskRun:
         if real.tolerances.round_deadline is not None:
             return real.tolerances.round_deadline
         slowest = min(n.speed for n in real.nodes)
-        step = max(self.task.reference.values()) / slowest
+        step = max(max(ops.values()) for ops in (self.task.reference, *self.task.references.values())) / slowest
         return 60.0 * real.dilation + 50 * step
 
     def _stuck(self, since: float) -> NodeError:

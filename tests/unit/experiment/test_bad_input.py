@@ -103,6 +103,11 @@ BAD = {
     "period the kernel refuses": ("workload:", "profiles:\n  pi4: {period: 2s}\nworkload:", 18, "period", None),
     # training
     "cut outside": ("cut: 4", "cut: 7", 20, "cut 7 lies outside the model 'vgg5'", "one of 1 to 6"),
+    "cut of no layer": ("cut: 4", "cut: poll2", 20, "'vgg5' has no layer or cut 'poll2'", "did you mean 'pool2'?"),
+    "cut of another model": ("model: vgg5\n  cut: 4", "model: cnn\n  cut: SP1", 20, "'cnn' has no layer or cut 'SP1'", None),
+    "cut behind the last layer": ("cut: 4", "cut: fc2", 20, "cut fc2 (7) lies outside the model", "one of 1 to 6"),
+    "cut that is none": ("cut: 4", "cut: 4.5", 20, "this is not a cut", None),
+    "cut of a device": ("profile: pi4,", "profile: pi4, cut: 7,", 9, "cut 7 lies outside the model 'vgg5'", "one of 1"),
     "cut before the first layer": ("cut: 4", "cut: 0", 20, "cut 0 lies outside", "one of 1 to 6"),
     "negative cut": ("cut: 4", "cut: -1", 20, "cut -1 lies outside", "one of 1 to 6"),
     "cut outside the small model": ("model: vgg5\n  cut: 4", "model: cnn\n  cut: 5", 20, "cut 5 lies outside", "1 to 4"),
