@@ -26,13 +26,14 @@ from nodes.wire.messages import (
     Model,
     Moved,
     Open,
+    Partial,
     PartId,
     State,
     Update,
 )
 
 MAX_HOPS = 4
-_TRANSFERS = (Activations, Gradients, Model, Update, State)
+_TRANSFERS = (Activations, Gradients, Model, Update, Partial, State)
 
 
 class Transport(Protocol):
@@ -249,7 +250,7 @@ class Host:
     def deliver(self, envelope: Envelope, tensors: Tensors, received: float, size: int) -> None:
         """Take one message from the network."""
         body, dst = envelope.body, envelope.dst
-        if isinstance(body, _TRANSFERS):
+        if isinstance(body, _TRANSFERS) and envelope.node != self.node:
             self._transferred(envelope, received, size)
         if isinstance(body, MOVING):
             self._mover.take(envelope, tensors)

@@ -84,6 +84,9 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     cuts: dict[str, int] = {}          # owner -> its cut, where that is not `cut`
     references: dict[int, dict[str, float]] = {}  # cut -> its reference, where that is not `cut`
 
+    drop_s: float | None = None        # s of the experiment after which a round goes on with those that came
+    hierarchical: bool = False         # edge servers average their devices before the cloud averages them
+
     def cut_of(self, owner: str) -> int:
         """Layers that stay on an owner's device."""
         return self.cuts.get(owner, self.cut)
@@ -135,6 +138,7 @@ class RoundDone(msgspec.Struct, frozen=True, tag="round-done"):
     round: int
     accuracy: float | None
     loss: float | None
+    missing: tuple[str, ...] = ()  # owners that it was averaged without
 
 
 class TaskDone(msgspec.Struct, frozen=True, tag="task-done"):

@@ -72,6 +72,8 @@ def _uses(spec: Spec) -> Iterator[_Use]:
             times = f", for {len(here)} devices" if len(here) > 1 else ""
             here = here or list(cuts.values())[:1]  # a site where nobody starts may have one come
             edge = footprint.tails(work.model, here, batch) if splits else footprint.BASE
+            if work.aggregation == "hierarchical":
+                edge += footprint.models(work.model, len(here) + 1)
             yield _Use(site.edge.profile, ("sites", name, "edge", "profile"), edge, f"the other layers of {of}{times}")
     if spec.cloud is not None:
         cloud = footprint.evaluating(work.model, min(work.data.test or test, test), len(devices))

@@ -25,6 +25,7 @@ def check(spec: Spec, document: Document) -> list[InputError]:
         *_schemes(spec, document),
         *_strategy(spec, document),
         *_cut(spec, document),
+        *_averaging(spec, document),
         *_data(spec, document),
         *_batch(spec, document),
         *_fractions(spec, document),
@@ -101,6 +102,23 @@ def _cut_within(spec: Spec, document: Document, path: Steps, group: str | None) 
         yield document.problem(
             path, f"{shown} lies outside the model {model!r}", wanted=described(model, low, high), found=str(written),
             remedy=f"leave it out for {CUTS[model]}, or set one of {low} to {high}",
+        )  # fmt: skip
+
+
+def _averaging(spec: Spec, document: Document) -> Iterator[InputError]:
+    work, deadline = spec.workload, spec.tolerances.round_deadline
+    whole = [scheme for scheme in work.scheme if scheme not in SPLIT_SCHEMES]
+    if work.aggregation == "hierarchical" and whole:
+        yield document.problem(
+            ("workload", "aggregation"), f"the devices of {whole[0]!r} deal with the cloud alone",
+            wanted=f"hierarchical aggregation beside {' or '.join(SPLIT_SCHEMES)}", found=f"scheme {whole[0]}",
+            remedy=f"use aggregation: flat, or scheme: {SPLIT_SCHEMES[0]}",
+        )  # fmt: skip
+    if work.late.drop is not None and deadline is not None and deadline <= work.late.drop:
+        yield document.problem(
+            ("workload", "late", "drop"), "the run ends for want of progress before late devices are dropped",
+            wanted=f"less than tolerances.round_deadline, {deadline:g}s", found=f"{work.late.drop:g}s",
+            remedy="drop earlier, or leave round_deadline out",
         )  # fmt: skip
 
 

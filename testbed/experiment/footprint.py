@@ -122,6 +122,11 @@ def tails(model: str, cuts: Sequence[int], batch: int) -> int:
     return max(resting)
 
 
+def models(model: str, number: int) -> int:
+    """Bytes that so many whole models take."""
+    return round(WASTE * NUMBER * number * sum(layer.parameters for layer in layers(model)))
+
+
 def evaluating(model: str, samples: int, owners: int = 1) -> int:
     """Bytes that a node needs to aggregate so many owners' models, and to evaluate one on so many samples."""
     run = layers(model)

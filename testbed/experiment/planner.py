@@ -197,6 +197,8 @@ def _workload(spec: Spec, document: Document) -> WorkloadPlan:
         threads=workload.threads,
         strategy=workload.strategy,
         cuts={name: k for name, k in own.items() if k != cut},
+        drop=workload.late.drop,
+        hierarchical=workload.aggregation == "hierarchical",
     )
 
 

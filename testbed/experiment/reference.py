@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from nodes.policies.layers import LAYERS, NAMED
-from testbed.experiment import faults, link_settings, movement, network, trace_settings, training
+from testbed.experiment import averaging, faults, link_settings, movement, network, trace_settings, training
 from testbed.experiment.cuts import CUTS
 from testbed.experiment.model import Spec
 from testbed.experiment.profiles import BUILTIN, GUARD
@@ -62,6 +62,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("workload", training.Workload),
     ("workload.data", training.Data),
     ("workload.data.split", training.Split),
+    ("workload.late", averaging.Late),
     ("workload.optimizer", training.Optimizer),
     ("emulation", training.Emulation),
     ("tolerances", training.Tolerances),

@@ -12,6 +12,7 @@ from pydantic_core import CoreSchema
 
 from nodes import schemes
 from nodes.policies.layers import LAYERS
+from testbed.experiment.averaging import Aggregation, Late
 from testbed.experiment.cuts import Cut
 from testbed.experiment.movement import Association, Forecast, Movement, RadioModel
 from testbed.experiment.problems import did_you_mean
@@ -257,6 +258,11 @@ class Workload(Section):
     """Passes over a device's own data in a round."""
     optimizer: Optimizer = Optimizer()
     """Stochastic gradient descent, on the device and on its edge half alike."""
+    aggregation: Aggregation = "flat"
+    """``hierarchical``: each edge server averages its devices' models before the cloud averages the edge servers'. For
+    schemes that split. The mean is the same but for rounding, so weights have another digest than with ``flat``."""
+    late: Late = Late()
+    """What becomes of a round when devices are late or lost: ``wait`` for them, or ``{drop: 30s}``."""
     threads: Annotated[int, Field(strict=True, ge=1, le=64)] = 1
     """Threads of torch. Belongs to the task: it changes the order of sums, and so the digest."""
     strategy: Strategy | None = None

@@ -7,7 +7,6 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,6 +22,7 @@ from testbed.run import moves as moved
 from testbed.run.breaking import Breaking
 from testbed.run.control import Said
 from testbed.run.data import Prepared
+from testbed.run.patience import patience
 from testbed.run.record import EventLog
 from testbed.run.replay import Replay
 from testbed.run.session import Session
@@ -31,7 +31,6 @@ from testbed.run.watch import Watch, Watched
 _START_S = 60.0
 _WRAP_UP_S = 10.0
 _CHECK_S = 1.0
-LEAST_PATIENCE_S = 3.0
 
 
 @dataclass
@@ -53,18 +52,6 @@ class Outcome:
     failure: RoambedError | None = None
     interrupted: bool = False
     row: dict[str, Any] = field(default_factory=dict)  # as it stands in summary.json
-
-
-def patience(plan: Plan, references: Iterable[Mapping[str, float]]) -> float:
-    """How long a device waits for its first answer before it asks what is wrong, s of the experiment.
-
-    Its batch may have to wait for those of all other devices, on the slowest of the edge servers. Later it knows how
-    long answers take.
-    """
-    speeds = [node.speed for node in plan.nodes if node.kind == "edge"] or [1.0]
-    devices = sum(node.kind == "device" for node in plan.nodes)
-    step = max(ops["tail.step"] for ops in references)
-    return max(LEAST_PATIENCE_S, 2 * devices * step / min(speeds))
 
 
 class TaskRun:
@@ -144,15 +131,18 @@ class TaskRun:
                 remedy="give the site an edge server, or use a scheme without one (fedavg)",
             )
         cloud = next(n.name for n in plan.nodes if n.kind == "cloud")
+        edges = tuple(sorted(n.name for n in plan.nodes if n.kind == "edge"))
+        hierarchical = work.hierarchical and self._scheme.split
+        collectors = schemes.place_collectors(name, edges) if hierarchical else []
         return ctl.Task(
             id=name, scheme=name, strategy=strategy, seed=plan.seed, model=work.model,
             cut=work.cut, in_shape=prepared.in_shape, classes=prepared.classes, rounds=work.rounds, batch=work.batch,
             local_epochs=work.local_epochs, lr=work.lr, momentum=work.momentum, weight_decay=work.weight_decay,
             threads=work.threads, augment=work.data.set == "cifar10", owners=devices,
             samples=dict(prepared.samples),
-            placement=tuple(self._scheme.place(name, Members(devices, edge_of, cloud))),
+            placement=(*self._scheme.place(name, Members(devices, edge_of, cloud)), *collectors),
             reference=reference, data=dict(prepared.paths), options=dict(work.options),
-            edges=tuple(sorted(n.name for n in plan.nodes if n.kind == "edge")),
+            edges=edges, drop_s=work.drop, hierarchical=hierarchical,
             cuts=dict(work.cuts), references={k: dict(ops) for k, ops in references.items() if k != work.cut},
             patience=patience(plan, [reference, *references.values()]),
         )  # fmt: skip
@@ -220,7 +210,11 @@ class TaskRun:
                 outcome.loss.append(message.loss)
                 at = self._time.at(said.at)
                 live.round(message.round, message.accuracy, at - outcome.begin)
-                found = {"accuracy": message.accuracy, "loss": message.loss}
+                found: dict[str, Any] = {"accuracy": message.accuracy, "loss": message.loss}
+                if message.missing:
+                    found["missing"] = list(message.missing)
+                    outcome.notes.append(self._without(message))
+                    live.warn(outcome.notes[-1])
                 self._log.add([self._span("accuracy", said.node, at, at, found, message.round)])
             case ctl.TaskDone():
                 outcome.weights_sha256 = message.weights_sha256
@@ -232,6 +226,13 @@ class TaskRun:
             case _:
                 pass
 
+    def _without(self, done: ctl.RoundDone) -> str:
+        """That a round was averaged without some, in words."""
+        return (
+            f"round {done.round} was averaged without {', '.join(done.missing)}: nothing had been delivered "
+            f"{self._plan.workload.drop:g} s after it began"
+        )
+
     def _deadline(self) -> float:
         """Longest time between two signs of progress before a task counts as stuck."""
         real = self._session.real
@@ -239,7 +240,7 @@ class TaskRun:
             return real.tolerances.round_deadline
         slowest = min(n.speed for n in real.nodes)
         step = max(max(ops.values()) for ops in (self.task.reference, *self.task.references.values())) / slowest
-        return 60.0 * real.dilation + 50 * step
+        return (60.0 + (self._plan.workload.drop or 0.0)) * real.dilation + 50 * step
 
     def _stuck(self, since: float) -> NodeError:
         silent = sorted(self._session.workers, key=self._session.control.silence)[-1]

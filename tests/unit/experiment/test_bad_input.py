@@ -111,6 +111,16 @@ BAD = {
     "cut before the first layer": ("cut: 4", "cut: 0", 20, "cut 0 lies outside", "one of 1 to 6"),
     "negative cut": ("cut: 4", "cut: -1", 20, "cut -1 lies outside", "one of 1 to 6"),
     "cut outside the small model": ("model: vgg5\n  cut: 4", "model: cnn\n  cut: 5", 20, "cut 5 lies outside", "1 to 4"),
+    "late policy that is none": ("rounds: 3", "late: skip", 21, "unknown policy 'skip'", None),
+    "late devices dropped, but not when": ("rounds: 3", "late: drop", 21, "unknown policy 'drop'", "{drop: 30s}"),
+    "late devices dropped at once": ("rounds: 3", "late: {drop: 0s}", 21, "a round that lasts no time", None),
+    "late devices dropped after the end": (
+        "rounds: 3", "late: {drop: 30s}\ntolerances: {round_deadline: 30s}", 21, "the run ends for want of progress", "earlier"),
+    "tiers without edge halves": (
+        "[splitfed, fedfly]\n  model: vgg5", "[fedfly, fedavg]\n  aggregation: hierarchical", 19,
+        "the devices of 'fedavg' deal with the cloud alone", "aggregation: flat",
+    ),
+    "unknown aggregation": ("rounds: 3", "aggregation: tiered", 21, "unknown choice", None),
     "unknown scheme": ("[splitfed, fedfly]", "fedfy", 18, "unknown scheme 'fedfy'", "did you mean 'fedfly'?"),
     "scheme twice": ("[splitfed, fedfly]", "[fedfly, fedfly]", 18, "'fedfly' is there twice", "take one"),
     "no scheme": ("[splitfed, fedfly]", "[]", 18, "workload.scheme", None),

@@ -199,6 +199,23 @@ def test_a_device_has_no_cut_where_nothing_is_split(write):
     assert str(error.value.where).endswith(":8")
 
 
+def test_rounds_wait_for_all_and_average_flat_unless_the_file_says(write):
+    work = load_plan(write()).workload
+    assert (work.drop, work.hierarchical) == (None, False)
+    same = load_plan(write(("rounds: 3", "rounds: 3\n  late: wait\n  aggregation: flat"))).workload
+    assert same == work
+    other = load_plan(write(("rounds: 3", "rounds: 3\n  late: {drop: 1min}\n  aggregation: hierarchical"))).workload
+    assert (other.drop, other.hierarchical) == (60.0, True)
+
+
+def test_an_edge_server_that_averages_needs_room_for_the_models(write):
+    small = ("rounds: 3", "rounds: 3\nprofiles: {tiny-edge: {memory: 400MiB}}")
+    model = ("model: vgg5\n  cut: 4", "model: vgg11")
+    load_plan(write(small, model))
+    with pytest.raises(InputError, match="too little memory"):
+        load_plan(write(small, (model[0], model[1] + "\n  aggregation: hierarchical")))
+
+
 def test_fedavg_takes_any_cut_of_the_model(write):
     assert load_plan(write(("[splitfed, fedfly]", "fedavg"), ("cut: 4", "cut: 7"))).workload.cut == 7
     with pytest.raises(InputError, match="cut 8 lies outside"):
