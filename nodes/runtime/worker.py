@@ -292,6 +292,7 @@ class Compute:
         import nodes.learn.speed
         import nodes.schemes._aggregator
         import nodes.schemes._split
+        import nodes.schemes._tiers
         import nodes.schemes._whole  # noqa: F401
 
         versions = {"python": platform.python_version(), "torch": str(torch.__version__), "zmq": zmq.zmq_version()}

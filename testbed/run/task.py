@@ -45,6 +45,7 @@ class Outcome:
     accuracy: list[float | None] = field(default_factory=list)
     loss: list[float | None] = field(default_factory=list)
     weights_sha256: str | None = None
+    dropped: list[dict[str, Any]] = field(default_factory=list)  # round, and devices that it was averaged without
     moves: list[dict[str, Any]] = field(default_factory=list)
     pacing: dict[str, ctl.Pacing] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -213,8 +214,8 @@ class TaskRun:
                 found: dict[str, Any] = {"accuracy": message.accuracy, "loss": message.loss}
                 if message.missing:
                     found["missing"] = list(message.missing)
-                    outcome.notes.append(self._without(message))
-                    live.warn(outcome.notes[-1])
+                    outcome.dropped.append({"round": message.round, "devices": list(message.missing)})
+                    live.warn(f"round {message.round} was averaged without {', '.join(message.missing)}: too late")
                 self._log.add([self._span("accuracy", said.node, at, at, found, message.round)])
             case ctl.TaskDone():
                 outcome.weights_sha256 = message.weights_sha256
@@ -225,13 +226,6 @@ class TaskRun:
                 raise NodeError(f"{said.node} failed: {message.reason}", where=said.node)
             case _:
                 pass
-
-    def _without(self, done: ctl.RoundDone) -> str:
-        """That a round was averaged without some, in words."""
-        return (
-            f"round {done.round} was averaged without {', '.join(done.missing)}: nothing had been delivered "
-            f"{self._plan.workload.drop:g} s after it began"
-        )
 
     def _deadline(self) -> float:
         """Longest time between two signs of progress before a task counts as stuck."""
