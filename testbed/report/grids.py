@@ -121,7 +121,8 @@ def _averaged_without(record: RunRecord) -> Iterator[str]:
     for scheme in record.schemes:
         for span in scheme.spans:
             if span.kind == "accuracy" and (missing := items(span.attrs.get("missing"))):
-                yield f"{scheme.name}: round {span.round} was averaged without {', '.join(map(str, missing))}, too late."
+                late = ", ".join(map(str, missing))
+                yield f"{scheme.name}: round {span.round} was averaged without {late}, too late."
 
 
 def _rounds(record: RunRecord) -> tuple[list[int], str]:
