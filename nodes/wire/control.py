@@ -83,7 +83,6 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, Any] = {}
     cuts: dict[str, int] = {}          # owner -> its cut, where that is not `cut`
     references: dict[int, dict[str, float]] = {}  # cut -> its reference, where that is not `cut`
-
     drop_s: float | None = None        # s of the experiment after which a round goes on with those that came
     hierarchical: bool = False         # edge servers average their devices before the cloud averages them
 

@@ -183,7 +183,7 @@ class Session:
         Stored ones are held against today's free speed (`drift`), unless the plan has no speeds checked.
         """
         work = self.plan.workload
-        fresh: set[int] = set()
+        self.references, fresh = {}, set[int]()
         torch = next(iter(self.versions.values()), {}).get("torch", "?")
         for cut in sorted({work.cut, *work.cuts.values()}):
             key = reference.key(work.model, cut, work.batch, work.threads, torch)
@@ -191,7 +191,7 @@ class Session:
             if known is not None:
                 self.references[cut] = known
                 continue
-            with self.live.phase("measuring the reference step of this machine (once per model and batch)", seconds):
+            with self.live.phase("measuring the reference step of this machine (once per layout)", seconds):
                 self.references[cut] = self._free_speed(seconds, cut)
             reference.store(key, self.references[cut])
             fresh.add(cut)
