@@ -183,7 +183,8 @@ class Session:
         Stored ones are held against today's free speed (`drift`), unless the plan has no speeds checked.
         """
         work = self.plan.workload
-        self.references, fresh = {}, set[int]()
+        self.references = {}
+        fresh: set[int] = set()
         torch = next(iter(self.versions.values()), {}).get("torch", "?")
         for cut in sorted({work.cut, *work.cuts.values()}):
             key = reference.key(work.model, cut, work.batch, work.threads, torch)
