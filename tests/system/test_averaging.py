@@ -40,7 +40,7 @@ workload:
   data: {set: digits, train: 480, test: 40}
   rounds: 2
 emulation: {speed_check: 0s}
-tolerances: {late_steps: 100%}
+tolerances: {late_steps: 100%, starved: 100%, link_late: 1s}
 """
 
 
