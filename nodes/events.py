@@ -10,8 +10,9 @@ the host. Kinds and what they mean:
     wait                a device waiting for gradients (activations sent .. gradients here)
     send                a message on its way: handed to the network .. received; ``peer`` is where it went
     round               one device's round: first batch begun .. last batch done; attrs.batches
-    aggregate evaluate  on the aggregator
-    accuracy            what an evaluation found; attrs.accuracy, attrs.loss
+    aggregate evaluate  on the aggregator (aggregate: on edge servers too, where averaging is hierarchical)
+    accuracy            what an evaluation found; attrs.accuracy, attrs.loss, and attrs.missing: devices that the round
+                        was averaged without, if there were any
     capture transfer restore   parts of a migration; ``bytes`` is the state's size; attrs.device
     restart             a device gave its round up; attrs.from, attrs.to
     disconnect          a data connection was lost

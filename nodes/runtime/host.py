@@ -26,13 +26,14 @@ from nodes.wire.messages import (
     Model,
     Moved,
     Open,
+    Partial,
     PartId,
     State,
     Update,
 )
 
 MAX_HOPS = 4
-_TRANSFERS = (Activations, Gradients, Model, Update, State)
+_TRANSFERS = (Activations, Gradients, Model, Update, Partial, State)
 
 
 class Transport(Protocol):
@@ -136,7 +137,7 @@ class Host:
             yield timed
             timed.end, timed.cpu_s = self._clock(), time.thread_time() - cpu
         else:
-            with self._pacer.step(self.task.reference[op]) as step:
+            with self._pacer.step(self.task.reference_of(part.owner)[op]) as step:
                 yield timed
             timed.begin, timed.end, timed.cpu_s, timed.late = step.begin, step.end, step.cpu_s, step.late
         # A device that hears of a handover during a paced step acts on it with this batch, not the next.
@@ -224,8 +225,10 @@ class Host:
         """Let every part do its work once, and parts of these roles that may yet come here."""
         for part in sorted(self.parts):
             self.parts[part].rehearse()
+        owners = {self.task.cut_of(owner): owner for owner in reversed(self.task.owners)}  # one of each cut
         for role in movable:
-            self._make(PartId(self.task.id, role, self.task.owners[0]), self).rehearse()
+            for owner in sorted(owners.values()):
+                self._make(PartId(self.task.id, role, owner), self).rehearse()
 
     # --- what the worker feeds in -----------------------------------------------------------------------
 
@@ -247,7 +250,7 @@ class Host:
     def deliver(self, envelope: Envelope, tensors: Tensors, received: float, size: int) -> None:
         """Take one message from the network."""
         body, dst = envelope.body, envelope.dst
-        if isinstance(body, _TRANSFERS):
+        if isinstance(body, _TRANSFERS) and envelope.node != self.node:
             self._transferred(envelope, received, size)
         if isinstance(body, MOVING):
             self._mover.take(envelope, tensors)

@@ -67,7 +67,10 @@ class Worker:
         os.eventfd_write(self._wake, 1)
 
     def send(self, node: str, envelope: Envelope, tensors: Tensors) -> None:
-        """Hand a message to the network (`host.Transport`)."""
+        """Hand a message to the network, or to this node's own parts (`host.Transport`)."""
+        if node == self._file.name:
+            self._job(lambda: self._compute.deliver(envelope, tensors, time.monotonic(), 0))
+            return
         frames = codec.encode(envelope, tensors)
         self.post(lambda: self._channel.send(node, frames))
 
@@ -289,6 +292,7 @@ class Compute:
         import nodes.learn.speed
         import nodes.schemes._aggregator
         import nodes.schemes._split
+        import nodes.schemes._tiers
         import nodes.schemes._whole  # noqa: F401
 
         versions = {"python": platform.python_version(), "torch": str(torch.__version__), "zmq": zmq.zmq_version()}

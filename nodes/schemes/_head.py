@@ -48,7 +48,7 @@ class Head(Quiet):
         self.id = part
         self._context = context
         self._tail = PartId(task.id, "tail", part.owner)
-        self._stage = stage(task, "head")
+        self._stage = stage(task, "head", part.owner)
         self._batches = Batches(
             shards.read(Path(task.data[context.node])), seed=task.seed, owner=part.owner,
             batch=task.batch, epochs=task.local_epochs, augment=task.augment,

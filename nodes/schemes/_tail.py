@@ -9,7 +9,7 @@ from nodes.learn import models
 from nodes.learn.state import TrainingState, capture
 from nodes.runtime.part import Context, Quiet, Snapshot
 from nodes.schemes._arrays import copies, to_arrays, to_torch
-from nodes.schemes._base import AGGREGATOR
+from nodes.schemes._base import AGGREGATOR, COLLECTOR
 from nodes.schemes._halves import REHEARSALS, stage
 from nodes.wire.codec import Tensors
 from nodes.wire.messages import Activations, Body, Fetch, Gradients, Model, Open, PartId, Update, Work
@@ -23,7 +23,7 @@ class Tail(Quiet):
         self._context = context
         self._head = PartId(part.task, "head", part.owner)
         self._aggregator = PartId(part.task, AGGREGATOR, "")
-        self._stage = stage(context.task, "tail")
+        self._stage = stage(context.task, "tail", part.owner)
         self._round = 0
         self._attempt = 0
         self._applied = -1           # last batch of the round that was applied
@@ -35,7 +35,7 @@ class Tail(Quiet):
     def rehearse(self) -> None:
         """A few steps on nothing, and a state captured and restored."""
         task = self._context.task
-        shape = models.shapes(task.model, tuple(task.in_shape), task.classes)[task.cut]
+        shape = models.shapes(task.model, tuple(task.in_shape), task.classes)[task.cut_of(self.id.owner)]
         labels = torch.zeros(task.batch, dtype=torch.int64)
         for _ in range(REHEARSALS):
             gradient, loss = self._stage.train_step_tail(torch.zeros(task.batch, *shape), labels)
@@ -113,9 +113,14 @@ class Tail(Quiet):
             return
         weights = self._stage.layers.state_dict() | head
         self._finished = Update(body.round, body.samples, body.batches, self._loss_sum, body.attempt)
-        self._context.send(self.id, self._aggregator, self._finished, copies(weights))
+        self._context.send(self.id, self._averager(), self._finished, copies(weights))
         if body.move_to and body.move_to != self._context.node:
             self._context.move(self.id, body.move_to)
+
+    def _averager(self) -> PartId:
+        """Who averages this device's model: the cloud, or first the edge server where the tail is now."""
+        hierarchical = self._context.task.hierarchical
+        return PartId(self.id.task, COLLECTOR, self._context.node) if hierarchical else self._aggregator
 
     def capture(self, *, copy: bool = False) -> Snapshot:
         """Weights, optimizer, position, loss and the gradients that are owed."""

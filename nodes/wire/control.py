@@ -81,6 +81,18 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     edges: tuple[str, ...] = ()        # edge servers that a device may turn to
     patience: float = 3.0              # s of the experiment without an answer before a device asks what is wrong
     options: dict[str, Any] = {}
+    cuts: dict[str, int] = {}          # owner -> its cut, where that is not `cut`
+    references: dict[int, dict[str, float]] = {}  # cut -> its reference, where that is not `cut`
+    drop_s: float | None = None        # s of the experiment after which a round goes on with those that came
+    hierarchical: bool = False         # edge servers average their devices before the cloud averages them
+
+    def cut_of(self, owner: str) -> int:
+        """Layers that stay on an owner's device."""
+        return self.cuts.get(owner, self.cut)
+
+    def reference_of(self, owner: str) -> dict[str, float]:
+        """Unthrottled seconds by operation, for parts of an owner (nobody's are as most are)."""
+        return self.references.get(self.cut_of(owner), self.reference)
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
@@ -125,6 +137,7 @@ class RoundDone(msgspec.Struct, frozen=True, tag="round-done"):
     round: int
     accuracy: float | None
     loss: float | None
+    missing: tuple[str, ...] = ()  # owners that it was averaged without
 
 
 class TaskDone(msgspec.Struct, frozen=True, tag="task-done"):

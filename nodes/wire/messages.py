@@ -92,6 +92,28 @@ class Update(msgspec.Struct, frozen=True, tag="update"):
     move_to: str = ""
 
 
+class Reported(msgspec.Struct, frozen=True, tag="reported"):
+    """An edge server's collector holds this owner's model of the round."""
+
+    round: int
+    owner: str
+
+
+class Collect(msgspec.Struct, frozen=True, tag="collect"):
+    """Ask a collector for the mean of these owners' models."""
+
+    round: int
+    owners: tuple[str, ...]
+
+
+class Partial(msgspec.Struct, frozen=True, tag="partial"):
+    """Mean of these owners' models, weighted by samples (tensors), and their samples in all."""
+
+    round: int
+    owners: tuple[str, ...]
+    samples: int
+
+
 class State(msgspec.Struct, frozen=True, tag="state"):
     """A part's whole training state on its way to another node (tensors: all of it).
 
@@ -196,6 +218,9 @@ Body: TypeAlias = (
     | Activations
     | Gradients
     | Update
+    | Reported
+    | Collect
+    | Partial
     | State
     | TakeOver
     | DropStandby

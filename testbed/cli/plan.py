@@ -20,9 +20,10 @@ def show(plan: Plan, format_: Format) -> None:
         return
     console = Console()
     work = plan.workload
+    own = "".join(f", {device}'s at {cut}" for device, cut in work.cuts.items())
     console.print(
-        f"[bold]{plan.name}[/bold]: {', '.join(work.schemes)} with {work.model} cut at {work.cut} on {work.data.set}, "
-        f"{work.rounds} rounds of batch {work.batch}, seed {plan.seed}",
+        f"[bold]{plan.name}[/bold]: {', '.join(work.schemes)} with {work.model} cut at {work.cut}{own} "
+        f"on {work.data.set}, {work.rounds} rounds of batch {work.batch}, seed {plan.seed}",
         highlight=False,
     )
     nodes = Table("node", "kind", "profile", "speed", "CPU guard", "memory", "at", title="nodes")

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, model_validat
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from testbed.experiment.cuts import Cut
 from testbed.experiment.link_settings import LinkSettings
 from testbed.experiment.section import Section
 from testbed.experiment.units import Duration, Size, UnitError
@@ -101,6 +102,8 @@ class Devices(Section):
     """How many: they are called ``<name>-1``, ``<name>-2`` … One, or none given, keeps the bare name."""
     at: str | None = None
     """Site where they start. With a trace, devices that it names start where it has them."""
+    cut: Cut | None = None
+    """What stays on these devices, if it is not what ``workload.cut`` says."""
 
 
 class Host(Section):

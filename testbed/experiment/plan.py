@@ -154,6 +154,13 @@ class WorkloadPlan:
     threads: int
     strategy: str | None                  # overrides what the scheme does on a move
     options: dict[str, object] = field(default_factory=dict)
+    cuts: dict[str, int] = field(default_factory=dict)  # device -> its cut, where that is not `cut`
+    drop: float | None = None             # s after which a round goes on with those that came; None: it waits for all
+    hierarchical: bool = False            # edge servers average their devices before the cloud averages them
+
+    def cut_of(self, node: str) -> int:
+        """Layers that stay on a device."""
+        return self.cuts.get(node, self.cut)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,6 @@ from testbed.experiment.plan import (
     WorkloadPlan,
 )
 from testbed.experiment.problems import raise_all
-from testbed.experiment.training import CUTS
 from testbed.experiment.ways import Way, both_ways, files
 from testbed.mobility.timeline import Timeline
 
@@ -175,10 +174,12 @@ def _workload(spec: Spec, document: Document) -> WorkloadPlan:
     if fractions is not None:  # shares such as three times 33.3% are close enough to be meant as the whole
         total = sum(fractions.values())
         fractions = {name: share / total for name, share in fractions.items()}
+    cut = _known_cut(spec)
+    own = {name: _known_cut(spec, group) for name, group in resolve.devices(spec).items()}
     return WorkloadPlan(
         schemes=tuple(workload.scheme),
         model=workload.model,
-        cut=CUTS[workload.model] if workload.cut is None else workload.cut,
+        cut=cut,
         data=DataPlan(
             set=data.set,
             dir=None if directory is None else str(directory),
@@ -195,7 +196,16 @@ def _workload(spec: Spec, document: Document) -> WorkloadPlan:
         weight_decay=optimizer.weight_decay,
         threads=workload.threads,
         strategy=workload.strategy,
+        cuts={name: k for name, k in own.items() if k != cut},
+        drop=workload.late.drop,
+        hierarchical=workload.aggregation == "hierarchical",
     )
+
+
+def _known_cut(spec: Spec, group: str | None = None) -> int:
+    cut = resolve.cut(spec, group)
+    assert cut is not None, "the check of training lets no such cut pass"
+    return cut
 
 
 def _rendered(spec: Spec, document: Document) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from testbed.emulation.links.shape import Direction, LinkCalibration
 from testbed.report import words
-from testbed.report.records import MoveRecord, RunRecord, SchemeRecord, number, table, text
+from testbed.report.records import MoveRecord, RunRecord, SchemeRecord, items, number, table, text
 from testbed.report.saving import savings
 
 BAD, GOOD, QUIET = "bad", "good", "quiet"
@@ -108,11 +108,21 @@ def rounds_grid(record: RunRecord) -> Grid:
 def accuracy_grid(record: RunRecord) -> Grid:
     """Accuracy after each round."""
     shown, left_out = _rounds(record)
-    grid = Grid("Accuracy after each round", ("scheme", *(f"round {n}" for n in shown)), note=left_out.strip())
+    note = " ".join([*_averaged_without(record), left_out.strip()]).strip()
+    grid = Grid("Accuracy after each round", ("scheme", *(f"round {n}" for n in shown)), note=note)
     for scheme in record.schemes:
         known = dict(enumerate(scheme.accuracy, start=1))
         grid.add(scheme.name, *(words.percent(known.get(n)) for n in shown))
     return grid
+
+
+def _averaged_without(record: RunRecord) -> Iterator[str]:
+    """A sentence for each round that went on without devices that were late."""
+    for scheme in record.schemes:
+        for span in scheme.spans:
+            if span.kind == "accuracy" and (missing := items(span.attrs.get("missing"))):
+                late = ", ".join(map(str, missing))
+                yield f"{scheme.name}: round {span.round} was averaged without {late}, too late."
 
 
 def _rounds(record: RunRecord) -> tuple[list[int], str]:

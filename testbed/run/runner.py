@@ -171,6 +171,7 @@ def _write_summary(
         "accuracy": outcome.accuracy[-1] if outcome.accuracy else None,
         "accuracy_by_round": outcome.accuracy,
         "loss_by_round": outcome.loss,
+        "dropped": outcome.dropped,
         "weights_sha256": outcome.weights_sha256,
         "seed": plan.seed,
         "begin": outcome.begin,

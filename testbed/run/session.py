@@ -63,6 +63,7 @@ class Session:
         self.versions: dict[str, dict[str, str]] = {}
         self.timings: dict[str, float] = {}
         self.drift: dict[str, Any] | None = None
+        self.references: dict[int, dict[str, float]] = {}  # by cut, once `reference` has them
         self.speeds: dict[str, speed.NodeSpeed] = {}
         self.expendable: set[str] = set()
         self.lost: dict[str, float] = {}  # edge servers that died while others could go on, and when that was seen
@@ -178,26 +179,34 @@ class Session:
     def reference(self, seconds: float = MEASURE_S) -> dict[str, float]:
         """Reference times of the workload: stored ones, or measured now on a node that is not limited yet.
 
+        They are those of the workload's cut; `references` has those of devices' own cuts as well.
         Stored ones are held against today's free speed (`drift`), unless the plan has no speeds checked.
         """
         work = self.plan.workload
+        self.references = {}
+        fresh: set[int] = set()
         torch = next(iter(self.versions.values()), {}).get("torch", "?")
-        key = reference.key(work.model, work.cut, work.batch, work.threads, torch)
-        stored = reference.load(key)
-        if stored is None:
-            with self.live.phase("measuring the reference step of this machine (once per model and batch)", seconds):
-                stored = self._free_speed(seconds)
-            reference.store(key, stored)
-        elif self.plan.speed_check:
+        for cut in sorted({work.cut, *work.cuts.values()}):
+            key = reference.key(work.model, cut, work.batch, work.threads, torch)
+            known = reference.load(key)
+            if known is not None:
+                self.references[cut] = known
+                continue
+            with self.live.phase("measuring the reference step of this machine (once per layout)", seconds):
+                self.references[cut] = self._free_speed(seconds, cut)
+            reference.store(key, self.references[cut])
+            fresh.add(cut)
+        stored = self.references[work.cut]
+        if work.cut not in fresh and self.plan.speed_check:
             with self.live.phase("measuring today's free speed", DRIFT_S):
-                today = self._free_speed(DRIFT_S)
+                today = self._free_speed(DRIFT_S, work.cut)
             ops = [op for name in self.workers for op in speed.operations(self.plan.node(name).kind, work.schemes)]
             self.drift = speed.drift(stored, today, ops)
             if self.drift["note"]:
                 self.live.warn(self.drift["note"])
         return stored
 
-    def _free_speed(self, seconds: float) -> dict[str, float]:
+    def _free_speed(self, seconds: float, cut: int) -> dict[str, float]:
         work = self.plan.workload
         from nodes.learn.models import IN_SHAPE  # imports torch, which a bed that does not train need not wait for
 
@@ -205,7 +214,7 @@ class Session:
         if node in self.limits:  # the bed has stood for a while; `limit` puts them in force again
             self.release()
             self.bed.fleet.set_quota(node, None, self.limits[node].read_back.period or 0.1)
-        self.control.send(node, ctl.Measure(work.model, work.cut, work.batch, work.threads, IN_SHAPE, seconds))
+        self.control.send(node, ctl.Measure(work.model, cut, work.batch, work.threads, IN_SHAPE, seconds))
         said = self.collect(ctl.Measured, [node], 60 + 10 * seconds, "measure the reference step")[0]
         assert isinstance(said.message, ctl.Measured)
         return said.message.ops

@@ -22,6 +22,7 @@ from testbed.run import moves as moved
 from testbed.run.breaking import Breaking
 from testbed.run.control import Said
 from testbed.run.data import Prepared
+from testbed.run.patience import patience
 from testbed.run.record import EventLog
 from testbed.run.replay import Replay
 from testbed.run.session import Session
@@ -44,6 +45,7 @@ class Outcome:
     accuracy: list[float | None] = field(default_factory=list)
     loss: list[float | None] = field(default_factory=list)
     weights_sha256: str | None = None
+    dropped: list[dict[str, Any]] = field(default_factory=list)  # round, and devices that it was averaged without
     moves: list[dict[str, Any]] = field(default_factory=list)
     pacing: dict[str, ctl.Pacing] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -118,6 +120,7 @@ class TaskRun:
 
     def _make_task(self, strategy: str, prepared: Prepared, reference: dict[str, float]) -> ctl.Task:
         plan, work, name = self._plan, self._plan.workload, self._scheme.name
+        references = self._session.references
         devices = tuple(sorted(n.name for n in plan.nodes if n.kind == "device"))
         sites = {n.name: n.site or "" for n in plan.nodes if n.kind == "device"}
         edge_of = {d: plan.site(sites[d]).edge or "" for d in devices}
@@ -129,15 +132,20 @@ class TaskRun:
                 remedy="give the site an edge server, or use a scheme without one (fedavg)",
             )
         cloud = next(n.name for n in plan.nodes if n.kind == "cloud")
+        edges = tuple(sorted(n.name for n in plan.nodes if n.kind == "edge"))
+        hierarchical = work.hierarchical and self._scheme.split
+        collectors = schemes.place_collectors(name, edges) if hierarchical else []
         return ctl.Task(
             id=name, scheme=name, strategy=strategy, seed=plan.seed, model=work.model,
             cut=work.cut, in_shape=prepared.in_shape, classes=prepared.classes, rounds=work.rounds, batch=work.batch,
             local_epochs=work.local_epochs, lr=work.lr, momentum=work.momentum, weight_decay=work.weight_decay,
             threads=work.threads, augment=work.data.set == "cifar10", owners=devices,
             samples=dict(prepared.samples),
-            placement=tuple(self._scheme.place(name, Members(devices, edge_of, cloud))),
+            placement=(*self._scheme.place(name, Members(devices, edge_of, cloud)), *collectors),
             reference=reference, data=dict(prepared.paths), options=dict(work.options),
-            edges=tuple(sorted(n.name for n in plan.nodes if n.kind == "edge")),
+            edges=edges, drop_s=work.drop, hierarchical=hierarchical,
+            cuts=dict(work.cuts), references={k: dict(ops) for k, ops in references.items() if k != work.cut},
+            patience=patience(plan, [reference, *references.values()]),
         )  # fmt: skip
 
     def _start(self) -> None:
@@ -203,7 +211,11 @@ class TaskRun:
                 outcome.loss.append(message.loss)
                 at = self._time.at(said.at)
                 live.round(message.round, message.accuracy, at - outcome.begin)
-                found = {"accuracy": message.accuracy, "loss": message.loss}
+                found: dict[str, Any] = {"accuracy": message.accuracy, "loss": message.loss}
+                if message.missing:
+                    found["missing"] = list(message.missing)
+                    outcome.dropped.append({"round": message.round, "devices": list(message.missing)})
+                    live.warn(f"round {message.round} was averaged without {', '.join(message.missing)}: too late")
                 self._log.add([self._span("accuracy", said.node, at, at, found, message.round)])
             case ctl.TaskDone():
                 outcome.weights_sha256 = message.weights_sha256
@@ -221,8 +233,8 @@ class TaskRun:
         if real.tolerances.round_deadline is not None:
             return real.tolerances.round_deadline
         slowest = min(n.speed for n in real.nodes)
-        step = max(self.task.reference.values()) / slowest
-        return 60.0 * real.dilation + 50 * step
+        step = max(max(ops.values()) for ops in (self.task.reference, *self.task.references.values())) / slowest
+        return (60.0 + (self._plan.workload.drop or 0.0)) * real.dilation + 50 * step
 
     def _stuck(self, since: float) -> NodeError:
         silent = sorted(self._session.workers, key=self._session.control.silence)[-1]

@@ -24,6 +24,7 @@ from tests.unit.runtime.memory import Net
 LATENCY = 0.01
 STEP = 0.02
 PATIENCE = 1.0
+EDGES = ("ea", "eb", "ec")
 
 
 class World:
@@ -33,7 +34,7 @@ class World:
     """
 
     def __init__(self, directory: Path, *, strategy="migrate", devices=("d1", "d2"), rounds=2, plan=None,
-                 latency=None, momentum=0.9):
+                 latency=None, momentum=0.9, scheme="fedfly", homes=None, **settings):
         self.plan = defaultdict(list, {key: list(acts) for key, acts in (plan or {}).items()})
         self.now = 0.0
         self.latency = latency or {}
@@ -46,14 +47,17 @@ class World:
         self._lines = defaultdict(float)  # pair -> when the last message arrives
         self._stuck = defaultdict(list)
         self._busy = defaultdict(float)
-        chosen = schemes.get("fedfly")
-        members = Members(tuple(devices), dict.fromkeys(devices, "ea"), "cloud")
+        chosen = schemes.get(scheme)
+        members = Members(tuple(devices), dict.fromkeys(devices, "ea") | (homes or {}), "cloud")
+        placement = chosen.place("t", members)
+        if settings.get("hierarchical"):
+            placement += schemes.place_collectors("t", EDGES)
         task = Task(
-            id="t", scheme="fedfly", strategy=strategy, seed=3, model="cnn", cut=2, in_shape=(3, 32, 32), classes=10,
+            id="t", scheme=scheme, strategy=strategy, seed=3, model="cnn", cut=2, in_shape=(3, 32, 32), classes=10,
             rounds=rounds, batch=16, local_epochs=1, lr=0.05, momentum=momentum, weight_decay=0.0, threads=1,
-            augment=False, owners=tuple(devices), samples={}, placement=tuple(chosen.place("t", members)),
-            reference={"head.forward": 1e-6, "head.backward": 1e-6, "tail.step": 1e-6}, edges=("ea", "eb", "ec"),
-            patience=PATIENCE, data=Net._data(directory, devices),
+            augment=False, owners=tuple(devices), samples={}, placement=tuple(placement),
+            reference={"head.forward": 1e-6, "head.backward": 1e-6, "tail.step": 1e-6, "whole.step": 1e-6}, edges=EDGES,
+            patience=PATIENCE, data=Net._data(directory, devices), **settings,
         )
         self.hosts = {
             name: Host(name, task, Pacer(None), Port(self, name), chosen.make, clock=lambda: self.now)

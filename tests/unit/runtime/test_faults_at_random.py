@@ -6,10 +6,13 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+import torch
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from nodes.wire.control import RoundDone
+from nodes.wire.messages import PartId
 from tests.unit.runtime.simulated import World
 
 DEVICES, EDGES = ("d1", "d2"), ("ea", "eb", "ec")
@@ -21,6 +24,18 @@ device, edge, pair = st.sampled_from(DEVICES), st.sampled_from(EDGES), st.sample
 def still() -> str:
     with tempfile.TemporaryDirectory() as scratch:
         return World(Path(scratch)).run().weights_sha256
+
+
+@cache
+def still_weights():
+    with tempfile.TemporaryDirectory() as scratch:
+        world = World(Path(scratch))
+        world.run()
+        return weights(world)
+
+
+def weights(world):
+    return world.hosts["cloud"].parts[PartId("t", "aggregator", "")]._weights
 
 
 class Faults(RuleBasedStateMachine):
@@ -75,7 +90,31 @@ class Faults(RuleBasedStateMachine):
             assert self.world.finish().weights_sha256 == still()
 
 
+class Averaging(Faults):
+    """The same in tiers, and with rounds that go on without the late: they end, and with the same mean if all came."""
+
+    @initialize(strategy=st.sampled_from(["migrate", "shadow", "restart"]), hierarchical=st.booleans(),
+                drop=st.sampled_from([None, 0.8, 5.0]))  # fmt: skip
+    def begin(self, strategy, hierarchical, drop):
+        self.scratch = tempfile.TemporaryDirectory()
+        self.world = World(Path(self.scratch.name), strategy=strategy, hierarchical=hierarchical, drop_s=drop)
+        self.world.begin()
+
+    def teardown(self):
+        if not hasattr(self, "world"):
+            return
+        for pair in list(self.world.cuts):
+            self.world.heal(*pair)
+        with self.scratch:
+            self.world.finish()
+        if not any(m.missing for m in self.world.said if isinstance(m, RoundDone)):
+            for name, tensor in still_weights().items():
+                torch.testing.assert_close(weights(self.world)[name], tensor, rtol=1e-4, atol=1e-6)
+
+
 TestFaults = Faults.TestCase
 TestFaults.settings = settings(
     max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
+TestAveraging = Averaging.TestCase
+TestAveraging.settings = settings(TestFaults.settings, max_examples=40)
