@@ -17,7 +17,6 @@ from testbed.mobility import overview as overviews
 from testbed.mobility.build import Settings, timeline_of
 from testbed.mobility.foresee import Linear as LinearPredictor
 from testbed.mobility.foresee import Oracle as OraclePredictor
-from testbed.mobility.foresee import Predictor
 from testbed.mobility.row import Row
 from testbed.mobility.timeline import Timeline, from_trace, ordered
 from testbed.mobility.tracks import Track, of_rows
@@ -65,10 +64,21 @@ def tracks(spec: Spec, document: Document) -> dict[str, Track]:
 def overview(spec: Spec, document: Document, plan: Plan) -> overviews.Overview:
     """Who is where and when, of an experiment and its plan; reads the trace again."""
     radio = settings(spec).radio if spec.mobility.enabled else None
-    return overviews.of_plan(
-        plan, tracks(spec, document) if spec.mobility.enabled else {}, radio,
-        predicted=spec.mobility.enabled and _predictor(spec) is not None,
-    )  # fmt: skip
+    return overviews.of_plan(plan, tracks(spec, document) if spec.mobility.enabled else {}, radio, pace=pace(spec))
+
+
+def pace(spec: Spec) -> float:
+    """Seconds of the experiment that one of the recorded seconds takes; 1 without a trace."""
+    trace = spec.mobility.trace
+    return 1.0 if trace is None or not spec.mobility.enabled else trace.scale.time
+
+
+def predictor(spec: Spec) -> str | None:
+    """The policy of prediction in words; None without one."""
+    found = _predictor(spec) if spec.mobility.enabled else None
+    if found is None:
+        return None
+    return f"{type(found).__name__.lower()}, {found.horizon:g} s ahead"
 
 
 def trace_path(spec: Spec, document: Document) -> Path:
@@ -166,7 +176,7 @@ def _area(spec: Spec, asked: tuple[float, float, float, float] | None) -> genera
     return generators.Area(min(xs) - MARGIN, min(ys) - MARGIN, max(xs) + MARGIN, max(ys) + MARGIN)
 
 
-def _predictor(spec: Spec) -> Predictor | None:
+def _predictor(spec: Spec) -> OraclePredictor | LinearPredictor | None:
     asked = None if spec.mobility.prediction is None else spec.mobility.prediction.chosen
     if isinstance(asked, Oracle):
         return OraclePredictor(asked.horizon)
