@@ -178,6 +178,7 @@ def _write_summary(
         "dilation": plan.dilation,
         "devices": devices,
         "moves": outcome.moves,
+        "mobility": outcome.mobility,
         "nodes": nodes,
         "speed": speed.section(
             plan, session.speeds, trained, session.drift, session.governed()
