@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from testbed.errors import RoambedError
-from testbed.experiment import load, motion
+from testbed.experiment import motion
+from testbed.experiment.load import load
 from testbed.experiment.plan import Plan
 from testbed.run.live import Live
 from testbed.run.record import RunDirectory
