@@ -31,6 +31,7 @@ class LinkDown:
         due: When it was to be.
         end: When it was up again, as far as this reason goes; None as long as it is not.
         first: Whether it was so from the training's beginning on.
+        turned: Whether the link itself went down or came up just now; not while it is down for another reason as well.
     """
 
     device: str
@@ -39,6 +40,7 @@ class LinkDown:
     due: float
     end: float | None = None
     first: bool = False
+    turned: bool = True
 
     def told(self, time: VirtualTime) -> LinkDown:
         """The same in virtual time."""
@@ -54,10 +56,11 @@ def events(down: LinkDown) -> list[tuple[str, float, float, dict[str, Any]]]:
     absent = down.why == ABSENT
     attrs: dict[str, Any] = {"device": down.device, "why": down.why}
     if down.end is None:
-        late = {"late_s": down.begin - down.due}
-        return [] if absent and down.first else [("leave" if absent else "link-down", down.begin, down.begin,
-                                                  attrs | late)]  # fmt: skip
-    return [("join" if absent else "link-up", down.end, down.end, attrs), ("outage", down.begin, down.end, attrs)]
+        kind = "leave" if absent else "link-down"
+        told = not down.first if absent else down.turned
+        return [(kind, down.begin, down.begin, attrs | {"late_s": down.begin - down.due})] if told else []
+    whole = ("outage", down.begin, down.end, attrs)
+    return [("join" if absent else "link-up", down.end, down.end, attrs), whole] if absent or down.turned else [whole]
 
 
 def section(

@@ -193,7 +193,7 @@ class Replay:
             return
         if not reasons:
             self._session.bed.emulator.carrier(self._link[device], False)
-        reasons[why] = LinkDown(device, why, time.monotonic(), due, first=first)
+        reasons[why] = LinkDown(device, why, time.monotonic(), due, first=first, turned=not reasons)
         self.downs.append(reasons[why])
         self._changed.append(replace(reasons[why]))
 
@@ -203,7 +203,7 @@ class Replay:
             down = reasons.pop(why)
             if not reasons:
                 self._session.bed.emulator.carrier(self._link[device], True)
-            down.end = time.monotonic()
+            down.end, down.turned = time.monotonic(), not reasons
             self._changed.append(down)
 
     def _close_probe(self, carried: Carried) -> None:

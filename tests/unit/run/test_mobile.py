@@ -72,6 +72,7 @@ def test_events_of_links_that_go_down_and_come_up():
 
     assert kinds(LinkDown("d", COVERAGE, 1, 1)) == ["link-down"]
     assert kinds(LinkDown("d", COVERAGE, 1, 1, 2)) == ["link-up", "outage"]
+    assert kinds(LinkDown("d", HANDOVER, 1, 1, 2, turned=False)) == ["outage"], "down for another reason still"
     assert kinds(LinkDown("d", ABSENT, 1, 1)) == ["leave"]
     assert kinds(LinkDown("d", ABSENT, 0, 0, first=True)) == [], "who was never there has not left"
     assert kinds(LinkDown("d", ABSENT, 0, 0, 4, first=True)) == ["join", "outage"]
