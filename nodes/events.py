@@ -18,6 +18,10 @@ the host. Kinds and what they mean:
     disconnect          a data connection was lost
     move                a whole move of training state, from the controller; attrs as in summary "moves"
     handover            the port changed bridges; attrs.device, attrs.from, attrs.to
+    link-down link-up   a device's access link went down or came up; attrs.device, attrs.why (out of coverage,
+                        handover), attrs.late_s (after it was to go down)
+    leave join          the same for a device that is absent (availability traces)
+    outage              a link being down for one reason, from begin to end; attrs.device, attrs.why
     limit               a limit set or read back; attrs
     link                a link over an interval; attrs.link, and each way (attrs.ab_..., attrs.ba_...): bytes, segments
                         dropped (at a full queue) and lost (on purpose), queue (bytes waiting at its end), late_max_s

@@ -30,7 +30,8 @@ class Spec(Section):
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = 1
     """All randomness of training follows from it."""
     sites: dict[str, Site] = Field(default_factory=dict)
-    """Access points by name, and the edge servers behind them."""
+    """Access points by name, and the edge servers behind them. `file: sites.csv` takes them from
+    [a table](traces.md#sites-from-a-table)."""
     cloud: Annotated[Cloud | None, BeforeValidator(_blank_cloud)] = None
     """The aggregator. A workload needs one."""
     devices: dict[str, Devices] = Field(default_factory=dict)

@@ -200,6 +200,7 @@ class Plan:
     outages: tuple[Outage, ...] = ()   # in order of time, then of device
     interruption: float = 0.0          # s that a device's link is down in each handover
     predictions: tuple[Prediction, ...] = ()  # what is expected of the next handovers, in order of time
+    predictor: str | None = None       # the policy that expects it, and how far ahead: "oracle, 5 s ahead"
     speed_check: float = 5.0           # s that bring-up has all nodes train at once to measure their speeds; 0: not
 
     def node(self, name: str) -> NodePlan:

@@ -63,6 +63,7 @@ def build(spec: Spec, document: Document) -> Plan:
         outages=timeline.outages(),
         interruption=spec.mobility.interruption if spec.mobility.enabled else 0.0,
         predictions=timeline.predictions,
+        predictor=motion.predictor(spec),
     )
 
 

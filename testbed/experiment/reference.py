@@ -18,7 +18,16 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from nodes.policies.layers import LAYERS, NAMED
-from testbed.experiment import averaging, faults, link_settings, movement, network, trace_settings, training
+from testbed.experiment import (
+    averaging,
+    faults,
+    link_settings,
+    movement,
+    network,
+    site_table,
+    trace_settings,
+    training,
+)
 from testbed.experiment.cuts import CUTS
 from testbed.experiment.model import Spec
 from testbed.experiment.profiles import BUILTIN, GUARD
@@ -116,11 +125,12 @@ def reference() -> str:
 
 def schema() -> str:
     """The text of ``schemas/experiment.schema.json``."""
-    body = {
+    body: dict[str, Any] = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Roambed experiment",
         **{k: v for k, v in Spec.model_json_schema().items() if k != "title"},
     }
+    body["properties"]["sites"] |= site_table.SCHEMA
     return json.dumps(_without_titles(body), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
 

@@ -141,9 +141,10 @@ def moves_grid(record: RunRecord) -> Grid:
     extra = sorted({k for _, m in rows for k in m.raw if k not in _KNOWN})
     grid = Grid(
         "Moves",
-        ("device", "scheme", "strategy", "from", "to", "at", "round", "batches done", "progress", "downtime",
+        ("device", "scheme", "strategy", "from", "to", "at", "late", "round", "batches done", "progress", "downtime",
          "link silent", "command", "state wait", "state", "limit", "wait / limit", "lost batches", "lost", *extra),
-        note="Downtime is all time that a device could not train because of the move; link silent is the handover's "
+        note="Late is how much later than due the port had moved. "
+        "Downtime is all time that a device could not train because of the move; link silent is the handover's "
         "own interruption, state wait what waiting for the training state added; limit is the state's bytes over the "
         "slowest link on its way and one round trip.",
         names=5,
@@ -154,7 +155,8 @@ def moves_grid(record: RunRecord) -> Grid:
 
 
 _KNOWN = {
-    "device", "strategy", "from", "to", "at_s", "round", "batch", "progress", "downtime_s", "handover_gap_s",
+    "device", "strategy", "from", "to", "at_s", "due_s", "late_s",
+    "round", "batch", "progress", "downtime_s", "handover_gap_s",
     "handover_command_s", "state_s", "state_bytes", "limit_s", "lost_batches", "lost_s",
 }  # fmt: skip
 
@@ -163,7 +165,7 @@ def _move_cells(scheme: SchemeRecord, move: MoveRecord) -> list[str | Cell]:
     ratio = move.state_s / move.limit_s if move.state_s and move.limit_s else None
     return [
         move.device, scheme.name, move.strategy, move.origin, move.to, words.seconds(move.at_s),
-        words.plain(move.round),
+        words.seconds(number(move.raw.get("late_s"))), words.plain(move.round),
         words.plain(None if move.batch is None else move.batch + (move.strategy != "restart")),
         words.percent(move.progress, 0),
         Cell(words.seconds(move.downtime_s), "" if scheme.went_on(move) else BAD), words.seconds(move.gap_s),

@@ -9,6 +9,8 @@ Definitions (also in docs/architecture.md):
 - ``standby_bytes``, ``standby_s``: what a standby at the destination cost: bytes of its state and of the batches that
   were sent for it to apply, and the time that the edge server spent on applying them.
 - ``lost_s``, ``lost_batches``: work thrown away by a restart.
+- ``due_s``, ``late_s``: when the port was to move, and how much later it had moved. Moves at a time are due then; those
+  at a point of the training are due the notice's lead after their device was there.
 - ``limit_s``: state bytes over the slowest link between the two edge servers, plus one round-trip time.
 """
 
@@ -41,6 +43,8 @@ class Carried:
     noticed: float
     begin: float = 0.0
     end: float = 0.0
+    due: float | None = None        # when the port was to move
+    moved: float = 0.0              # when it had; with an interruption that is before ``end``
     command_s: float = 0.0
     gap: float | None = None
     probes_lost: int | None = None
@@ -49,6 +53,11 @@ class Carried:
     def done(self) -> bool:
         """Whether the link has been moved."""
         return self.end > 0
+
+    @property
+    def late(self) -> float | None:
+        """Seconds from when the port was to move to when it had moved; None if it has not, or was not due."""
+        return None if self.due is None or not self.moved else self.moved - self.due
 
 
 def path_limit(plan: Plan, source: str, target: str, state_bytes: int) -> float | None:
@@ -88,6 +97,8 @@ def describe(
     row: dict[str, Any] = {
         "device": carried.device,
         "at_s": round(carried.begin - start, 4),
+        "due_s": None if carried.due is None else round(carried.due - start, 4),
+        "late_s": None if carried.late is None else round(carried.late, 6),
         "from": carried.origin,
         "to": carried.to,
         "strategy": strategy,

@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 
 from nodes.policies.prediction import Prediction
@@ -22,6 +23,7 @@ from testbed.emulation.calibrate import Gap, measure_gap
 from testbed.errors import EmulationError
 from testbed.experiment.plan import Move, Plan
 from testbed.run import targets
+from testbed.run.mobile import HANDOVER, LinkDown
 from testbed.run.moves import Carried
 from testbed.run.session import Session
 
@@ -46,21 +48,25 @@ class Replay:
         self._timed = [m for m in moves if m.at is not None]
         self._site = {n.name: n.site or "" for n in self._plan.nodes if n.kind == "device"}
         self._link = {link.a: link.name for link in self._plan.links if link.kind == "access"}
-        self._held: dict[str, set[str]] = {}  # devices whose links are down, and why
+        self._held: dict[str, dict[str, LinkDown]] = {}  # devices whose links are down, by why
+        self._changed: list[LinkDown] = []
         self._probes: dict[int, tuple[AbstractContextManager[Gap], Gap]] = {}
         self.carried: list[Carried] = []
+        self.downs: list[LinkDown] = []
+        """Links that were down, as they went."""
 
     def start(self, begin: float) -> None:
         """The task has started: timed moves count from here."""
         for move in self._timed:
             assert move.at is not None
             if any(o.device == move.device and o.end == move.at for o in self._plan.outages):
-                self._at(begin + move.at, partial(self._come_back, move))
+                self._at(begin + move.at, partial(self._come_back, move, begin + move.at))
             else:
                 told = max(begin, begin + move.at - self._plan.lead)
                 self._at(told, partial(self._announce, move, begin + move.at))
         for outage in self._plan.outages:  # after the moves: who comes back elsewhere is there before its link is up
-            self._at(begin + outage.begin, partial(self._hold, outage.device, outage.why))
+            due = begin + outage.begin
+            self._at(due, partial(self._hold, outage.device, outage.why, due, first=outage.begin == 0))
             if outage.end is not None:
                 self._at(begin + outage.end, partial(self._release, outage.device, outage.why))
         for prediction in self._plan.predictions:
@@ -86,6 +92,11 @@ class Replay:
     def next_due(self) -> float | None:
         """When `run_due` has something to do, CLOCK_MONOTONIC."""
         return self._due[0][0] if self._due else None
+
+    def changed(self) -> list[LinkDown]:
+        """Links that have gone down or come up since this was asked last, as they are now."""
+        found, self._changed = self._changed, []
+        return found
 
     def run_due(self) -> None:
         """Do everything that is due by now."""
@@ -119,17 +130,20 @@ class Replay:
 
     def _announce(self, move: Move, when: float | None = None) -> None:
         carried = self._notice(move)
+        carried.due = carried.noticed + self._plan.lead if when is None else when
         old_edge = self._plan.site(carried.origin).edge
         if old_edge and old_edge not in self._session.lost and not self._held.get(move.device):
             self._watch_gap(carried, old_edge)
-        self._at(carried.noticed + self._plan.lead if when is None else when, partial(self._hand_over, carried))
+        self._at(carried.due, partial(self._hand_over, carried))
 
     def _foretell(self, prediction: Prediction) -> None:
         edge = self._plan.site(prediction.guess.to).edge if prediction.guess else None
         self._session.control.send(prediction.device, ctl.Forecast(self._task, edge or ""))
 
-    def _come_back(self, move: Move) -> None:
-        self._hand_over(self._notice(move))
+    def _come_back(self, move: Move, when: float) -> None:
+        carried = self._notice(move)
+        carried.due = when
+        self._hand_over(carried)
 
     def _notice(self, move: Move) -> Carried:
         here = self._session.bed.record.node(move.device).site or ""
@@ -152,9 +166,10 @@ class Replay:
     def _hand_over(self, carried: Carried) -> None:
         interruption = self._plan.interruption
         if interruption:
-            self._hold(carried.device, "handover")
+            self._hold(carried.device, HANDOVER, carried.due or time.monotonic())
         done = self._session.bed.handover(carried.device, carried.to)
         carried.begin, carried.end, carried.command_s = done.begin, done.end, done.command_s
+        carried.moved = done.end
         carried.origin = done.source  # where it was by now, should an earlier move have been under way
         if interruption:
             self._at(done.begin + interruption, partial(self._arrive, carried))
@@ -163,7 +178,7 @@ class Replay:
 
     def _arrive(self, carried: Carried) -> None:
         if self._plan.interruption:
-            self._release(carried.device, "handover")
+            self._release(carried.device, HANDOVER)
             carried.end = time.monotonic()
         edge = self._plan.site(carried.to).edge
         if edge:
@@ -172,18 +187,24 @@ class Replay:
 
     # --- links that are down ----------------------------------------------------------------------------
 
-    def _hold(self, device: str, why: str) -> None:
-        reasons = self._held.setdefault(device, set())
+    def _hold(self, device: str, why: str, due: float, *, first: bool = False) -> None:
+        reasons = self._held.setdefault(device, {})
+        if why in reasons:
+            return
         if not reasons:
             self._session.bed.emulator.carrier(self._link[device], False)
-        reasons.add(why)
+        reasons[why] = LinkDown(device, why, time.monotonic(), due, first=first, turned=not reasons)
+        self.downs.append(reasons[why])
+        self._changed.append(replace(reasons[why]))
 
     def _release(self, device: str, why: str) -> None:
-        reasons = self._held.get(device, set())
+        reasons = self._held.get(device, {})
         if why in reasons:
-            reasons.remove(why)
+            down = reasons.pop(why)
             if not reasons:
                 self._session.bed.emulator.carrier(self._link[device], True)
+            down.end, down.turned = time.monotonic(), not reasons
+            self._changed.append(down)
 
     def _close_probe(self, carried: Carried) -> None:
         if id(carried) in self._probes:

@@ -18,6 +18,7 @@ from nodes.schemes import Members
 from nodes.wire import control as ctl
 from testbed.errors import NodeError, RoambedError, RunError
 from testbed.experiment.plan import Plan
+from testbed.run import mobile
 from testbed.run import moves as moved
 from testbed.run.breaking import Breaking
 from testbed.run.control import Said
@@ -47,6 +48,7 @@ class Outcome:
     weights_sha256: str | None = None
     dropped: list[dict[str, Any]] = field(default_factory=list)  # round, and devices that it was averaged without
     moves: list[dict[str, Any]] = field(default_factory=list)
+    mobility: dict[str, Any] = field(default_factory=dict)
     pacing: dict[str, ctl.Pacing] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     watched: Watched | None = None
@@ -157,6 +159,7 @@ class TaskRun:
         checked = progressed = time.monotonic()
         while not self._done and not self._stop.is_set():
             self._replay.run_due()
+            self._tell_links()
             self._breaking.run_due()
             self._tell_lost()
             now = time.monotonic()
@@ -195,6 +198,12 @@ class TaskRun:
             self._session.live.warn(f"{name} died; its devices go on elsewhere")
             if not asked:
                 self.outcome.notes.append(f"{name} died, which nobody had asked for")
+
+    def _tell_links(self) -> None:
+        """Write down which devices' links have gone down or come up."""
+        for down in self._replay.changed():
+            told = mobile.events(down.told(self._time))
+            self._log.add([self._span(kind, down.device, begin, end, attrs) for kind, begin, end, attrs in told])
 
     def _hear(self, said: Said) -> None:
         message, outcome, live = said.message, self.outcome, self._session.live
@@ -260,11 +269,16 @@ class TaskRun:
             except RoambedError as error:
                 outcome.failure = None if self._done else error
                 outcome.notes.append(error.message)
+        self._tell_links()
+        downs = [down.told(self._time) for down in self._replay.downs]  # what ends only now was down to the end
         not_done = [*self._replay.finish(), *self._breaking.finish()]
         self._session.expendable = set()
         if self._done:
             outcome.notes += not_done
+        self._tell_links()
         self._describe_moves()
+        moves = [self._told(carried) for carried in self._replay.carried]
+        outcome.mobility = mobile.section(self._plan, moves, downs, outcome.begin, outcome.end)
 
     def _describe_moves(self) -> None:
         outcome, spans = self.outcome, self._log.spans
@@ -290,6 +304,8 @@ class TaskRun:
             noticed=at(carried.noticed),
             begin=at(carried.begin) if carried.done else 0.0,
             end=at(carried.end) if carried.done else 0.0,
+            due=None if carried.due is None else at(carried.due),
+            moved=at(carried.moved) if carried.done else 0.0,
             command_s=lasting(carried.command_s),
             gap=None if carried.gap is None else lasting(carried.gap),
         )

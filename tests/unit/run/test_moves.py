@@ -80,6 +80,14 @@ def test_the_limit_is_the_slowest_link_between_the_edges_and_one_round_trip(plan
     assert path_limit(plan, "edge-north", "edge-south", STATE) == pytest.approx(STATE * 8 / slowest + rtt)
 
 
+def test_lateness_is_from_due_to_the_port_having_moved(plan):
+    move = carried()
+    move.due, move.moved = 100.74, 100.754
+    row = describe(plan, move, "migrate", migrated(), 90.0)
+    assert (row["due_s"], row["late_s"]) == (pytest.approx(10.74), pytest.approx(0.014))
+    assert describe(plan, carried(), "migrate", migrated(), 90.0)["late_s"] is None
+
+
 def test_a_restart_counts_what_it_threw_away(plan):
     spans = batches(0, 5, 100.0)
     spans += [
