@@ -1,0 +1,103 @@
+"""The beds that cells are measured on: what they are made of, and the experiment file that brings one up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+GOODPUT = 1448 / 1514
+"""Share of a layer-2 rate that TCP carries as payload: full segments with timestamps."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One bed. Cells of a setting share one bring-up.
+
+    Attributes:
+        name, title, about: What it is called, in short and in words.
+        devices: How many, all alike. sites: How many, each with an edge server; two of them, and one for wrong guesses.
+        device, edge: Speeds, as shares of a core.
+        access, backhaul: Rates, Mbit/s. The cloud's links are as fast as the backhaul, but never below 100.
+        samples: Training samples of all devices together. epochs: Passes over them in a round.
+    """
+
+    name: str
+    title: str
+    about: str
+    devices: int
+    sites: int
+    device: float
+    edge: float
+    access: int
+    backhaul: int
+    samples: int
+    epochs: int = 1
+
+
+SETTINGS: dict[str, Setting] = {
+    made.name: made
+    for made in (
+        Setting(
+            "device-bound", "Device-bound", "the devices' computing is nearly all of a round; edge servers are alike",
+            devices=3, sites=2, device=0.06, edge=0.4, access=100, backhaul=400, samples=1152,
+        ),
+        Setting(
+            "edge-bound", "Edge-bound", "edge servers are slow and shared by three devices, which mostly wait for them",
+            devices=3, sites=2, device=0.3, edge=0.08, access=100, backhaul=400, samples=1152,
+        ),
+        Setting(
+            "link-bound", "Link-bound", "activations and gradients take most of a round on the access link",
+            devices=3, sites=2, device=0.2, edge=0.4, access=10, backhaul=20, samples=1152,
+        ),
+        Setting(
+            "state-100", "State, 100 Mbit/s", "one device that moves every few seconds, for what its state takes",
+            devices=1, sites=3, device=0.06, edge=0.4, access=100, backhaul=100, samples=480, epochs=5,
+        ),
+        Setting(
+            "state-20", "State, 20 Mbit/s", "the same over a slow backhaul",
+            devices=1, sites=3, device=0.06, edge=0.4, access=100, backhaul=20, samples=480, epochs=5,
+        ),
+    )
+}  # fmt: skip
+SITES = ("north", "south", "west")
+DEVICES = ("dev-1", "dev-2", "dev-3")
+
+
+def experiment(setting: Setting, data: str | None = None) -> str:
+    """The experiment file of a setting, without moves.
+
+    Args:
+        setting: Which.
+        data: Directory of CIFAR-10's standard files; None for the embedded digits.
+    """
+    sites = SITES[: setting.sites]
+    backhaul = f"{{rate: {setting.backhaul}Mbit, delay: 5ms}}"
+    cloud = f"{{rate: {max(100, setting.backhaul)}Mbit, delay: 5ms}}"
+    pairs = [(a, b) for i, a in enumerate(sites) for b in sites[i + 1 :]]
+    lines = [
+        f"name: fedfly-{setting.name}",
+        "sites:",
+        *(f"  {site}: {{edge: {{profile: server}}}}" for site in sites),
+        "cloud: {profile: cloud}",
+        "devices:",
+        *(f"  {device}: {{profile: thing, at: north}}" for device in DEVICES[: setting.devices]),
+        "profiles:",
+        f"  thing: {{speed: {setting.device:g}, memory: 512MiB}}",
+        f"  server: {{speed: {setting.edge:g}, memory: 768MiB}}",
+        "links:",
+        f"  access: {{rate: {setting.access}Mbit, delay: 2ms}}",
+        *(f"  {a} -- {b}: {backhaul}" for a, b in pairs),
+        *(f"  {site} -- cloud: {cloud}" for site in sites),
+        # What a bring-up measures of speeds is watched in every run all the same; the beds here are many.
+        "emulation: {speed_check: 0s}",
+        "workload:",
+        "  scheme: fedfly",
+        "  model: vgg5",
+        "  batch: 16",
+        f"  local_epochs: {setting.epochs}",
+        f"  data: {{{_data(data)}, train: {setting.samples}, test: 360}}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _data(directory: str | None) -> str:
+    return "set: digits" if directory is None else f'set: cifar10, dir: "{directory}"'
