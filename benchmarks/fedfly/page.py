@@ -28,9 +28,6 @@ from benchmarks.fedfly.plots import plots
 from benchmarks.fedfly.settings import SETTINGS
 from benchmarks.fidelity.page import Machine
 
-PUBLISHED = {0.5: 33.0, 0.9: 45.0}
-"""Percent of training time saved, at most, by the share of the round after which the device moves."""
-
 
 def write(out: Path, results: Results, cells: Sequence[Cell], here: Machine, *, quick: bool, data: str) -> None:
     """fedfly.md, fedfly.json and the plots."""
@@ -95,7 +92,7 @@ def _published(results: Results, cells: Sequence[Cell]) -> Iterator[str]:
                 "|---|---|---|---|---|---|")  # fmt: skip
     for device, fraction in FRACTIONS.items():
         row = law(results, accepted, device)
-        most = f"{PUBLISHED[fraction]:.0f} %" if fraction in PUBLISHED else ""
+        most = f"{words.PUBLISHED[fraction]:.0f} %" if fraction in words.PUBLISHED else ""
         here = ("not measured", "", "") if row is None else (
             f"{row.saving:.1%}", f"{row.expected:.1%}", f"{row.downtime:.3f} s"
         )  # fmt: skip

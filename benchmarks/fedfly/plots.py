@@ -11,8 +11,6 @@ from benchmarks.fedfly.settings import SETTINGS
 from benchmarks.fidelity.plots import standalone
 from testbed.report import style
 
-_PUBLISHED = ((0.5, 33.0), (0.9, 45.0))
-
 
 def plots(results: Results, cells: Sequence[Cell]) -> dict[str, str]:
     """Every plot there is something for: name and SVG text."""
@@ -37,7 +35,8 @@ def _saving(results: Results, cells: Sequence[Cell]) -> str | None:
         shares = [i / 100 for i in range(101)]
         handles = [axes.plot(shares, [100 * f / (1 + f) for f in shares], color=style.SCHEMES[5], linewidth=1.2)[0]]
         labels = ["f / (1 + f)"]
-        handles.append(axes.plot(*zip(*_PUBLISHED, strict=True), "x", markersize=8, color=style.SCHEMES[3])[0])
+        published = list(words.PUBLISHED), list(words.PUBLISHED.values())
+        handles.append(axes.plot(*published, "x", markersize=8, color=style.SCHEMES[3])[0])
         labels.append("published, up to")
         for index, (title, rows) in enumerate(series.items()):
             colour = style.SCHEMES[index]
