@@ -24,6 +24,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=REPOSITORY / "docs", help="where fedfly.md, .json and .svg go")
     parser.add_argument("--quick", action="store_true", help="the committed list that the figures come from, no grid")
     parser.add_argument("--data", type=Path, help="directory of CIFAR-10's binary files (default: embedded digits)")
+    parser.add_argument("--traces", type=Path, help="directory of movement traces for the whole runs (default: none)")
     parser.add_argument("--seeds", type=int, default=5, help="how many seeds the grid has (default 5)")
     parser.add_argument("--store", type=Path, help="where results are kept on the way (default: build/fedfly)")
     parser.add_argument("--fresh", action="store_true", help="measure anew what an interrupted run has left")
@@ -34,7 +35,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
 
 def wanted(asked: argparse.Namespace) -> list[cells.Cell]:
     """Cells to measure, with those that they are compared to."""
-    listed = cells.quick() if asked.quick else cells.full(range(1, asked.seeds + 1))
+    listed = cells.quick() if asked.quick else cells.full(range(1, asked.seeds + 1), asked.traces is not None)
     chosen = [cell for cell in listed if asked.only in cell.name]
     names = {name for cell in chosen for name in (cell.name, cell.base.name)}
     return [cell for cell in listed if cell.name in names]
@@ -47,6 +48,9 @@ def main() -> int:
         return 2
     if asked.data is not None and not asked.data.is_dir():
         complain(f"error: there is no directory {asked.data}; remedy: DATA=DIR with the binary files of CIFAR-10")
+        return 2
+    if asked.traces is not None and not asked.traces.is_dir():
+        complain(f"error: there is no directory {asked.traces}; remedy: TRACES=DIR with the traces of the whole runs")
         return 2
     listed = wanted(asked)
     if not listed:
@@ -76,7 +80,8 @@ def measure(asked: argparse.Namespace, listed: list[cells.Cell]) -> int:
         said = f"FAILED: {found.failed}" if found.failed else f"{found.verdict}  {'; '.join(found.reasons)[:160]}"
         print(f"[{time.monotonic() - begun:6.0f} s] {cell.name}  {found.took_s:.0f} s  {said}", flush=True)
 
-    bench = Bench(store, None if asked.data is None else str(asked.data.resolve()), tell)
+    data, traces = (None if path is None else str(path.resolve()) for path in (asked.data, asked.traces))
+    bench = Bench(store, data, tell, traces)
     results: dict[str, Found] = {}
     try:
         here = machine(links)
@@ -88,8 +93,8 @@ def measure(asked: argparse.Namespace, listed: list[cells.Cell]) -> int:
     except RoambedError as error:
         complain(f"error: {error}")
         return error.exit_code
-    data = "digits (embedded)" if asked.data is None else "CIFAR-10"
-    page.write(asked.out, results, listed, here, quick=asked.quick, data=data)
+    named = "digits (embedded)" if data is None else "CIFAR-10"
+    page.write(asked.out, results, listed, here, quick=asked.quick, data=named)
     failed = [found for found in results.values() if found.failed]
     for found in failed:
         complain(f"not measured: {found.cell}: {found.failed}")

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from benchmarks.fedfly.settings import DEVICES, SETTINGS, SITES, Setting
+from benchmarks.fedfly.settings import SETTINGS, SITES, Setting
 from nodes.policies.prediction import Guess, Prediction
 from testbed.experiment.plan import Move
 
@@ -22,6 +22,7 @@ SPLITS: dict[str, dict[str, float] | None] = {
 STRATEGIES = ("restart", "relay", "migrate", "shadow")
 ACCEPTED_ROUNDS = 5
 """Rounds, in each of which all devices move, whose medians the law is held against."""
+WHOLE_ROUNDS = 100
 STATE_MOVES = 10
 FIRST_MOVE_S = 2.0
 PERIOD_S = {"state-100": 3.2, "state-20": 4.1}
@@ -35,8 +36,8 @@ class Cell:
     """One training.
 
     Attributes:
-        kind: ``law`` (each device moves at a fraction of its own), ``state`` (one device moves every few seconds) or
-            ``together`` (all move at 50 %).
+        kind: ``law`` (each device moves at a fraction of its own), ``state`` (one device moves every few seconds),
+            ``together`` (all move at 50 %) or ``whole`` (many rounds along a trace).
         setting: Name of its bed. strategy: What becomes of the edge half; ``none`` for nobody moving.
         split: Name of how data are dealt out. cut: Name of the split point.
         forecast: ``right`` or ``wrong``, made a while ahead; empty for none but the notice that a move itself has.
@@ -72,7 +73,7 @@ class Cell:
     @property
     def devices(self) -> tuple[str, ...]:
         """Who takes part."""
-        return DEVICES[: self.bed.devices]
+        return self.bed.names
 
 
 def _same_training(setting: str) -> str:
@@ -81,12 +82,12 @@ def _same_training(setting: str) -> str:
 
 
 def moves(cell: Cell) -> tuple[Move, ...]:
-    """Who goes where when; there and back in turn."""
-    if cell.strategy == "none":
+    """Who goes where when, there and back in turn; none of those that a trace makes."""
+    if cell.strategy == "none" or cell.kind == "whole":
         return ()
     if cell.kind == "state":
         times = [FIRST_MOVE_S + i * PERIOD_S[cell.setting] for i in range(STATE_MOVES)]
-        return tuple(Move(DEVICES[0], SITES[1 - i % 2], at=at) for i, at in enumerate(times))
+        return tuple(Move(cell.devices[0], SITES[1 - i % 2], at=at) for i, at in enumerate(times))
     share = {device: 0.5 if cell.kind == "together" else FRACTIONS[device] for device in cell.devices}
     return tuple(
         Move(device, SITES[number % 2], round=number, progress=share[device])
@@ -135,9 +136,13 @@ def _states(base: Cell) -> list[Cell]:
     ]
 
 
-def full(seeds: Sequence[int]) -> list[Cell]:
-    """The quick list, and the whole grid after it, so that what matters most is there first on each bed."""
-    found = dict.fromkeys([*quick(), *_grid(seeds)])
+def full(seeds: Sequence[int], traces: bool = False) -> list[Cell]:
+    """The quick list, and the whole grid after it, so that what matters most is there first on each bed.
+
+    Args:
+        seeds: Of the grid. traces: Whether there are traces, and so the whole runs.
+    """
+    found = dict.fromkeys([*quick(), *_grid(seeds), *(whole() if traces else ())])
     order = list(SETTINGS)
     return sorted(found, key=lambda cell: order.index(cell.setting))
 
@@ -153,6 +158,12 @@ def _grid(seeds: Sequence[int]) -> Iterator[Cell]:
         for setting in ("edge-bound", "link-bound"):
             for strategy in ("none", *STRATEGIES):
                 yield Cell("law", setting, strategy, seed=seed)
+
+
+def whole() -> list[Cell]:
+    """Whole runs: as many rounds as the published experiment has, along real movement."""
+    names = [name for name, setting in SETTINGS.items() if setting.trace]
+    return [Cell("whole", name, how, rounds=WHOLE_ROUNDS) for name in names for how in ("none", *STRATEGIES)]
 
 
 def beds(cells: Sequence[Cell]) -> dict[str, list[Cell]]:

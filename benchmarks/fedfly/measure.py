@@ -50,6 +50,8 @@ def plan_of(plan: Plan, cell: Cell) -> Plan:
         strategy="migrate" if cell.strategy == "none" else cell.strategy,
         data=replace(work.data, fractions=SPLITS[cell.split]),
     )
+    if cell.kind == "whole" and cell.strategy != "none":  # moves are the trace's
+        return replace(plan, seed=cell.seed, workload=work)
     return replace(plan, seed=cell.seed, workload=work, moves=moves(cell), predictions=predictions(cell))
 
 
@@ -58,10 +60,12 @@ class Bench:
 
     Args:
         store: Results so far, and where new ones go. directory: CIFAR-10's, None for digits. tell: Told each result.
+        traces: Directory of traces; None if there is none.
     """
 
-    def __init__(self, store: Store, directory: str | None, tell: Tell) -> None:
+    def __init__(self, store: Store, directory: str | None, tell: Tell, traces: str | None = None) -> None:
         self._store = store
+        self._traces = traces
         self._data = directory
         self._code = code()
         self._tell = tell
@@ -79,7 +83,7 @@ class Bench:
         left = [cell for cell in cells if cell.name not in results]
         with tempfile.TemporaryDirectory(prefix="roambed-fedfly-") as scratch:
             path = Path(scratch, f"{setting.name}.yaml")
-            path.write_text(experiment(setting, self._data))
+            path.write_text(experiment(setting, self._data, self._traces))
             while left:
                 self._standing(path, left, results)
                 left = [cell for cell in left if cell.name not in results]
@@ -90,8 +94,9 @@ class Bench:
         runs, before, begin = path.with_name("runs"), len(results), time.monotonic()
         try:
             with Experiment.load(path).up(runs=runs) as bed:
+                plan = bed.session.plan  # each cell changes what it changes of the bed's own
                 for cell in cells:
-                    self._keep(cell, self._one(bed.session, cell, runs), results)
+                    self._keep(cell, self._one(bed.session, plan, cell, runs), results)
                     shutil.rmtree(runs, ignore_errors=True)
                     if results[cell.name].failed:
                         return
@@ -106,11 +111,10 @@ class Bench:
         self._store.add(found)
         self._tell(cell, found)
 
-    def _one(self, session: Any, cell: Cell, runs: Path) -> Found:
+    def _one(self, session: Any, bed: Plan, cell: Cell, runs: Path) -> Found:
         begin = time.monotonic()
         try:
-            plan = plan_of(session.plan, cell)
-            session.plan = session.real = plan
+            session.plan = session.real = plan = plan_of(bed, cell)
             directory = RunDirectory(runs, new_run_id("fedfly"))
             outcome = train(
                 session, ("fedfly",), data.split(plan), directory, Live(quiet=True), threading.Event(), []

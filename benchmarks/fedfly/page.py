@@ -28,6 +28,8 @@ from benchmarks.fedfly.plots import plots
 from benchmarks.fedfly.settings import SETTINGS
 from benchmarks.fidelity.page import Machine
 
+_SAME = {True: "same", False: "**different**", None: "not known"}
+
 
 def write(out: Path, results: Results, cells: Sequence[Cell], here: Machine, *, quick: bool, data: str) -> None:
     """fedfly.md, fedfly.json and the plots."""
@@ -58,6 +60,7 @@ def text_of(
         ("The law, by setting", _laws(results, cells)),
         ("What the state takes", _states(results, cells)),
         ("The grid", _grid(results, cells)),
+        ("Whole runs", _whole(results, cells)),
         ("Accuracy and weights", _weights(results, cells)),
         ("Every cell", _cells(results, cells)),
     )
@@ -126,7 +129,8 @@ def _laws(results: Results, cells: Sequence[Cell]) -> Iterator[str]:
 
 
 def _states(results: Results, cells: Sequence[Cell]) -> Iterator[str]:
-    wanted = [c for c in cells if c.strategy in ("migrate", "shadow") and (c.kind != "law" or c.rounds > 1)]
+    wanted = [c for c in cells if c.strategy in ("migrate", "shadow") and c.kind != "whole"]
+    wanted = [c for c in wanted if c.kind != "law" or c.rounds > 1]
     if not wanted:
         return
     yield from (
@@ -188,6 +192,28 @@ def _interval(values: Sequence[float], unit: str) -> str:
         return ""
     middle, half = interval(values)
     return f"{middle:.1f} {unit}" if half is None else f"{middle:.1f} ± {half:.1f} {unit}"
+
+
+def _whole(results: Results, cells: Sequence[Cell]) -> Iterator[str]:
+    whole = [c for c in cells if c.kind == "whole"]
+    if not whole:
+        yield "Not measured: they need traces (`TRACES=DIR`, and no `QUICK=1`)."
+        return
+    yield "| movement | strategy | rounds | moves | training took | downtime | thrown away | accuracy | weights |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for cell in whole:
+        found = measured(results, cell)
+        begin = f"| {SETTINGS[cell.setting].title} | {cell.strategy} | {cell.rounds} |"
+        if found is None or found.duration_s is None:
+            yield f"{begin} not measured | | | | | |"
+            continue
+        down, lost = (sum(move[key] or 0.0 for move in found.moves) for key in ("downtime_s", "lost_s"))
+        same = "" if cell.strategy == "none" else _SAME[same_weights(results, cell)]
+        accuracy = "" if found.accuracy is None else f"{found.accuracy:.4f}"
+        yield (
+            f"{begin} {len(found.moves)} | {found.duration_s:.0f} s | {down:.1f} s | {lost:.1f} s | "
+            f"{accuracy} | {same} |"
+        )
 
 
 def _weights(results: Results, cells: Sequence[Cell]) -> Iterator[str]:

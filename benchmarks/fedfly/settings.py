@@ -18,6 +18,8 @@ class Setting:
         device, edge: Speeds, as shares of a core.
         access, backhaul: Rates, Mbit/s. The cloud's links are as fast as the backhaul, but never below 100.
         samples: Training samples of all devices together. epochs: Passes over them in a round.
+        trace: Movement that devices follow in it: a path below the directory of traces; empty for none.
+        places: Positions of the sites then, m. radio: Where links' rates come from then; empty for the links' own.
     """
 
     name: str
@@ -31,6 +33,14 @@ class Setting:
     backhaul: int
     samples: int
     epochs: int = 1
+    trace: str = ""
+    places: tuple[tuple[int, int], ...] = ()
+    radio: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its devices."""
+        return tuple(f"dev-{i}" for i in range(1, self.devices + 1))
 
 
 SETTINGS: dict[str, Setting] = {
@@ -56,30 +66,44 @@ SETTINGS: dict[str, Setting] = {
             "state-20", "State, 20 Mbit/s", "the same over a slow backhaul",
             devices=1, sites=3, device=0.06, edge=0.4, access=100, backhaul=20, samples=480, epochs=5,
         ),
+        Setting(
+            "bologna", "Vehicles in Bologna", "20 vehicles of SUMO's Bologna scenario among four edge servers, 15 min",
+            devices=20, sites=4, device=0.03, edge=0.2, access=50, backhaul=100, samples=1437, epochs=4,
+            trace="mobility-bologna/bologna_joined_20veh_15min_always_present.csv.gz",
+            places=((1600, 740), (1600, 1000), (1870, 740), (1870, 1000)),
+        ),
+        Setting(
+            "drive", "A drive log", "a car of the 5G production data set (Raca et al., 2020), 14 min, rates as logged",
+            devices=1, sites=4, device=0.06, edge=0.2, access=50, backhaul=100, samples=480,
+            trace="ucc5g/5G-production-dataset.zip/5G-production-dataset/Download/Driving/B_2020.02.27_20.35.57.csv",
+            places=((0, 600), (0, 2000), (300, 3400), (300, 4800)), radio="trace",
+        ),
     )
 }  # fmt: skip
-SITES = ("north", "south", "west")
-DEVICES = ("dev-1", "dev-2", "dev-3")
+SITES = ("north", "south", "west", "east")
 
 
-def experiment(setting: Setting, data: str | None = None) -> str:
-    """The experiment file of a setting, without moves.
+def experiment(setting: Setting, data: str | None = None, traces: str | None = None) -> str:
+    """The experiment file of a setting, without moves but those of its trace.
 
     Args:
         setting: Which.
         data: Directory of CIFAR-10's standard files; None for the embedded digits.
+        traces: Directory below which its trace is, if it has one.
     """
     sites = SITES[: setting.sites]
     backhaul = f"{{rate: {setting.backhaul}Mbit, delay: 5ms}}"
     cloud = f"{{rate: {max(100, setting.backhaul)}Mbit, delay: 5ms}}"
+    at = [f"at: [{x}, {y}], " for x, y in setting.places] or [""] * len(sites)
+    home = "" if setting.trace else ", at: north"
     pairs = [(a, b) for i, a in enumerate(sites) for b in sites[i + 1 :]]
     lines = [
         f"name: fedfly-{setting.name}",
         "sites:",
-        *(f"  {site}: {{edge: {{profile: server}}}}" for site in sites),
+        *(f"  {site}: {{{where}edge: {{profile: server}}}}" for site, where in zip(sites, at, strict=True)),
         "cloud: {profile: cloud}",
         "devices:",
-        *(f"  {device}: {{profile: thing, at: north}}" for device in DEVICES[: setting.devices]),
+        *(f"  {device}: {{profile: thing{home}}}" for device in setting.names),
         "profiles:",
         f"  thing: {{speed: {setting.device:g}, memory: 512MiB}}",
         f"  server: {{speed: {setting.edge:g}, memory: 768MiB}}",
@@ -89,6 +113,7 @@ def experiment(setting: Setting, data: str | None = None) -> str:
         *(f"  {site} -- cloud: {cloud}" for site in sites),
         # What a bring-up measures of speeds is watched in every run all the same; the beds here are many.
         "emulation: {speed_check: 0s}",
+        *(_mobility(setting, traces) if setting.trace else ()),
         "workload:",
         "  scheme: fedfly",
         "  model: vgg5",
@@ -97,6 +122,15 @@ def experiment(setting: Setting, data: str | None = None) -> str:
         f"  data: {{{_data(data)}, train: {setting.samples}, test: 360}}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _mobility(setting: Setting, traces: str | None) -> list[str]:
+    return [
+        "mobility:",
+        f'  trace: {{file: "{traces}/{setting.trace}", map: order}}',
+        *([f"  radio: {setting.radio}"] if setting.radio else []),
+        "  prediction: {oracle: {horizon: 5s}}",
+    ]
 
 
 def _data(directory: str | None) -> str:

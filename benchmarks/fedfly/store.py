@@ -25,7 +25,7 @@ class Found:
         standby_bytes: Sent for standbys, also for those that nobody came to. standby_s: Edge servers' time on them.
         verdict: The run's own. reasons: Why, if not ``ok``.
         failed: Why it could not be measured; empty if it was.
-        took_s: How long it took in all, s.
+        duration_s: Of the training, s. took_s: Of all that the cell needed, s.
     """
 
     cell: str
@@ -40,6 +40,7 @@ class Found:
     verdict: str = ""
     reasons: Sequence[str] = ()
     failed: str = ""
+    duration_s: float | None = None
     took_s: float = 0.0
 
 
@@ -61,6 +62,7 @@ def of_run(
         accuracy=summary["accuracy"],
         verdict=summary["verdict"],
         reasons=list(summary["reasons"]),
+        duration_s=summary["duration_s"],
         took_s=took_s,
     )
 

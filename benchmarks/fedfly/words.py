@@ -39,7 +39,7 @@ ABOUT: dict[str, tuple[str, ...]] = {
         "",
     ),
     "The law, by setting": (
-        *(f"- **{s.title}**: {s.about}." for s in SETTINGS.values() if s.devices > 1),
+        *(f"- **{s.title}**: {s.about}." for s in SETTINGS.values() if s.devices > 1 and not s.trace),
         "",
         "The law supposes that a round takes as long after the move as before it. That holds where devices are the",
         "slowest part. Where edge servers are, a device that moves leaves the others a less busy one and finds an idle",
@@ -51,6 +51,13 @@ ABOUT: dict[str, tuple[str, ...]] = {
         "Medians. *Foretold rightly*: a forecast some seconds ahead names where the device goes; *wrongly*: one that",
         "names a third site, so that only the notice of the move itself (300 ms before it) makes a standby where it is",
         "of use; *by the notice*: no forecast. Bytes and time for standbys include those that nobody came to.",
+        "",
+    ),
+    "Whole runs": (
+        "Many rounds along recorded or simulated movement, each device at the nearest of four edge servers; `shadow`",
+        "with what the trace knows of the next 5 s. Downtime and work thrown away are of all moves together.",
+        "",
+        *(f"- **{s.title}**: {s.about}." for s in SETTINGS.values() if s.trace),
         "",
     ),
     "The grid": ("Means over seeds with 95 % confidence intervals (Student's t).", ""),

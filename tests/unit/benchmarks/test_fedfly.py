@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -53,6 +54,9 @@ def result(cell: Cell, **more: Any) -> Found:
             share = {"right": 0.2, "wrong": 1.05}.get(cell.forecast, 0.0)
             rows = [move("dev-1", state_s=takes * 1.1 * share)] * 10 if cell.strategy == "shadow" else []
         return replace(found, rounds={"dev-1": [43.0]}, moves=rows, standby_bytes=50_000_000, standby_s=2.0, **more)
+    if cell.kind == "whole":
+        rows = [move("dev-1", downtime_s=0.5, lost_s=2.0), move("dev-1")] if cell.strategy != "none" else []
+        return replace(found, moves=rows, duration_s=900.0, **more)
     rounds, rows = {}, []
     for device, f in FRACTIONS.items():
         lost = {"none": 0.0, "restart": f * T}.get(cell.strategy, DOWN)
@@ -225,7 +229,10 @@ def test_a_fingerprint_is_of_all_that_a_result_depends_on() -> None:
     assert marks[0] == cells.fingerprint(cell, "code", "digits")
 
 
-@pytest.mark.parametrize("setting", SETTINGS.values(), ids=lambda s: s.name)
+BEDS = [setting for setting in SETTINGS.values() if not setting.trace]
+
+
+@pytest.mark.parametrize("setting", BEDS, ids=lambda s: s.name)
 def test_every_bed_is_an_experiment_that_fits_on_two_cores(setting: Any, tmp_path: Path) -> None:
     path = tmp_path / "bed.yaml"
     path.write_text(experiment(setting))
@@ -236,6 +243,24 @@ def test_every_bed_is_an_experiment_that_fits_on_two_cores(setting: Any, tmp_pat
     assert (mine.seed, mine.workload.strategy, mine.workload.cut) == (cell.seed, cell.strategy, 4)
     assert mine.moves == cells.moves(cell)
     assert {node.speed for node in plan.nodes if node.kind == "edge"} == {setting.edge}
+
+
+def test_a_bed_along_a_trace_has_the_traces_moves(tmp_path: Path) -> None:
+    setting = SETTINGS["bologna"]
+    trace = tmp_path / setting.trace
+    trace.parent.mkdir()
+    rows = [f"{t},veh-{n},{x},{900}" for t, x in ((0, 1500), (60, 2000)) for n in range(20)]
+    trace.with_suffix("").write_text("t_s,id,x_m,y_m\n" + "\n".join(rows) + "\n")
+    trace.with_suffix("").rename(trace)  # formats are told by content, not by name
+    path = tmp_path / "bed.yaml"
+    path.write_text(experiment(setting, None, str(tmp_path)))
+    plan = load_plan(path, [])
+    assert sum(node.speed for node in plan.nodes) <= 1.7
+    still, moving = (measure.plan_of(plan, Cell("whole", "bologna", how, rounds=3)) for how in ("none", "shadow"))
+    assert (still.moves, still.predictions) == ((), ())
+    assert len(moving.moves) == 20
+    assert len(moving.predictions) >= 20
+    assert moving.workload.rounds == 3
 
 
 def test_cifar10_is_read_from_its_directory(tmp_path: Path) -> None:
@@ -311,7 +336,7 @@ class Beds:
         self._broken = broken
         monkeypatch.setattr(measure.Experiment, "load", lambda path: self)
 
-        def one(bench: Any, session: Any, cell: Cell, runs: Path) -> Found:
+        def one(bench: Any, session: Any, plan: Any, cell: Cell, runs: Path) -> Found:
             self.tried.append(cell.name)
             why = "it fell over" if cell.name in failing else ""
             return replace(result(cell), mark=bench._mark(cell), failed=why)
@@ -325,7 +350,7 @@ class Beds:
         self.brought_up += 1
         if self._broken:
             raise RuntimeError("no engine")
-        self.session = None
+        self.session = SimpleNamespace(plan=None)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -386,7 +411,7 @@ def test_the_page_has_figures_tables_and_plots(tmp_path: Path) -> None:
             "digests_equal", "accuracy_delta_max", "cases"} <= set(told)  # fmt: skip
     assert [case["name"] for case in told["cases"]] == [cell.name for cell in QUICK]
     assert "**missed**" not in text
-    assert "not measured" not in text
+    assert "not measured" not in text  # "Not measured" is of whole runs
     assert "QUICK=1" in text
     assert "| 90% | 45 % | 47.4% | 46.3% | 46.3% | 0.140 s |" in text
     for name in ("fedfly-saving", "fedfly-state"):
@@ -422,6 +447,14 @@ def test_the_grid_is_of_means_over_seeds() -> None:
     assert plots(found, grid).keys() == {"fedfly-saving", "fedfly-state"}
 
 
+def test_whole_runs_are_told_with_what_they_lost() -> None:
+    grid = cells.full([1], traces=True)
+    assert {c.setting for c in grid if c.kind == "whole"} == {"bologna", "drive"}
+    text = page.text_of(recorded(grid), grid, HERE, [], quick=False, data="digits (embedded)")
+    assert "| A drive log | restart | 100 | 2 | 900 s | 0.5 s | 2.0 s | 0.5000 | same |" in text
+    assert "TRACES=DIR" not in text
+
+
 def test_nothing_measured_is_still_a_page() -> None:
     text = page.text_of({}, QUICK, HERE, list(plots({}, QUICK)), quick=True, data="digits (embedded)")
     assert "not measured" in text
@@ -436,7 +469,9 @@ def test_a_part_comes_with_what_it_is_compared_to() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--seeds", "0"], ["--data", "/no/such/place"], ["--only", "nothing of this name"], ["--only", "relay"]]
+    "words",
+    [["--seeds", "0"], ["--data", "/none"], ["--traces", "/none"], ["--only", "nothing of this name"],
+     ["--only", "relay"]],
 )
 def test_bad_words_are_told(
     words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
