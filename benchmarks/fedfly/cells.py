@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from benchmarks.fedfly.settings import SETTINGS, SITES, Setting
+from benchmarks.fedfly.settings import BATCH, SETTINGS, SITES, Setting
 from nodes.policies.prediction import Guess, Prediction
 from testbed.experiment.plan import Move
 
@@ -88,12 +89,27 @@ def moves(cell: Cell) -> tuple[Move, ...]:
     if cell.kind == "state":
         times = [FIRST_MOVE_S + i * PERIOD_S[cell.setting] for i in range(STATE_MOVES)]
         return tuple(Move(cell.devices[0], SITES[1 - i % 2], at=at) for i, at in enumerate(times))
-    share = {device: 0.5 if cell.kind == "together" else FRACTIONS[device] for device in cell.devices}
     return tuple(
-        Move(device, SITES[number % 2], round=number, progress=share[device])
+        Move(device, SITES[number % 2], round=number, progress=_told_at(cell, device))
         for number in range(1, cell.rounds + 1)
         for device in cell.devices
     )
+
+
+def _told_at(cell: Cell, device: str) -> float:
+    """When a device has to hear of its move, to have done its fraction of the round when it acts on it.
+
+    The batch that is under way then is finished first, so that is one batch earlier.
+    """
+    fraction = 0.5 if cell.kind == "together" else FRACTIONS[device]
+    batches = math.ceil(cell.bed.samples * share(cell, device) / BATCH) * cell.bed.epochs
+    return max(0.0, fraction - 1 / batches)
+
+
+def share(cell: Cell, device: str) -> float:
+    """A device's part of the data."""
+    fractions = SPLITS[cell.split]
+    return 1 / len(cell.devices) if fractions is None else fractions[device]
 
 
 def predictions(cell: Cell) -> tuple[Prediction, ...]:

@@ -48,15 +48,15 @@ SETTINGS: dict[str, Setting] = {
     for made in (
         Setting(
             "device-bound", "Device-bound", "the devices' computing is nearly all of a round; edge servers are alike",
-            devices=3, sites=2, device=0.06, edge=0.4, access=100, backhaul=400, samples=1152,
+            devices=3, sites=2, device=0.055, edge=0.4, access=100, backhaul=400, samples=960,
         ),
         Setting(
             "edge-bound", "Edge-bound", "edge servers are slow and shared by three devices, which mostly wait for them",
-            devices=3, sites=2, device=0.3, edge=0.08, access=100, backhaul=400, samples=1152,
+            devices=3, sites=2, device=0.3, edge=0.08, access=100, backhaul=400, samples=960,
         ),
         Setting(
             "link-bound", "Link-bound", "activations and gradients take most of a round on the access link",
-            devices=3, sites=2, device=0.2, edge=0.4, access=10, backhaul=20, samples=1152,
+            devices=3, sites=2, device=0.2, edge=0.4, access=10, backhaul=20, samples=960,
         ),
         Setting(
             "state-100", "State, 100 Mbit/s", "one device that moves every few seconds, for what its state takes",
@@ -80,6 +80,7 @@ SETTINGS: dict[str, Setting] = {
         ),
     )
 }  # fmt: skip
+BATCH = 16
 SITES = ("north", "south", "west", "east")
 
 
@@ -117,7 +118,7 @@ def experiment(setting: Setting, data: str | None = None, traces: str | None = N
         "workload:",
         "  scheme: fedfly",
         "  model: vgg5",
-        "  batch: 16",
+        f"  batch: {BATCH}",
         f"  local_epochs: {setting.epochs}",
         f"  data: {{{_data(data)}, train: {setting.samples}, test: 360}}",
     ]

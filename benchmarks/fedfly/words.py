@@ -24,8 +24,8 @@ MEANING = {
 HOW = """\
 How: every cell is one training of VGG-5 on containers whose computing and links are held to what is asked, with
 two or three edge servers and a cloud; cells of a setting share one bring-up. T is the median of a device's rounds
-without moves, f the share of the round's batches that were done when a restart threw them away (what is under way when
-the device hears of its move is finished first). In each round all devices move, one at 10 %, one at 50 %, one at 90 %.
+without moves, f the share of the round's batches that were done when a restart threw them away (devices hear of their
+moves one batch earlier, as they finish what is under way). In each round all devices move: at 10 %, at 50 %, at 90 %.
 `state_s` runs from the begin of the capture to the owed gradients being at the device, less what gradients usually
 take; its limit is 1.15 x (bytes over the slowest link's goodput + round trip) + 20 ms, goodput being 1448/1514 of
 the rate. Times and savings are of the round in which a device moves, as the published ones are: a training whose device

@@ -203,6 +203,14 @@ def test_moves_go_somewhere_else_each_time(cell: Cell) -> None:
     assert bool(cells.moves(cell)) is (cell.strategy != "none")
 
 
+def test_devices_hear_of_moves_one_batch_before_their_fraction() -> None:
+    assert [one.progress for one in cells.moves(Cell("law", "device-bound", "restart"))] == [
+        pytest.approx(f - 1 / 20) for f in (0.1, 0.5, 0.9)
+    ]
+    uneven = cells.moves(Cell("law", "device-bound", "restart", split="imbalanced"))
+    assert [one.progress for one in uneven] == [pytest.approx(f - 1 / n) for f, n in ((0.1, 12), (0.5, 18), (0.9, 30))]
+
+
 def test_forecasts_come_before_their_moves_and_after_the_ones_before() -> None:
     for cell in [c for c in QUICK if c.forecast]:
         moves, said = cells.moves(cell), cells.predictions(cell)
@@ -267,7 +275,7 @@ def test_cifar10_is_read_from_its_directory(tmp_path: Path) -> None:
     path = tmp_path / "bed.yaml"
     path.write_text(experiment(SETTINGS["device-bound"], str(tmp_path)))
     asked = load_plan(path, []).workload.data
-    assert (asked.set, asked.dir, asked.train_samples) == ("cifar10", str(tmp_path), 1152)
+    assert (asked.set, asked.dir, asked.train_samples) == ("cifar10", str(tmp_path), 960)
 
 
 # --- memory -------------------------------------------------------------------------------------------------
@@ -317,9 +325,10 @@ def test_standbys_that_nobody_came_to_are_counted_too() -> None:
     summary = {
         "devices": {"dev-1": [{"time_s": 2.0, "batches": 3}]}, "moves": [{"device": "dev-1", "more": 1}],
         "weights_sha256": "a", "accuracy": 0.5, "verdict": "invalid", "reasons": ["busy"],
+        "duration_s": 2.5,
     }  # fmt: skip
     found = of_run("cell", "m", summary, events, 3.0)
-    assert (found.standby_bytes, found.standby_s) == (120, 0.5)
+    assert (found.standby_bytes, found.standby_s, found.duration_s) == (120, 0.5, 2.5)
     assert (found.rounds, found.batches) == ({"dev-1": [2.0]}, {"dev-1": 3})
     assert set(found.moves[0]) == set(store.MOVE_KEYS)
 
