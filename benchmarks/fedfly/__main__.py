@@ -73,8 +73,7 @@ def measure(asked: argparse.Namespace, listed: list[cells.Cell]) -> int:
     begun = time.monotonic()
     store = Store((asked.store or REPOSITORY / "build" / "fedfly") / "cells.jsonl")
     if asked.fresh:
-        store.close()
-        store = Store(store.path)
+        store.forget(cell.name for cell in listed)
 
     def tell(cell: cells.Cell, found: Found) -> None:
         said = f"FAILED: {found.failed}" if found.failed else f"{found.verdict}  {'; '.join(found.reasons)[:160]}"
@@ -101,7 +100,7 @@ def measure(asked: argparse.Namespace, listed: list[cells.Cell]) -> int:
     if failed:
         complain("the same command tries again what failed, and keeps the rest")
         return 1
-    store.close()
+    store.forget(results)
     return 0
 
 

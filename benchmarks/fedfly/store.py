@@ -74,7 +74,7 @@ def standbys(events: Iterable[Mapping[str, Any]]) -> tuple[int, float]:
     """
     sent, spent = 0, 0.0
     for event in events:
-        if event["kind"] == "send" and event.get("attrs", {}).get("message") in ("standby", "replay"):
+        if event.get("attrs", {}).get("message") in ("standby", "replay"):  # a state, and the batches after it
             sent += event.get("bytes", 0)
         elif event["kind"] == "replay-step":
             spent += event["end"] - event["begin"]
@@ -112,7 +112,13 @@ class Store:
         with self.path.open("a") as file:
             file.write(("\n" if torn else "") + json.dumps(asdict(found)) + "\n")
 
-    def close(self) -> None:
-        """The grid is whole: the next one begins anew."""
-        if self.path.is_file():
-            self.path.replace(self.path.with_suffix(".last.jsonl"))
+    def forget(self, cells: Iterable[str]) -> None:
+        """These are on a page: the next run measures them anew. What another list has left stays."""
+        gone = set(cells)
+        left = [found for found in self._found.values() if found.cell not in gone]
+        self._found = {found.cell: found for found in left}
+        if not self.path.is_file():
+            return
+        partial = self.path.with_suffix(".partial")
+        partial.write_text("".join(json.dumps(asdict(found)) + "\n" for found in left))
+        partial.replace(self.path)

@@ -306,16 +306,20 @@ def test_a_line_cut_off_costs_that_cell_only(tmp_path: Path) -> None:
     assert Store(path).get(QUICK[1].name, "m") is not None
 
 
-def test_a_whole_grid_begins_anew(tmp_path: Path) -> None:
+def test_what_is_on_a_page_is_measured_anew_and_the_rest_stays(tmp_path: Path) -> None:
     kept = Store(tmp_path / "cells.jsonl")
-    kept.add(result(QUICK[0]))
-    kept.close()
-    assert Store(tmp_path / "cells.jsonl").get(QUICK[0].name, "m") is None
+    for cell in QUICK[:3]:
+        kept.add(result(cell))
+    kept.forget([cell.name for cell in QUICK[:2]])
+    again = Store(tmp_path / "cells.jsonl")
+    for one in (kept, again):
+        assert [one.get(cell.name, "m") is not None for cell in QUICK[:3]] == [False, False, True]
+    Store(tmp_path / "none" / "cells.jsonl").forget(["x"])
 
 
 def test_standbys_that_nobody_came_to_are_counted_too() -> None:
     events: list[dict[str, Any]] = [
-        {"kind": "send", "bytes": 100, "attrs": {"message": "standby"}, "begin": 0, "end": 1},
+        {"kind": "transfer", "bytes": 100, "attrs": {"message": "standby"}, "begin": 0, "end": 1},
         {"kind": "send", "bytes": 20, "attrs": {"message": "replay"}, "begin": 0, "end": 1},
         {"kind": "send", "bytes": 7, "attrs": {"message": "gradients"}, "begin": 0, "end": 1},
         {"kind": "replay-step", "begin": 1.0, "end": 1.5},
