@@ -205,10 +205,10 @@ def test_moves_go_somewhere_else_each_time(cell: Cell) -> None:
 
 def test_devices_hear_of_moves_one_batch_before_their_fraction() -> None:
     assert [one.progress for one in cells.moves(Cell("law", "device-bound", "restart"))] == [
-        pytest.approx(f - 1 / 20) for f in (0.1, 0.5, 0.9)
+        pytest.approx(f - 1 / 40) for f in (0.1, 0.5, 0.9)
     ]
     uneven = cells.moves(Cell("law", "device-bound", "restart", split="imbalanced"))
-    assert [one.progress for one in uneven] == [pytest.approx(f - 1 / n) for f, n in ((0.1, 12), (0.5, 18), (0.9, 30))]
+    assert [one.progress for one in uneven] == [pytest.approx(f - 1 / n) for f, n in ((0.1, 24), (0.5, 36), (0.9, 60))]
 
 
 def test_forecasts_come_before_their_moves_and_after_the_ones_before() -> None:
