@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
@@ -198,13 +198,17 @@ class Bed:
         """A process in the node's namespaces, as the host numbers it."""
         return self.fleet.container(node).pid
 
-    def apply_limits(self, changed: Mapping[str, NodePlan] | None = None) -> dict[str, AppliedLimits]:
-        """Put all nodes' limits in force and read them back; ``changed`` are nodes that get others than the plan's.
+    def apply_limits(
+        self, changed: Mapping[str, NodePlan] | None = None, without: Collection[str] = ()
+    ) -> dict[str, AppliedLimits]:
+        """Put nodes' limits in force and read them back: all but those ``without``, which have died.
+
+        ``changed`` are nodes that get others than the plan's.
 
         Raises:
             NotAppliedError: The kernel enforces something else.
         """
-        return self.fleet.apply_limits(changed)
+        return self.fleet.apply_limits(changed, without)
 
     def handover(self, device: str, site: str) -> Handover:
         """Move a device to another site's access point, on the real link. Its address stays.

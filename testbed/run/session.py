@@ -153,14 +153,10 @@ class Session:
         """
         self.release()
         paced = {n.name for n in self.real.nodes if n.paced and n.name in self.workers and not standing}
-        laws = {n.name: Governor.of(n) for n in self.real.nodes if n.name not in paced}
+        laws = {n.name: Governor.of(n) for n in self.real.nodes if n.name not in paced and n.name not in self.lost}
         with self.live.phase("limiting CPU and memory"):
-            self.limits = self.bed.apply_limits(
-                {
-                    name: replace(self.real.node(name), cpus=law.quota, period=law.period)
-                    for name, law in laws.items()
-                }
-            )
+            changed = {n: replace(self.real.node(n), cpus=law.quota, period=law.period) for n, law in laws.items()}
+            self.limits |= self.bed.apply_limits(changed, self.lost)
         self._governors = Governors(FleetQuotas(self.bed.fleet, laws), laws)
         self._governors.start()
 
