@@ -51,9 +51,9 @@ def decide(
     Args:
         mine: How far the device is.
         believed: Node where the edge half was last known to be.
-        answers: What the edge servers that can be reached said, by node.
+        answers: What the edge servers that can be reached said, by node, in the order in which they answered.
         asked: How often they have been asked since anything went on, this time included.
-        prefer: Edge server to begin anew on, if it answered.
+        prefer: Edge server to begin anew on, if it answered; otherwise the first to answer is nearest.
     """
     if not answers:
         return Act.WAIT, believed  # out of reach of all: nothing can be done but ask again
@@ -73,7 +73,7 @@ def decide(
         return Act.WAIT, believed  # its state may be on its way there
     if prefer in answers:
         return Act.RESTART, prefer
-    return Act.RESTART, believed if here is not None else min(answers)
+    return Act.RESTART, believed if here is not None else next(iter(answers))
 
 
 def _alive(

@@ -117,6 +117,9 @@ def _scheme(
         nodes={k: v for k, v in table(row.get("nodes")).items() if isinstance(v, Mapping)},
         spans=spans,
         mobility=table(row.get("mobility")),
+        faults=tuple(table(one) for one in items(row.get("faults"))),
+        notes=tuple(table(one) for one in items(row.get("notes"))),
+        standbys=table(row.get("standbys")),
     )
 
 

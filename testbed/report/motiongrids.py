@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from testbed.report import became, words
 from testbed.report.grids import BAD, QUIET, Cell, Grid
 from testbed.report.records import RunRecord, SchemeRecord, number, table, text, whole
@@ -13,7 +16,10 @@ LATE = 0.1
 
 def all_grids(record: RunRecord) -> list[Grid]:
     """Those that have rows."""
-    found = (sums_grid(record), handover_grid(record), outage_grid(record), prediction_grid(record))
+    found = (
+        sums_grid(record), handover_grid(record), outage_grid(record), prediction_grid(record), fault_grid(record),
+        standby_grid(record),
+    )  # fmt: skip
     return [grid for grid in found if grid.rows]
 
 
@@ -101,6 +107,48 @@ def prediction_grid(record: RunRecord) -> Grid:
             counts = [whole(row.get(k)) for k in ("hits", "misses", "wrong", "late", "unforeseen", "false_alarms")]
             lead = words.seconds(number(row.get("mean_lead")))
             grid.add(text(row.get("policy"), words.DASH), of, *map(words.plain, counts), lead)
+    return grid
+
+
+def fault_grid(record: RunRecord) -> Grid:
+    """What broke as the experiment asked, and what nodes said while they went on."""
+    grid = Grid(
+        "What broke, and what was done about it", ("at", "scheme", "what"), names=3,
+        note="Faults are those that the experiment asked for; the rest is what nodes said.",
+    )  # fmt: skip
+    for scheme in record.schemes:
+        rows = [(number(one.get("at_s")) or 0.0, _broke(one)) for one in scheme.faults]
+        rows += [
+            (number(one.get("at_s")) or 0.0, f"{text(one.get('node'))}: {text(one.get('text'))}")
+            for one in scheme.notes
+        ]
+        rows.sort(key=lambda row: row[0])
+        for at, what in rows[:MOST_ROWS]:
+            grid.add(words.seconds(at), scheme.name, what)
+    return grid
+
+
+def _broke(fault: Mapping[str, Any]) -> str:
+    target, mended = text(fault.get("target")), number(fault.get("mended_s"))
+    if text(fault.get("kind")) == "kill":
+        return f"{target} was killed"
+    return f"{target} was cut" + ("" if mended is None else f", and mended at {words.seconds(mended)}")
+
+
+def standby_grid(record: RunRecord) -> Grid:
+    """What standbys cost."""
+    grid = Grid(
+        "Standbys", ("scheme", "made", "bytes", "time on edge servers", "bytes unused", "time unused"),
+        note="Bytes: of state, and of batches sent for a standby to apply. Unused: of those that no move came to.",
+    )  # fmt: skip
+    for scheme in record.schemes:
+        if scheme.standbys:
+            row = scheme.standbys
+            grid.add(
+                scheme.name, words.plain(whole(row.get("made"))), words.size(number(row.get("bytes"))),
+                words.seconds(number(row.get("edge_s"))), words.size(number(row.get("unused_bytes"))),
+                words.seconds(number(row.get("unused_edge_s"))),
+            )  # fmt: skip
     return grid
 
 

@@ -124,6 +124,9 @@ class SchemeRecord:
     nodes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     spans: tuple[Span, ...] = ()
     mobility: Mapping[str, Any] = field(default_factory=dict)
+    faults: tuple[Mapping[str, Any], ...] = ()
+    notes: tuple[Mapping[str, Any], ...] = ()  # what nodes said for a person to read
+    standbys: Mapping[str, Any] = field(default_factory=dict)
 
     def time_of(self, device: str, count: int) -> float | None:
         """What a device's round took, s."""

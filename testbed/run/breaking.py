@@ -7,6 +7,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from nodes.wire import control as ctl
@@ -14,8 +15,17 @@ from testbed.experiment.plan import FaultPlan
 from testbed.run.session import Session
 
 
+@dataclass
+class Broken:
+    """A fault that happened, at ``begin``, CLOCK_MONOTONIC; ``end`` is when a link was mended, None if it never was."""
+
+    fault: FaultPlan
+    begin: float
+    end: float | None = None
+
+
 class Breaking:
-    """The faults of one task. `killed` are the nodes that it has killed so far."""
+    """The faults of one task. `broken` are those that have happened, `killed` the nodes killed so far."""
 
     def __init__(self, session: Session, faults: tuple[FaultPlan, ...]) -> None:
         self._session = session
@@ -23,7 +33,8 @@ class Breaking:
         self._scripted = [fault for fault in faults if fault.at is None]
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
-        self._cut: list[str] = []
+        self._cut: list[Broken] = []
+        self.broken: list[Broken] = []
         self.killed: set[str] = set()
 
     def start(self, begin: float) -> None:
@@ -51,8 +62,8 @@ class Breaking:
 
     def finish(self) -> list[str]:
         """Mend what is cut; returns what was asked for and did not happen, in words."""
-        for link in self._cut:
-            self._session.bed.mend(link)
+        for broken in self._cut:
+            self._session.bed.mend(broken.fault.target)
         self._cut.clear()
         return [
             f"{fault.target} was not {'killed' if fault.kind == 'kill' else 'cut'}: training had ended before"
@@ -65,16 +76,19 @@ class Breaking:
     def _break(self, fault: FaultPlan) -> None:
         if fault in self._timed:
             self._timed.remove(fault)
+        broken = Broken(fault, time.monotonic())
+        self.broken.append(broken)
         if fault.kind == "kill":
             self.killed.add(fault.target)
             self._session.bed.kill(fault.target)
             return
         self._session.bed.cut(fault.target)
-        self._cut.append(fault.target)
+        self._cut.append(broken)
         if fault.lasting is not None:
-            self._at(time.monotonic() + fault.lasting, partial(self._mend, fault.target))
+            self._at(time.monotonic() + fault.lasting, partial(self._mend, broken))
 
-    def _mend(self, link: str) -> None:
-        if link in self._cut:
-            self._cut.remove(link)
-            self._session.bed.mend(link)
+    def _mend(self, broken: Broken) -> None:
+        if broken in self._cut:
+            self._cut.remove(broken)
+            self._session.bed.mend(broken.fault.target)
+            broken.end = time.monotonic()

@@ -3,7 +3,8 @@
 Definitions (also in docs/architecture.md):
 
 - ``state_s``: from the moment the source began to capture the training state to the gradients that were owed being
-  at the device, less the time gradients took to come back in this task otherwise (median, measured).
+  at the device, less the time gradients take to come back from there otherwise (median, measured: of those that came
+  from the destination before the next move, else of those before the move).
 - ``downtime_s``: all waiting that the move added to the batches it touched, against the median wait of the round's
   other batches; for a restart, from its decision to the first batch of the new attempt.
 - ``standby_bytes``, ``standby_s``: what a standby at the destination cost: bytes of its state and of the batches that
@@ -81,7 +82,8 @@ def path_limit(plan: Plan, source: str, target: str, state_bytes: int) -> float 
 
 
 def describe(
-    plan: Plan, carried: Carried, strategy: str, spans: Sequence[Span], start: float, until: float = math.inf
+    plan: Plan, carried: Carried, strategy: str, spans: Sequence[Span], start: float, until: float = math.inf,
+    since: float = 0.0,
 ) -> dict[str, Any]:
     """The row of one move in ``summary.json``.
 
@@ -93,6 +95,7 @@ def describe(
         start: When training began.
         until: When the device heard of its next move: what begins later belongs to that one. A move that was
             overtaken before the state could follow has no figures of its own.
+        since: When the device's link had been moved before that: standbys made earlier were for another move.
     """
     row: dict[str, Any] = {
         "device": carried.device,
@@ -120,7 +123,7 @@ def describe(
     mine = [s for s in spans if s.part.endswith(f":{carried.device}") or s.attrs.get("device") == carried.device]
     if strategy in ("migrate", "shadow"):
         _migration(plan, carried, mine, row, until)
-        _standby(carried, plan.site(carried.to).edge, mine, row, until)
+        _standby(carried, plan.site(carried.to).edge, mine, row, since, until)
     elif strategy == "restart":
         _restart(carried, mine, row, until)
     else:
@@ -144,9 +147,10 @@ def _migration(plan: Plan, carried: Carried, spans: list[Span], row: dict[str, A
         return
     capture = min(captures, key=lambda s: s.begin)
     returns = [s for s in spans if s.kind == "send" and s.attrs.get("message") == "gradients"]
-    normal = [s.end - s.begin for s in returns if s.end < capture.begin and s.round == capture.round]
-    normal = normal or [s.end - s.begin for s in returns if s.end < capture.begin]
     owed = min((s for s in returns if s.begin >= capture.end), key=lambda s: s.begin, default=None)
+    after = owed.end if owed else math.inf
+    normal = [s.end - s.begin for s in returns if s.node == target and after < s.begin < until]
+    normal = normal or [s.end - s.begin for s in returns if s.end < capture.begin]
     row["state_bytes"] = capture.bytes
     row["limit_s"] = path_limit(plan, capture.node, capture.peer, capture.bytes)
     row["round"], row["batch"] = capture.round or None, capture.batch if capture.batch >= 0 else None
@@ -161,9 +165,11 @@ def _migration(plan: Plan, carried: Carried, spans: list[Span], row: dict[str, A
 
 
 def _standby(
-    carried: Carried, target: str | None, spans: list[Span], row: dict[str, Any], until: float
+    carried: Carried, target: str | None, spans: list[Span], row: dict[str, Any], since: float, until: float
 ) -> None:
-    begun = [s for s in spans if s.kind == "standby" and s.peer == target and s.begin < min(until, carried.end + 5)]
+    begun = [
+        s for s in spans if s.kind == "standby" and s.peer == target and since <= s.begin < min(until, carried.end + 5)
+    ]
     since = min((s.begin for s in begun), default=math.inf)
     sent = [s for s in spans if s.attrs.get("message") in ("standby", "replay") and s.peer == target]
     row["standby_bytes"] = sum(s.bytes for s in sent if since <= s.begin < until)

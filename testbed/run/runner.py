@@ -181,6 +181,7 @@ def _write_summary(
         "dilation": plan.dilation,
         "devices": devices,
         "moves": outcome.moves,
+        **outcome.recovery,
         "mobility": outcome.mobility,
         "nodes": nodes,
         "speed": speed.section(

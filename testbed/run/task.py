@@ -18,7 +18,7 @@ from nodes.schemes import Members
 from nodes.wire import control as ctl
 from testbed.errors import NodeError, RoambedError, RunError
 from testbed.experiment.plan import Plan
-from testbed.run import mobile
+from testbed.run import mobile, recovery
 from testbed.run import moves as moved
 from testbed.run.breaking import Breaking
 from testbed.run.control import Said
@@ -48,6 +48,7 @@ class Outcome:
     weights_sha256: str | None = None
     dropped: list[dict[str, Any]] = field(default_factory=list)  # round, and devices that it was averaged without
     moves: list[dict[str, Any]] = field(default_factory=list)
+    recovery: dict[str, Any] = field(default_factory=dict)  # faults, what nodes did about them, standbys
     mobility: dict[str, Any] = field(default_factory=dict)
     pacing: dict[str, ctl.Pacing] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -277,6 +278,16 @@ class TaskRun:
             outcome.notes += not_done
         self._tell_links()
         self._describe_moves()
+        broken = [
+            replace(one, begin=self._time.at(one.begin), end=None if one.end is None else self._time.at(one.end))
+            for one in self._breaking.broken
+        ]
+        spans = self._log.spans
+        outcome.recovery = {
+            "faults": recovery.faults(broken, outcome.begin),
+            "notes": recovery.notes(spans, outcome.begin),
+            "standbys": recovery.standbys(spans, outcome.moves),
+        }
         moves = [self._told(carried) for carried in self._replay.carried]
         outcome.mobility = mobile.section(self._plan, moves, downs, outcome.begin, outcome.end)
 
@@ -286,7 +297,8 @@ class TaskRun:
         for carried in [c for c in moves if c.done]:
             notices = [c.noticed for c in moves if c.device == carried.device]
             until = min((n for n in notices if n > carried.noticed), default=math.inf)
-            row = moved.describe(self._plan, carried, outcome.strategy, spans, outcome.begin, until)
+            since = max((c.end for c in moves if c.device == carried.device and c.end < carried.begin), default=0.0)
+            row = moved.describe(self._plan, carried, outcome.strategy, spans, outcome.begin, until, since)
             outcome.moves.append(row)
             attrs = {"device": carried.device, "from": carried.origin, "to": carried.to}
             self._log.add(

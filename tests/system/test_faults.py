@@ -11,6 +11,7 @@ import pytest
 
 from testbed import Experiment
 from testbed.experiment.plan import FaultPlan, Move
+from testbed.report.load import load
 from testbed.run.experiment import StandingBed
 
 pytestmark = [pytest.mark.root, pytest.mark.docker]
@@ -31,7 +32,7 @@ profiles:
   centre: {speed: 0.1, memory: 384MiB}
 links:
   access: {rate: 100Mbit, delay: 1ms}
-  north -- south: {rate: 2Mbit, delay: 2ms}
+  north -- south: {rate: 4Mbit, delay: 2ms}
   north -- west: {rate: 100Mbit, delay: 2ms}
   south -- west: {rate: 100Mbit, delay: 2ms}
   north -- cloud: {rate: 100Mbit, delay: 50ms}
@@ -104,7 +105,7 @@ def test_what_is_cut_or_comes_back_costs_no_batch(bed: StandingBed) -> None:
     assert not restarts(late)
     chain = (move("west"), move("south", round=1, progress=0.6))
     assert not restarts(same("a chain of three", moves=chain))
-    # 2 Mbit/s from north to south: the state takes over a second, and the device is back before.
+    # 4 Mbit/s from north to south: the state takes 0.8 s, and the device is back before.
     back = same("there and back", moves=(move("south"), move("north", round=1, progress=0.55)))
     assert not restarts(back)
     away = (FaultPlan("cut", "access:dev-1", device="dev-1", lasting=2.0, **HALF),)
@@ -133,22 +134,35 @@ DEATHS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def calm(experiment: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Digest of the weights where nothing moves and nothing breaks."""
+    with Experiment.load(experiment).up(runs=tmp_path_factory.mktemp("calm")) as standing:
+        return str(train(standing)["weights_sha256"])
+
+
 @pytest.mark.parametrize(("what", "who", "when", "moves", "again"), DEATHS, ids=[case[0] for case in DEATHS])
 def test_an_edge_server_dies(
-    bed: StandingBed, what: str, who: str, when: dict[str, Any], moves: tuple[Move, ...], again: set[str]
+    bed: StandingBed, calm: str, what: str, who: str, when: dict[str, Any], moves: tuple[Move, ...], again: set[str]
 ) -> None:
-    calm = train(bed)
     found = train(bed, moves=moves, faults=(FaultPlan("kill", who, device="dev-1", **when),))
-    assert found["weights_sha256"] == calm["weights_sha256"]
+    assert found["weights_sha256"] == calm
     assert restarts(found) == again
     assert found["verdict"] == "ok", found["reasons"]
+    assert [(row["kind"], row["target"]) for row in found["faults"]] == [("kill", who)]
+    assert bool(again) == any("begins round" in note["text"] for note in found["notes"])
 
 
-@pytest.mark.parametrize("who", ["edge-north", "edge-south"])
-def test_an_edge_server_dies_during_the_copy(bed: StandingBed, who: str) -> None:
-    calm = train(bed)
-    # The state takes 1.6 s over 2 Mbit/s; half a second after the notice it is on its way.
-    moves = (move("south"),)
-    faults = (FaultPlan("kill", who, device="dev-1", round=1, progress=0.6),)
-    found = train(bed, moves=moves, faults=faults, lead=0.1)
-    assert found["weights_sha256"] == calm["weights_sha256"]
+@pytest.mark.parametrize(("who", "again"), [("edge-north", {"dev-1", "dev-2"}), ("edge-south", set())])
+def test_an_edge_server_dies_during_the_copy(bed: StandingBed, calm: str, who: str, again: set[str]) -> None:
+    # The state takes 0.8 s over 4 Mbit/s; dev-2 goes on meanwhile, and is six batches on after 0.4 s.
+    faults = (FaultPlan("kill", who, device="dev-2", round=1, progress=0.65),)
+    found = train(bed, moves=(move("south"),), faults=faults, lead=0.1)
+    assert found["weights_sha256"] == calm
+    spans = load(found["directory"]).schemes[0].spans
+    [killed] = [s.begin for s in spans if s.kind == "node" and s.attrs.get("state") == "died"]
+    copied = [s for s in spans if s.kind == "capture" and s.peer == "edge-south"]
+    restored = [s for s in spans if s.kind == "restore" and s.node == "edge-south"]
+    assert copied[0].end < killed
+    assert not restored
+    assert restarts(found) == again
