@@ -86,6 +86,7 @@ class Move:
 
     Exactly one of ``at`` (seconds after training starts) and ``(round, progress)`` is set. ``round``
     counts from 1; ``progress`` is the share of the device's batches of that round that are done, 0 to 1.
+    ``wandered``: it follows from a trace or a generator, which may go on for longer than the training does.
     """
 
     device: str
@@ -93,6 +94,7 @@ class Move:
     at: float | None = None
     round: int | None = None
     progress: float | None = None
+    wandered: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ def from_trace(
         here = at.setdefault(row.node, there)
         end = max(end, row.t)
         if there != here:
-            moves.append(Move(device=row.node, to=there, at=row.t))
+            moves.append(Move(device=row.node, to=there, at=row.t, wandered=True))
             at[row.node] = there
     return Timeline(starts, ordered(moves), end)
 

@@ -48,6 +48,7 @@ class Replay:
         self._timed = [m for m in moves if m.at is not None]
         self._site = {n.name: n.site or "" for n in self._plan.nodes if n.kind == "device"}
         self._link = {link.a: link.name for link in self._plan.links if link.kind == "access"}
+        self._begin = 0.0
         self._held: dict[str, dict[str, LinkDown]] = {}  # devices whose links are down, by why
         self._changed: list[LinkDown] = []
         self._probes: dict[int, tuple[AbstractContextManager[Gap], Gap]] = {}
@@ -57,6 +58,7 @@ class Replay:
 
     def start(self, begin: float) -> None:
         """The task has started: timed moves count from here."""
+        self._begin = begin
         for move in self._timed:
             assert move.at is not None
             if any(o.device == move.device and o.end == move.at for o in self._plan.outages):
@@ -104,7 +106,11 @@ class Replay:
             heapq.heappop(self._due)[2]()
 
     def finish(self) -> list[str]:
-        """Close what is open; returns what was asked for and did not happen, in words."""
+        """Close what is open; returns what was asked for and did not happen, in words.
+
+        A trace may outlast the training: what it has after that was not asked for.
+        """
+        lasted = time.monotonic() - self._begin
         for carried in [c for c in self.carried if id(c) in self._probes]:
             # The gap of a handover in the last moments of the training is measured to its end all the same.
             time.sleep(max(0.0, carried.end + _AFTER_S - time.monotonic()) if carried.done else 0.0)
@@ -115,6 +121,7 @@ class Replay:
         begun = [id(c.move) for c in self.carried if c.done]
         missing = [*self._scripted, *(m for m in self._timed if id(m) not in begun)]
         missing += [c.move for c in self.carried if not c.done and c.move not in missing]
+        missing = [m for m in missing if not (m.wandered and m.at is not None and m.at > lasted)]
         return [f"the move of {m.device} to {m.to} did not happen: training had ended before" for m in missing]
 
     def go_home(self) -> None:

@@ -97,6 +97,7 @@ def test_what_is_down_at_the_end_comes_up_and_what_was_not_due_is_told(carry_out
     )
     assert bed.done == [("down", "access:dev-1"), ("up", "access:dev-1")]
     assert missing == ["the move of dev-1 to south did not happen: training had ended before"]
+    assert carry_out(0.1, moves=(Move("dev-1", "south", at=9.0, wandered=True),))[2] == []
 
 
 def test_how_late_a_handover_was_is_known(carry_out):
