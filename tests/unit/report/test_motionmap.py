@@ -148,3 +148,25 @@ def test_who_is_where_between_positions() -> None:
     assert became.place(walker, 99)[0] == pytest.approx(200)
     assert list(became.spans([(0.0, "a"), (5.0, "b")], 8)) == [(0.0, 5.0, "a"), (5.0, 8, "b")]
     assert list(became.spans([(0.0, "a"), (9.0, "b")], 8)) == [(0.0, 8, "a")]
+
+
+def test_faults_and_what_was_done_about_them_are_told_in_order(tmp_path: Path) -> None:
+    path = run_with(tmp_path)
+    summary = json.loads((path / "summary.json").read_text())
+    summary["results"][0] |= {
+        "faults": [{"kind": "kill", "target": "edge-north", "at_s": 4.0, "mended_s": None},
+                   {"kind": "cut", "target": "north -- south", "at_s": 1.0, "mended_s": 2.5}],
+        "notes": [{"at_s": 7.0, "node": "pi3-1", "text": "no copy of <it> is left"}],
+        "standbys": {"made": 2, "bytes": 3_000_000, "edge_s": 0.5, "unused_bytes": 1_000_000, "unused_edge_s": 0.2},
+    }  # fmt: skip
+    (path / "summary.json").write_text(json.dumps(summary))
+    record = load(path)
+    rows = [[cell.text for cell in row] for row in motiongrids.fault_grid(record).rows]
+    assert [row[2] for row in rows] == [
+        "north -- south was cut, and mended at 2.50 s", "edge-north was killed", "pi3-1: no copy of <it> is left"
+    ]
+    [row] = motiongrids.standby_grid(record).rows
+    assert row[1].text == "2"
+    html = render(record)
+    assert "edge-north was killed" in html
+    assert "no copy of &lt;it&gt; is left" in html
