@@ -247,6 +247,10 @@ class Host:
         for part in sorted(self.parts):
             self.parts[part].forecast(edge)
 
+    def spoil(self) -> None:
+        """Flip a bit of a copy of training state, as failing memory would."""
+        self._mover.spoil()
+
     def deliver(self, envelope: Envelope, tensors: Tensors, received: float, size: int) -> None:
         """Take one message from the network."""
         body, dst = envelope.body, envelope.dst

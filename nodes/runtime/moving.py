@@ -88,6 +88,7 @@ class Mover:
         self._held: dict[PartId, list[tuple[Envelope, Tensors]]] = {}
         self._copies: dict[PartId, Part] = {}      # standbys of other nodes' parts
         self._standbys: dict[PartId, str] = {}     # where our parts have theirs
+        self._spoil_next = False
         self._acts: dict[type[Body], Callable[[Envelope, Body, Tensors], None]] = {
             State: self._state,
             TakeOver: self._take_over,
@@ -145,6 +146,13 @@ class Mover:
         if to:
             self._send(to, part, Activations(body.work, body.attempt, replay=True), tensors)
 
+    def spoil(self) -> None:
+        """Flip a bit of a standby that is here, else of the next state that arrives."""
+        for part in sorted(self._copies)[:1]:
+            flip(self._copies[part].capture().tensors)  # these are the copy's own memory
+            return
+        self._spoil_next = True
+
     # --- what arrives -----------------------------------------------------------------------------------
 
     def take(self, envelope: Envelope, tensors: Tensors) -> None:
@@ -172,6 +180,9 @@ class Mover:
     def _state(self, envelope: Envelope, body: Body, tensors: Tensors) -> None:
         assert isinstance(body, State)
         part, begin = envelope.dst, self._home.now()
+        if self._spoil_next:
+            self._spoil_next = False
+            flip(tensors)
         try:
             made = self._home.make(part)
             made.restore(Snapshot(tensors, body.meta, body.digest))
@@ -302,3 +313,8 @@ class Mover:
     def _note(self, text: str) -> None:
         now, home = self._home.now(), self._home
         home.emit(Span(kind="note", node=home.node, scheme=home.task.scheme, begin=now, end=now, attrs={"text": text}))
+
+
+def flip(tensors: Tensors) -> None:
+    """Flip one bit of the last tensor by name, in place: of a weight, which the next batch does not overwrite."""
+    tensors[max(tensors)].reshape(-1).view("uint8")[-2] ^= 0x10

@@ -317,6 +317,8 @@ class Compute:
                 self._host.notice(message.edge, message.done)
             case ctl.Forecast() if self._host is not None and self._host.task.id == message.task:
                 self._host.forecast(message.edge)
+            case ctl.Spoil() if self._host is not None and self._host.task.id == message.task:
+                self._host.spoil()
             case ctl.StopTask():
                 self._finish(message.task)
             case _:

@@ -251,6 +251,12 @@ class Forecast(msgspec.Struct, frozen=True, tag="forecast"):
     edge: str
 
 
+class Spoil(msgspec.Struct, frozen=True, tag="spoil"):
+    """Controller, as failing memory: flip a bit of a copy of training state (see `nodes.runtime.moving`)."""
+
+    task: str
+
+
 class StopTask(msgspec.Struct, frozen=True, tag="stop-task"):
     """Controller: drop the task's parts, send what is left of its events and its pacing."""
 
@@ -274,6 +280,7 @@ ToNode: TypeAlias = (
     | Go
     | Notice
     | Forecast
+    | Spoil
     | StopTask
     | Exit
     | Beat

@@ -27,6 +27,9 @@ class Fault(Section):
     """Edge server whose container is killed, as by a power failure. It does not come back."""
     cut: str | None = None
     """Link that is cut: one of ``links`` (``north -- south``), or a device's access link by the device's name."""
+    spoil: str | None = None
+    """Edge server on which a bit flips in a copy of training state: in a standby that it holds, else in the next state
+    that arrives. Digests do not match then."""
     lasting: Duration | None = None
     """How long a link is cut. By default for good."""
     at: Duration | None = None
@@ -40,16 +43,18 @@ class Fault(Section):
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Self:
-        if (self.kill is None) == (self.cut is None):
-            raise UnitError("a fault is one thing", wanted="kill: EDGE or cut: LINK", found="both or neither")
+        asked = [name for name in ("kill", "cut", "spoil") if getattr(self, name) is not None]
+        if len(asked) != 1:
+            wanted, found = "kill: EDGE, cut: LINK or spoil: EDGE", " and ".join(asked) or "none of them"
+            raise UnitError("a fault is one thing", wanted=wanted, found=found)
         if (self.at is None) == (self.round is None):
             raise UnitError(
                 "a fault needs one moment", wanted="at, or device, round and progress", found="both or neither"
             )
         if self.round is not None and self.device is None:
             raise UnitError("whose round?", wanted="device, round and progress", found=f"round {self.round}")
-        if self.kill is not None and self.lasting is not None:
-            raise UnitError("what is killed does not come back", wanted="lasting with cut", found="lasting with kill")
+        if self.cut is None and self.lasting is not None:
+            raise UnitError("only a cut comes to an end", wanted="lasting with cut", found=f"lasting with {asked[0]}")
         return self
 
 
@@ -57,8 +62,9 @@ def check(faults: list[Fault], resolver: Resolver) -> Iterator[InputError]:
     """Problems of what the faults name."""
     for i, fault in enumerate(faults):
         path: Steps = ("faults", i)
-        if fault.kill is not None and fault.kill not in resolver.edges:
-            yield resolver.unknown((*path, "kill"), "edge server", fault.kill, resolver.edges)
+        for verb, edge in (("kill", fault.kill), ("spoil", fault.spoil)):
+            if edge is not None and edge not in resolver.edges:
+                yield resolver.unknown((*path, verb), "edge server", edge, resolver.edges)
         if fault.cut is not None and resolver.link(fault.cut) is None:
             yield resolver.unknown((*path, "cut"), "link", fault.cut, [*resolver.links, *resolver.devices])
         if fault.device is not None and fault.device not in resolver.devices:
@@ -105,8 +111,8 @@ def plan(faults: list[Fault], resolver: Resolver) -> tuple[FaultPlan, ...]:
     """The faults with every name resolved."""
     return tuple(
         FaultPlan(
-            kind="kill" if fault.kill is not None else "cut",
-            target=fault.kill or resolver.link(fault.cut or "") or "",
+            kind="cut" if fault.cut is not None else "kill" if fault.kill is not None else "spoil",
+            target=fault.kill or fault.spoil or resolver.link(fault.cut or "") or "",
             at=fault.at,
             device=fault.device,
             round=fault.round,

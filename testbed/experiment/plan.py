@@ -97,11 +97,16 @@ class Move:
     wandered: bool = field(default=False, compare=False)
 
 
+FAULTS = {"kill": "killed", "cut": "cut", "spoil": "spoilt"}
+"""Kinds of faults, and what has then happened to the target, in words."""
+
+
 @dataclass(frozen=True)
 class FaultPlan:
     """Something that breaks, due as a `Move` is (``device`` then says by whose training).
 
-    ``kind`` is ``kill`` (``target``: an edge server) or ``cut`` (a link, for ``lasting`` s, None: for good).
+    ``kind`` is ``kill`` or ``spoil`` (``target``: an edge server) or ``cut`` (a link, for ``lasting`` s, None: for
+    good).
     """
 
     kind: str

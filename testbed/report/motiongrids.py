@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from testbed.experiment.plan import FAULTS
 from testbed.report import became, words
 from testbed.report.grids import BAD, QUIET, Cell, Grid
 from testbed.report.records import RunRecord, SchemeRecord, number, table, text, whole
@@ -130,9 +131,8 @@ def fault_grid(record: RunRecord) -> Grid:
 
 def _broke(fault: Mapping[str, Any]) -> str:
     target, mended = text(fault.get("target")), number(fault.get("mended_s"))
-    if text(fault.get("kind")) == "kill":
-        return f"{target} was killed"
-    return f"{target} was cut" + ("" if mended is None else f", and mended at {words.seconds(mended)}")
+    done = FAULTS.get(text(fault.get("kind")), "broken")
+    return f"{target} was {done}" + ("" if mended is None else f", and mended at {words.seconds(mended)}")
 
 
 def standby_grid(record: RunRecord) -> Grid:

@@ -1,4 +1,4 @@
-"""Has things break as the experiment says: kills edge servers, cuts links and mends them, when that is due."""
+"""Has things break as the experiment says: kills edge servers, spoils their memory, cuts links and mends them, when that is due."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from nodes.wire import control as ctl
-from testbed.experiment.plan import FaultPlan
+from testbed.experiment.plan import FAULTS, FaultPlan
 from testbed.run.session import Session
 
 
@@ -27,8 +27,9 @@ class Broken:
 class Breaking:
     """The faults of one task. `broken` are those that have happened, `killed` the nodes killed so far."""
 
-    def __init__(self, session: Session, faults: tuple[FaultPlan, ...]) -> None:
+    def __init__(self, session: Session, task: str, faults: tuple[FaultPlan, ...]) -> None:
         self._session = session
+        self._task = task
         self._timed = [fault for fault in faults if fault.at is not None]
         self._scripted = [fault for fault in faults if fault.at is None]
         self._due: list[tuple[float, int, Callable[[], None]]] = []
@@ -66,7 +67,7 @@ class Breaking:
             self._session.bed.mend(broken.fault.target)
         self._cut.clear()
         return [
-            f"{fault.target} was not {'killed' if fault.kind == 'kill' else 'cut'}: training had ended before"
+            f"{fault.target} was not {FAULTS[fault.kind]}: training had ended before"
             for fault in (*self._scripted, *self._timed)
         ]
 
@@ -81,6 +82,9 @@ class Breaking:
         if fault.kind == "kill":
             self.killed.add(fault.target)
             self._session.bed.kill(fault.target)
+            return
+        if fault.kind == "spoil":
+            self._session.control.send(fault.target, ctl.Spoil(self._task))
             return
         self._session.bed.cut(fault.target)
         self._cut.append(broken)

@@ -83,7 +83,7 @@ class TaskRun:
         self._done = False
         self._time = session.time
         self._replay = Replay(session, self.task.id, session.real.moves)
-        self._breaking = Breaking(session, session.real.faults)
+        self._breaking = Breaking(session, self.task.id, session.real.faults)
         self._told_lost: set[str] = set(session.lost)
 
     def run(self) -> Outcome:

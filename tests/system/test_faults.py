@@ -119,6 +119,17 @@ def test_what_is_cut_or_comes_back_costs_no_batch(bed: StandingBed) -> None:
     [row] = shadow["moves"]
     assert row["standby_bytes"] > 0
     assert row["state_bytes"] == 0
+    spoilt = (FaultPlan("spoil", "edge-west", device="dev-1", round=1, progress=0.25),)
+    refused = same("the digest of the state does not match", moves=(move("west"),), faults=spoilt)
+    assert not restarts(refused)
+    assert any("refused the state" in note["text"] for note in refused["notes"])
+    # The standby is made 1.5 s before the link moves: about twenty batches, in the midst of which its memory fails.
+    spoilt = (FaultPlan("spoil", "edge-west", device="dev-1", round=1, progress=0.7),)
+    copied = same("the digest of the standby does not match", moves=(move("west"),), faults=spoilt,
+                  strategy="shadow", lead=1.5)  # fmt: skip
+    assert not restarts(copied)
+    assert any("not in step" in note["text"] for note in copied["notes"])
+    assert copied["moves"][0]["state_bytes"] > 0
     relay = same("the edge half stays", moves=(move("west"),), strategy="relay")
     assert not restarts(relay)
     again = same("the round is begun again", moves=(move("west"),), strategy="restart")

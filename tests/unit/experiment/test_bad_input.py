@@ -52,6 +52,14 @@ BAD = {
     "progress without the sign": ("progress: 50%", "progress: 50", 16, "more than the whole", "write 50% if"),
     "progress below 0": ("progress: 50%", "progress: -50%", 16, "negative", "minus"),
     "queue smaller than a packet": ("queue: 100ms", "queue: 100B", 11, "cannot hold two packets", "3028B"),
+    # faults
+    "fault that is two things": ("workload:", "faults:\n  - {kill: edge-north, cut: lone, at: 1s}\nworkload:", 18, "a fault is one thing", None),
+    "fault that is nothing": ("workload:", "faults:\n  - {at: 1s}\nworkload:", 18, "a fault is one thing", None),
+    "fault at no moment": ("workload:", "faults:\n  - {spoil: edge-north}\nworkload:", 18, "needs one moment", None),
+    "fault on what is not there": ("workload:", "faults:\n  - {spoil: edge-nroth, at: 1s}\nworkload:", 18, "no edge server 'edge-nroth'", "'edge-north'"),
+    "cut of what is not there": ("workload:", "faults:\n  - {cut: north -- sout, at: 1s}\nworkload:", 18, "no link 'north -- sout'", "'north -- south'"),
+    "kill for a while": ("workload:", "faults:\n  - {kill: edge-north, at: 1s, lasting: 2s}\nworkload:", 18, "only a cut comes to an end", None),
+    "fault after the last round": ("workload:", "faults:\n  - {kill: edge-north, device: lone, round: 9}\nworkload:", 18, "there are 3 rounds", None),
     # links
     "link to a missing site": (NORTH_CLOUD, NORTH_CLOUD + "\n  south -- wets:", 14, "'wets', which is not there", "add 'wets'"),
     "link to a misspelt site": (NORTH_SOUTH, "  nroth -- south: {}", 12, "link to 'nroth'", "did you mean 'north'?"),

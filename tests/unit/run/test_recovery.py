@@ -26,7 +26,7 @@ def test_faults_are_told_as_they_happened_and_the_others_as_missing():
         FaultPlan("kill", "edge-north", device="dev-1", round=1, progress=0.5),
         FaultPlan("kill", "edge-west", device="dev-1", round=9, progress=0.5),
     )
-    breaking = Breaking(SimpleNamespace(bed=Bed()), faults)
+    breaking = Breaking(SimpleNamespace(bed=Bed()), "t", faults)
     begin = time.monotonic()
     breaking.start(begin)
     breaking.run_due()
@@ -41,7 +41,7 @@ def test_faults_are_told_as_they_happened_and_the_others_as_missing():
 
 
 def test_what_is_still_cut_at_the_end_is_mended_and_not_said_to_have_been():
-    breaking = Breaking(SimpleNamespace(bed=Bed()), (FaultPlan("cut", "north -- south", at=0.0),))
+    breaking = Breaking(SimpleNamespace(bed=Bed()), "t", (FaultPlan("cut", "north -- south", at=0.0),))
     breaking.start(time.monotonic())
     breaking.run_due()
     assert breaking.finish() == []

@@ -79,6 +79,24 @@ def test_a_standby_out_of_step_is_replaced_by_a_copy(tmp_path, still):
     assert any("not in step" in s.attrs["text"] for s in world.spans if s.kind == "note")
 
 
+def test_a_flipped_bit_in_a_standby_is_found_and_the_state_is_copied(tmp_path, still):
+    plan = {("d1", 1, 1): [lambda w: w.forecast("d1", "eb")], ("d1", 1, 3): [lambda w: w.hosts["eb"].spoil()],
+            ("d1", 1, 4): [lambda w: w.notice("d1", "eb", done=True)]}  # fmt: skip
+    world = go(tmp_path, still, plan, strategy="shadow")
+    assert [c.attrs.get("by") for c in captures(world)] == ["standby", None]
+    assert any("not in step" in s.attrs["text"] for s in world.spans if s.kind == "note")
+
+
+def test_a_flipped_bit_in_a_state_that_arrives_is_found_and_the_state_is_sent_again(tmp_path, still):
+    plan = {("d1", 1, 2): [lambda w: w.hosts["eb"].spoil(), lambda w: w.notice("d1", "eb")],
+            ("d1", 1, 3): [lambda w: w.notice("d1", "eb", done=True)]}  # fmt: skip
+    world = go(tmp_path, still, plan)
+    # Refused before the handover, the part stays; the state goes once more when the device is there.
+    assert any("digest differs" in s.attrs["text"] for s in world.spans if s.kind == "note")
+    assert [c.peer for c in captures(world)] == ["eb", "eb"]
+    assert [s.node for s in world.spans if s.kind == "restore"] == ["eb"]
+
+
 @pytest.mark.parametrize("after", [0.0, 0.005, 0.015, 0.025, 0.035, 0.045, 0.06])
 @pytest.mark.parametrize("victim", ["ea", "eb"])
 @pytest.mark.parametrize("strategy", ["migrate", "shadow"])
