@@ -1,4 +1,4 @@
-"""Has things break as the experiment says: kills edge servers, spoils their memory, cuts links and mends them, when that is due."""
+"""Has things break as the experiment says, when that is due: edge servers die, their memory fails, links are cut."""
 
 from __future__ import annotations
 
