@@ -21,8 +21,9 @@ def show(plan: Plan, format_: Format) -> None:
         return
     console = Console()
     work = plan.workload
+    own = "".join(f", {device}'s at {cut}" for device, cut in work.cuts.items())
     trained = (
-        f"{', '.join(work.schemes)} with {work.model} cut at {work.cut} on {work.data.set}, "
+        f"{', '.join(work.schemes)} with {work.model} cut at {work.cut}{own} on {work.data.set}, "
         f"{work.rounds} rounds of batch {work.batch}"
         if plan.trains
         else "a topology that only stands (testbed up)"

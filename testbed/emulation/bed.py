@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
@@ -76,6 +76,7 @@ class Bed:
         self._net: RunNet | None = None
         self._moving = threading.Lock()
         self._playing: float | None = None
+        self._cut: set[str] = set()
 
     def up(self, progress: Progress | None = None, *, run_dir: str = "") -> None:
         """Make everything. If anything fails, all of it is taken down again before the error is raised.
@@ -196,13 +197,17 @@ class Bed:
         """A process in the node's namespaces, as the host numbers it."""
         return self.fleet.container(node).pid
 
-    def apply_limits(self, changed: Mapping[str, NodePlan] | None = None) -> dict[str, AppliedLimits]:
-        """Put all nodes' limits in force and read them back; ``changed`` are nodes that get others than the plan's.
+    def apply_limits(
+        self, changed: Mapping[str, NodePlan] | None = None, without: Collection[str] = ()
+    ) -> dict[str, AppliedLimits]:
+        """Put nodes' limits in force and read them back: all but those ``without``, which have died.
+
+        ``changed`` are nodes that get others than the plan's.
 
         Raises:
             NotAppliedError: The kernel enforces something else.
         """
-        return self.fleet.apply_limits(changed)
+        return self.fleet.apply_limits(changed, without)
 
     def handover(self, device: str, site: str) -> Handover:
         """Move a device to another site's access point, on the real link. Its address stays.
@@ -236,6 +241,36 @@ class Bed:
             if self._net is not None:
                 self._net.relink(link)
         return Handover(device, node.site or "", site, begin, end)
+
+    def cut(self, *links: str) -> None:
+        """Cut links: what is on them is gone, nothing passes, and traffic takes other ways where there are any.
+
+        Raises:
+            InputError: There is no such link.
+        """
+        self._set_carrier(links, up=False)
+
+    def mend(self, *links: str) -> None:
+        """Bring links back that were cut; one that is up stays so."""
+        self._set_carrier(links, up=True)
+
+    def _set_carrier(self, links: Sequence[str], *, up: bool) -> None:
+        with self._moving:
+            known = self.record.links
+            for name in links:
+                if name not in known:
+                    raise InputError(f"there is no link {name!r}", wanted=", ".join(known))
+            for name in links:
+                self.emulator.carrier(name, up)
+            before = set(self._cut)
+            self._cut = (self._cut - set(links)) if up else (self._cut | set(links))
+            backhaul = {name for name in self._cut ^ before if known[name].kind == "backhaul"}
+            if backhaul:
+                self.fabric.without(name for name in self._cut if known[name].kind == "backhaul")
+
+    def kill(self, node: str) -> None:
+        """Kill a node's container at once, as a power failure would; it stays dead."""
+        self.fleet.kill(node)
 
     def play(self, begin: float) -> None:
         """Have links vary as the plan says, from ``begin`` (s of CLOCK_MONOTONIC) on; played where they are shaped.

@@ -197,6 +197,11 @@ class Engine:
             output: bytes = self.api.logs(container, tail="all" if tail is None else tail)
         return output.decode(errors="replace")
 
+    def kill(self, container: str) -> None:
+        """Kill a container's processes."""
+        with engine_errors(f"kill {container}"):
+            self.api.kill(container)
+
     def remove(self, container: str) -> bool:
         """Kill and remove a container.
 

@@ -80,6 +80,7 @@ class Fabric:
         self._dilation = dilation
         self._numbers = {name: index for index, name in enumerate(self.links)}
         self._attached = forwarding.attachments(self.links.values())
+        self._down: set[str] = set()
         self._graph = forwarding.graph(self.bridges, self.links.values())
         self._macs: dict[str, str] = {}
         self._indices: dict[str, int] = {}
@@ -208,6 +209,21 @@ class Fabric:
         self.table[device] = new
         self.links[link.name] = self._attached[device] = moved
         return moved
+
+    def without(self, down: Iterable[str]) -> None:
+        """Send frames around the backhaul links in ``down`` from now on; those left out are used again."""
+        self._down = set(down)
+        self._graph = forwarding.graph(self.bridges, self.links.values(), self._down)
+        requests = []
+        for node, old in self.table.items():
+            link = self._attached[node]
+            new = forwarding.column(self._graph, link.b, link.name)
+            for change in forwarding.changes(node, old, new):
+                port = self._port(change.link or old[change.bridge], change.bridge)
+                write = netlink.delete_forward if change.link is None else netlink.set_forward
+                requests.append(write(port, self._macs[node]))
+            self.table[node] = new
+        self._netlink.run(requests)
 
     def interface(self, link: LinkPlan, side: str) -> str:
         """Name of a link's interface: ``eth0`` in a node, ``p<k>a`` and ``p<k>b`` in the fabric."""

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from testbed.experiment.emulating import Emulation, Tolerances
+from testbed.experiment.faults import Fault
 from testbed.experiment.link_settings import Links
 from testbed.experiment.link_values import Dilation
 from testbed.experiment.network import Cloud, Devices, Host, Profile, Site
@@ -31,7 +32,8 @@ class Spec(Section):
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = 1
     """All randomness of training follows from it."""
     sites: dict[str, Site] = Field(default_factory=dict)
-    """Access points by name, and the edge servers behind them."""
+    """Access points by name, and the edge servers behind them. `file: sites.csv` takes them from
+    [a table](traces.md#sites-from-a-table)."""
     cloud: Annotated[Cloud | None, BeforeValidator(_blank_cloud)] = None
     """The aggregator. A workload needs one, and devices at sites. A file without `workload` and `mobility` may do
     without, for a topology that only stands (`testbed up`)."""
@@ -46,6 +48,8 @@ class Spec(Section):
     other)."""
     mobility: Mobility = Mobility()
     """Who goes where, and when: scripted or from a trace."""
+    faults: list[Fault] = Field(default_factory=list)
+    """What breaks, and when."""
     workload: Workload = Workload()
     """What is trained, and how."""
     dilation: Dilation = 1.0

@@ -88,6 +88,7 @@ class Move:
 
     Exactly one of ``at`` (seconds after training starts) and ``(round, progress)`` is set. ``round``
     counts from 1; ``progress`` is the share of the device's batches of that round that are done, 0 to 1.
+    ``wandered``: it follows from a trace or a generator, which may go on for longer than the training does.
     """
 
     device: str
@@ -95,6 +96,28 @@ class Move:
     at: float | None = None
     round: int | None = None
     progress: float | None = None
+    wandered: bool = field(default=False, compare=False)
+
+
+FAULTS = {"kill": "killed", "cut": "cut", "spoil": "spoilt"}
+"""Kinds of faults, and what has then happened to the target, in words."""
+
+
+@dataclass(frozen=True)
+class FaultPlan:
+    """Something that breaks, due as a `Move` is (``device`` then says by whose training).
+
+    ``kind`` is ``kill`` or ``spoil`` (``target``: an edge server) or ``cut`` (a link, for ``lasting`` s, None: for
+    good).
+    """
+
+    kind: str
+    target: str
+    at: float | None = None
+    device: str | None = None
+    round: int | None = None
+    progress: float | None = None
+    lasting: float | None = None
 
 
 @dataclass(frozen=True)
@@ -140,6 +163,13 @@ class WorkloadPlan:
     threads: int
     strategy: str | None                  # overrides what the scheme does on a move
     options: dict[str, object] = field(default_factory=dict)
+    cuts: dict[str, int] = field(default_factory=dict)  # device -> its cut, where that is not `cut`
+    drop: float | None = None             # s after which a round goes on with those that came; None: it waits for all
+    hierarchical: bool = False            # edge servers average their devices before the cloud averages them
+
+    def cut_of(self, node: str) -> int:
+        """Layers that stay on a device."""
+        return self.cuts.get(node, self.cut)
 
 
 @dataclass(frozen=True)
@@ -174,10 +204,12 @@ class Plan:
     tolerances: Tolerances
     source: str                        # path of the file
     rendered: str                      # the YAML as it was understood, with every --set applied
+    faults: tuple[FaultPlan, ...] = ()
     dilation: float = 1.0              # real seconds a virtual one takes; everything else here is virtual
     outages: tuple[Outage, ...] = ()   # in order of time, then of device
     interruption: float = 0.0          # s that a device's link is down in each handover
     predictions: tuple[Prediction, ...] = ()  # what is expected of the next handovers, in order of time
+    predictor: str | None = None       # the policy that expects it, and how far ahead: "oracle, 5 s ahead"
     speed_check: float = 5.0           # s that bring-up has all nodes train at once to measure their speeds; 0: not
     ipv6: bool = False                 # whether nodes have an IPv6 address beside the other
     places: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)  # see `where`

@@ -7,6 +7,7 @@ from pathlib import Path
 import networkx as nx
 import pytest
 
+from nodes.policies.layers import LAYERS
 from testbed.cli.plan import plain
 from testbed.emulation.links.shape import Shape
 from testbed.errors import CapacityError, InputError
@@ -169,6 +170,51 @@ def test_a_short_file_is_enough(write):
 
 def test_cut_defaults_to_the_models(write):
     assert load_plan(write(("model: vgg5\n  cut: 4", "model: cnn"))).workload.cut == 2
+
+
+@pytest.mark.parametrize(
+    ("model", "cut", "k"),
+    [("vgg5", "SP1", 2), ("vgg5", "sp2", 4), ("vgg5", "SP3", 5), ("vgg5", "pool1", 2), ("vgg11", "pool2", 4),
+     ("resnet18", "block2", 3), ("mobilenetv3-small", "neck4", 5), ("cnn", "1", 1)],
+)  # fmt: skip
+def test_a_cut_may_be_named(write, model, cut, k):
+    assert load_plan(write(("model: vgg5\n  cut: 4", f"model: {model}\n  cut: {cut}"))).workload.cut == k
+
+
+def test_every_model_has_a_cut_by_default(write):
+    for model, layers in LAYERS.items():
+        assert 0 < load_plan(write(("model: vgg5\n  cut: 4", f"model: {model}"))).workload.cut < len(layers)
+
+
+def test_devices_may_have_cuts_of_their_own(write):
+    own = ("count: 2, at: north}", "count: 2, at: north, cut: SP1}")
+    work = load_plan(write(own)).workload
+    assert work.cuts == {"dev-1": 2, "dev-2": 2}
+    assert (work.cut_of("dev-2"), work.cut_of("lone"), work.cut_of("edge-south")) == (2, 4, 4)
+    assert load_plan(write(("count: 2, at: north}", "count: 2, at: north, cut: SP2}"))).workload.cuts == {}
+
+
+def test_a_device_has_no_cut_where_nothing_is_split(write):
+    with pytest.raises(InputError, match="device's cut has nothing to act on") as error:
+        load_plan(write(("[splitfed, fedfly]", "fedavg"), ("count: 2, at: north}", "count: 2, at: north, cut: 2}")))
+    assert str(error.value.where).endswith(":8")
+
+
+def test_rounds_wait_for_all_and_average_flat_unless_the_file_says(write):
+    work = load_plan(write()).workload
+    assert (work.drop, work.hierarchical) == (None, False)
+    same = load_plan(write(("rounds: 3", "rounds: 3\n  late: wait\n  aggregation: flat"))).workload
+    assert same == work
+    other = load_plan(write(("rounds: 3", "rounds: 3\n  late: {drop: 1min}\n  aggregation: hierarchical"))).workload
+    assert (other.drop, other.hierarchical) == (60.0, True)
+
+
+def test_an_edge_server_that_averages_needs_room_for_the_models(write):
+    small = ("rounds: 3", "rounds: 3\nprofiles: {tiny-edge: {memory: 400MiB}}")
+    model = ("model: vgg5\n  cut: 4", "model: vgg11")
+    load_plan(write(small, model))
+    with pytest.raises(InputError, match="too little memory"):
+        load_plan(write(small, (model[0], model[1] + "\n  aggregation: hierarchical")))
 
 
 def test_fedavg_takes_any_cut_of_the_model(write):
