@@ -10,7 +10,7 @@ import pytest
 from tests.unit.setup.machine import ROOT
 
 TARGETS = [
-    "setup", "image", "doctor", "demo", "test", "test-netem", "unit", "smoke", "bench", "bench-fidelity", "up", "down",
+    "setup", "image", "doctor", "demo", "test", "test-netem", "unit", "smoke", "bench", "bench-fidelity", "bench-fedfly", "up", "down",
     "lint", "clean",
 ]  # fmt: skip
 
