@@ -106,7 +106,7 @@ def experiment(setting: Setting, data: str | None = None, traces: str | None = N
         "devices:",
         *(f"  {device}: {{profile: thing{home}}}" for device in setting.names),
         "profiles:",
-        f"  thing: {{speed: {setting.device:g}, memory: 512MiB}}",
+        f"  thing: {{speed: {setting.device:g}, cpus: {max(0.15, 2 * setting.device):g}, memory: 512MiB}}",
         f"  server: {{speed: {setting.edge:g}, memory: 768MiB}}",
         "links:",
         f"  access: {{rate: {setting.access}Mbit, delay: 2ms}}",
