@@ -48,7 +48,7 @@ SETTINGS: dict[str, Setting] = {
     for made in (
         Setting(
             "device-bound", "Device-bound", "the devices' computing is nearly all of a round; edge servers are alike",
-            devices=3, sites=2, device=0.04, edge=0.4, access=100, backhaul=400, samples=960, epochs=2,
+            devices=3, sites=2, device=0.08, edge=0.4, access=100, backhaul=400, samples=960, epochs=2,
         ),
         Setting(
             "edge-bound", "Edge-bound", "edge servers are slow and shared by three devices, which mostly wait for them",

@@ -31,6 +31,9 @@ _MOST_NODES = 65_000
 _CONGESTION_CONTROL = ("cubic", "reno")
 _RTO_MIN = 0.2  # s; TCP's least retransmission timeout on Linux unless a route says another
 _PING_FOR_ALL = {"net.ipv4.ping_group_range": "0 2147483647"}  # nodes have no right to raw sockets
+# What one connection saw of a path shall not slow down the next one, nor what an acknowledgement that was merely
+# delayed made of it: a tail loss probe without an answer halves the window, and Reno takes minutes to come back.
+_TCP = {"net.ipv4.tcp_no_metrics_save": "1", "net.ipv4.tcp_early_retrans": "0"}
 _NO_IPV6 = {f"net.ipv6.conf.{scope}.disable_ipv6": "1" for scope in ("all", "default")}
 # An interface with the one address it is given, that asks nobody for others. Written before it is switched on.
 _QUIET_IPV6 = {
@@ -145,7 +148,7 @@ class Fabric:
         """
         path = netns.of_pid(pid)
         own = addresses[name]
-        netns.write_sysctls(path, {**(_NO_IPV6 if own.ip6 is None else _ipv6()), **_PING_FOR_ALL})
+        netns.write_sysctls(path, {**(_NO_IPV6 if own.ip6 is None else _ipv6()), **_PING_FOR_ALL, **_TCP})
         with netlink.Netlink(path) as inner:
             interface = inner.interfaces().get(NODE_INTERFACE)
             if interface is None:
