@@ -10,13 +10,18 @@ the host. Kinds and what they mean:
     wait                a device waiting for gradients (activations sent .. gradients here)
     send                a message on its way: handed to the network .. received; ``peer`` is where it went
     round               one device's round: first batch begun .. last batch done; attrs.batches
-    aggregate evaluate  on the aggregator
-    accuracy            what an evaluation found; attrs.accuracy, attrs.loss
+    aggregate evaluate  on the aggregator (aggregate: on edge servers too, where averaging is hierarchical)
+    accuracy            what an evaluation found; attrs.accuracy, attrs.loss, and attrs.missing: devices that the round
+                        was averaged without, if there were any
     capture transfer restore   parts of a migration; ``bytes`` is the state's size; attrs.device
     restart             a device gave its round up; attrs.from, attrs.to
     disconnect          a data connection was lost
     move                a whole move of training state, from the controller; attrs as in summary "moves"
     handover            the port changed bridges; attrs.device, attrs.from, attrs.to
+    link-down link-up   a device's access link went down or came up; attrs.device, attrs.why (out of coverage,
+                        handover), attrs.late_s (after it was to go down)
+    leave join          the same for a device that is absent (availability traces)
+    outage              a link being down for one reason, from begin to end; attrs.device, attrs.why
     limit               a limit set or read back; attrs
     link                a link over an interval; attrs.link, and each way (attrs.ab_..., attrs.ba_...): bytes, segments
                         dropped (at a full queue) and lost (on purpose), queue (bytes waiting at its end), late_max_s

@@ -44,7 +44,7 @@ def _tcp(cases: list[Case]) -> str | None:
         axes.set_ylabel("error of TCP goodput [%]")
         style.legend(figure, handles, list(lines))
         style.margins(figure, left=0.75, right=0.2, top=0.4, bottom=0.5)
-        return _standalone(figure)
+        return standalone(figure)
 
 
 def _delay(cases: list[Case]) -> str | None:
@@ -76,7 +76,7 @@ def _delay(cases: list[Case]) -> str | None:
         panels[0].set_ylabel("error of one-way delay [ms]")
         style.legend(figure, handles, labels)
         style.margins(figure, left=0.75, right=0.2, top=0.75, bottom=0.5, wspace=0.1)
-        return _standalone(figure)
+        return standalone(figure)
 
 
 def _trace(cases: list[Case]) -> str | None:
@@ -97,7 +97,7 @@ def _trace(cases: list[Case]) -> str | None:
         axes.set_ylim(bottom=0)
         style.legend(figure, [asked, found], ["asked", "measured in each step of 250 ms"])
         style.margins(figure, left=0.6, right=0.2, top=0.4, bottom=0.5)
-        return _standalone(figure)
+        return standalone(figure)
 
 
 def _lines(cases: list[Case], kind: str) -> dict[str, list[tuple[float, float]]]:
@@ -138,7 +138,7 @@ def _ticks(axis: Any, values: list[float]) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def _standalone(figure: Any) -> str:
+def standalone(figure: Any) -> str:
     figure.patch.set_facecolor(style.PAPER)
     out = io.StringIO()
     figure.savefig(out, format="svg", facecolor=style.PAPER, metadata={"Date": None, "Creator": None})

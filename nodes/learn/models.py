@@ -1,22 +1,20 @@
 """Models as sequences of named layers that can be cut after any of them.
 
-``vgg5`` is the network of FedFly (582,346 parameters at 3x32x32 and ten classes), with its initial
-distributions; ``cnn`` is small, for smoke tests. A layer's initial weights depend on the seed and its name
-alone, so a model cut anywhere starts from the same numbers.
+What they are stands in `nodes.policies.designs`: ``vgg5`` is the network of FedFly (582,346 parameters at 3x32x32 and
+ten classes), with its initial distributions; ``cnn`` is small, for smoke tests. A layer's initial weights depend on the
+seed and its name alone, so a model cut anywhere starts from the same numbers.
 """
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
-from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nodes.errors import InputError
-from nodes.learn import keyed
-from nodes.policies.layers import LAYERS
+from nodes.learn import blocks, keyed
+from nodes.policies.designs import DESIGNS, after
 
 IN_SHAPE = (3, 32, 32)
 
@@ -27,7 +25,7 @@ def build(
     """The whole model with its initial weights, in training mode.
 
     Args:
-        model: A name of `LAYERS`.
+        model: A name of `DESIGNS`.
         seed: The experiment's; None leaves all weights zero, for a model whose weights are about to be loaded.
         in_shape: Channels, height, width of one sample; height and width are multiples of 4.
         classes: Number of outputs.
@@ -44,7 +42,7 @@ def build(
             tensor.zero_()
         return sequence.train()
     for name, layer in sequence.named_children():
-        _initialise(layer, keyed.torch_generator(seed, "", f"init/{name}"))
+        blocks.initialise(layer, keyed.torch_generator(seed, "", f"init/{name}"))
     return sequence.train()
 
 
@@ -76,12 +74,10 @@ def shapes(
     model: str, in_shape: tuple[int, ...] = IN_SHAPE, classes: int = 10
 ) -> tuple[tuple[int, ...], ...]:
     """Shape of one sample at every cut, from 0 (the input) to the last (the logits); computes nothing."""
-    with torch.device("meta"):
-        x = torch.empty(1, *in_shape)
-        at = [in_shape]
-        for layer in _design(model, in_shape, classes).eval():
-            x = layer(x)
-            at.append(tuple(x.shape[1:]))
+    _check(model, in_shape)
+    at = [in_shape]
+    for layer in DESIGNS[model].values():
+        at.append(after(layer, at[-1], classes))
     return tuple(at)
 
 
@@ -91,74 +87,17 @@ def parameters(sequence: nn.Sequential) -> int:
 
 
 def _design(model: str, in_shape: tuple[int, ...], classes: int) -> nn.Sequential:
-    if model not in _DESIGNS:
-        raise InputError("no such model", wanted=", ".join(sorted(_DESIGNS)), found=model)
+    at = shapes(model, in_shape, classes)
+    layers = [(name, blocks.make(layer, at[i], classes)) for i, (name, layer) in enumerate(DESIGNS[model].items())]
+    return nn.Sequential(OrderedDict(layers))
+
+
+def _check(model: str, in_shape: tuple[int, ...]) -> None:
+    if model not in DESIGNS:
+        raise InputError("no such model", wanted=", ".join(sorted(DESIGNS)), found=model)
     if len(in_shape) != 3 or any(n <= 0 or n % 4 for n in in_shape[1:]):
         raise InputError(
             f"{model} cannot take samples of this shape",
             wanted="channels x height x width, height and width multiples of 4",
             found="x".join(map(str, in_shape)),
         )
-    layers = _DESIGNS[model](in_shape, classes)
-    return nn.Sequential(OrderedDict(zip(LAYERS[model], layers, strict=True)))
-
-
-def _vgg5(in_shape: tuple[int, ...], classes: int) -> list[nn.Module]:
-    channels, height, width = in_shape
-    return [
-        _conv(channels, 32, norm=True),
-        nn.MaxPool2d(2),
-        _conv(32, 64, norm=True),
-        nn.MaxPool2d(2),
-        _conv(64, 64, norm=True),
-        _flat_linear(64 * height * width // 16, 128),
-        nn.Linear(128, classes),  # no ReLU between the two, as FedFly has it
-    ]
-
-
-def _cnn(in_shape: tuple[int, ...], classes: int) -> list[nn.Module]:
-    channels, height, width = in_shape
-    return [
-        _conv(channels, 16, norm=False),
-        nn.MaxPool2d(2),
-        _conv(16, 24, norm=False),
-        nn.MaxPool2d(2),
-        _flat_linear(24 * height * width // 16, classes),
-    ]
-
-
-_DESIGNS: dict[str, Callable[[tuple[int, ...], int], list[nn.Module]]] = {"vgg5": _vgg5, "cnn": _cnn}
-
-
-def _conv(channels: int, out: int, *, norm: bool) -> nn.Sequential:
-    parts: OrderedDict[str, nn.Module] = OrderedDict(conv=nn.Conv2d(channels, out, 3, padding=1))
-    if norm:
-        parts["norm"] = nn.BatchNorm2d(out)
-    parts["relu"] = nn.ReLU()
-    return nn.Sequential(parts)
-
-
-def _flat_linear(features: int, out: int) -> nn.Sequential:
-    return nn.Sequential(OrderedDict(flatten=nn.Flatten(), linear=nn.Linear(features, out)))
-
-
-@torch.no_grad()
-def _initialise(layer: nn.Module, generator: torch.Generator) -> None:
-    """He's normal for convolutions (fan out), a narrow normal for linear layers, no bias."""
-    for module in layer.modules():
-        if isinstance(module, nn.Conv2d):
-            fan_out = module.out_channels * math.prod(module.kernel_size)
-            _normal(module.weight, math.sqrt(2 / fan_out), generator)
-        elif isinstance(module, nn.Linear):
-            _normal(module.weight, 0.01, generator)
-        elif isinstance(module, nn.BatchNorm2d):
-            module.reset_parameters()
-            continue
-        else:
-            continue
-        if module.bias is not None:
-            module.bias.zero_()
-
-
-def _normal(weight: Tensor, deviation: float, generator: torch.Generator) -> None:
-    weight.normal_(0.0, deviation, generator=generator)

@@ -86,7 +86,32 @@ def split(
     dirichlet: float | None = None,
     fractions: Mapping[str, float] | None = None,
 ) -> dict[str, Indices]:
-    """The split that an experiment asks for: Dirichlet, by fractions, else equal."""
+    """The split that an experiment asks for: Dirichlet, by fractions, else equal.
+
+    Raises:
+        InputError: There are two rules, a rule that does not fit the devices, or a device with less than a batch.
+    """
+    parts = _dealt(labels, devices, seed, batch, dirichlet, fractions)
+    poor = min(parts, key=lambda name: len(parts[name]))
+    if len(parts[poor]) < batch:
+        raise InputError(
+            f"{poor} has fewer samples than a batch",
+            wanted=f"at least {batch}",
+            found=f"{len(parts[poor])} of {len(labels)}",
+            remedy=f"set workload.batch to {max(len(parts[poor]), 1)} or less, give {poor} a larger share, or use "
+            "more of the data",
+        )
+    return parts
+
+
+def _dealt(
+    labels: Labels,
+    devices: Iterable[str],
+    seed: int,
+    batch: int,
+    dirichlet: float | None,
+    fractions: Mapping[str, float] | None,
+) -> dict[str, Indices]:
     if dirichlet is not None and fractions is not None:
         raise InputError("data can be split by dirichlet or by fractions, not both")
     if dirichlet is not None:

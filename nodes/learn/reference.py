@@ -36,6 +36,8 @@ from nodes.learn.stage import Sgd, Stage, use_threads
 OPS = ("head.forward", "tail.step", "head.backward", "whole.step", "evaluate")
 _WARM_UP = 3
 _LEAST = 5  # repeats, however little time there is
+_PATIENCE = 5  # times the time there is, after which fewer will do
+_FEWEST = 3  # one to warm up among them
 _EVALUATED = 128  # samples
 
 
@@ -98,6 +100,7 @@ def measure(
 ) -> Reference:
     """Measure the reference times of a layout; takes about ``seconds``, and at least a few repeats.
 
+    Of a model whose steps take seconds themselves there are only two repeats, after one to warm up.
     The operations are measured in turn, so that a drift of the machine meets all of them alike. With one
     thread, CPU time is taken: it leaves out what other programs took meanwhile.
     """
@@ -122,14 +125,14 @@ def _measure(
         yield
         taken[name].append(clock() - begin)
 
-    end = time.monotonic() + seconds
-    while len(taken["whole.step"]) < _WARM_UP + _LEAST or time.monotonic() < end:
+    begin = time.monotonic()
+    while wants_more(len(taken["whole.step"]), time.monotonic() - begin, seconds):
         for name in OPS:
             # Evaluation takes long, and few depend on it.
             if name != "evaluate" or len(taken[name]) < _WARM_UP + _LEAST:
                 with timed(name):
                     steps.do(name)
-    kept = {name: times[_WARM_UP:] for name, times in taken.items()}
+    kept = {name: times[min(_WARM_UP, len(times) // 3) :] for name, times in taken.items()}
     middle = {name: statistics.median(times) for name, times in kept.items()}
     spread = {}
     for name, times in kept.items():
@@ -137,6 +140,13 @@ def _measure(
         spread[name] = (high - low) / 2 / middle[name]
     middle["evaluate"] /= _EVALUATED
     return Reference(key(model, cut, batch, threads, in_shape), middle, spread, len(kept["whole.step"]))
+
+
+def wants_more(done: int, elapsed: float, seconds: float) -> bool:
+    """Whether a measurement that is to take about ``seconds`` goes on after so many repeats and so long a time."""
+    if elapsed < seconds or done < _FEWEST:
+        return True
+    return done < _WARM_UP + _LEAST and elapsed < _PATIENCE * max(seconds, 1.0)
 
 
 class Steps:

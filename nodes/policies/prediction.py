@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from statistics import median
+from dataclasses import asdict, dataclass
+from statistics import fmean, median
+from typing import Any
 
 Fix = tuple[float, float, float]
 """Where a device was: seconds, metres, metres."""
@@ -81,12 +83,14 @@ class Score:
     """How predictions turned out.
 
     Attributes:
-        hits: Handovers whose site was expected when they came.
+        hits: Handovers whose site was expected, and in time.
         wrong: Handovers for which another site was expected.
         unforeseen: Handovers for which none was.
         withdrawn: Expectations that were dropped or replaced before any handover came.
         lead: Median time by which the hits were expected ahead, s; None without hits.
         error: Median of how far off the expected moment was, s, of the hits; None without.
+        late: Handovers whose site was expected, but no sooner than the device was told of them anyway.
+        mean_lead: Mean of what `lead` is the median of.
     """
 
     hits: int
@@ -95,32 +99,57 @@ class Score:
     withdrawn: int
     lead: float | None
     error: float | None
+    late: int = 0
+    mean_lead: float | None = None
+
+    @property
+    def misses(self) -> int:
+        """Handovers that were not expected, or not there, or not in time."""
+        return self.wrong + self.unforeseen + self.late
+
+    @property
+    def false_alarms(self) -> int:
+        """Expectations of a handover that did not come: to another site, or none at all."""
+        return self.wrong + self.withdrawn
+
+    def as_dict(self) -> dict[str, Any]:
+        """As it is told: with misses and false alarms beside what they are made of."""
+        return {**asdict(self), "misses": self.misses, "false_alarms": self.false_alarms}
 
     @property
     def recall(self) -> float | None:
         """Share of handovers that were expected; None if there were none."""
-        total = self.hits + self.wrong + self.unforeseen
+        total = self.hits + self.misses
         return self.hits / total if total else None
 
     @property
     def precision(self) -> float | None:
         """Share of expectations that came true; None if there were none."""
-        total = self.hits + self.wrong + self.withdrawn
+        total = self.hits + self.late + self.false_alarms
         return self.hits / total if total else None
 
 
-def score(predictions: Sequence[Prediction], handovers: Sequence[tuple[str, float, str]]) -> Score:
+def score(
+    predictions: Sequence[Prediction], handovers: Sequence[tuple[str, float, str]], *, notice: float = 0.0,
+    until: float = math.inf,
+) -> Score:  # fmt: skip
     """How predictions compare with the handovers (device, time, site) that came.
 
     What is expected at a handover's own moment counts if it was made before. An expectation is one as long as it names
     the same site: a new moment for it changes nothing, and a handover ends it.
+
+    Args:
+        predictions: What was expected.
+        handovers: What came.
+        notice: Seconds before each handover at which its device is told of it: what is expected later is too late.
+        until: When looking ended, s: predictions made later do not count, nor do expectations of what comes later.
     """
-    hits, wrong, unforeseen, withdrawn = 0, 0, 0, 0
+    hits, wrong, unforeseen, withdrawn, late = 0, 0, 0, 0, 0
     leads: list[float] = []
     errors: list[float] = []
     devices = sorted({p.device for p in predictions} | {device for device, _, _ in handovers})
     for device in devices:
-        said = [(p.made, 1, p.guess) for p in predictions if p.device == device]
+        said = [(p.made, 1, p.guess) for p in predictions if p.device == device and p.made <= until]
         came = [(at, 0, Guess(to, at)) for name, at, to in handovers if name == device]
         standing: Guess | None = None
         since = 0.0
@@ -135,13 +164,17 @@ def score(predictions: Sequence[Prediction], handovers: Sequence[tuple[str, floa
             assert what is not None
             if standing is None:
                 unforeseen += 1
-            elif standing.to == what.to:
+            elif standing.to != what.to:
+                wrong += 1
+            elif when - since < notice - 1e-9:
+                late += 1
+            else:
                 hits += 1
                 leads.append(when - since)
                 errors.append(abs(standing.at - when))
-            else:
-                wrong += 1
             standing = None
-        withdrawn += standing is not None
-    return Score(hits, wrong, unforeseen, withdrawn, median(leads) if leads else None,
-                 median(errors) if errors else None)  # fmt: skip
+        withdrawn += standing is not None and standing.at <= until
+    return Score(
+        hits, wrong, unforeseen, withdrawn, median(leads) if leads else None, median(errors) if errors else None, late,
+        fmean(leads) if leads else None,
+    )  # fmt: skip

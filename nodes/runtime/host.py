@@ -1,8 +1,6 @@
-"""Hosts parts on one node: delivers messages, moves parts exactly once, keeps track of where parts live.
+"""Hosts parts on one node: delivers messages, keeps track of where parts live, has them moved (`moving`).
 
-No sockets and no threads here: the worker feeds it from its compute thread, unit tests from a list. A move goes
-``capture -> State -> StateTaken -> release``: the source keeps the part, and holds back what comes for it, until
-the destination has verified the state's digest; then it forwards what it held and leaves a redirect behind.
+No sockets and no threads here: the worker feeds it from its compute thread, unit tests from a list.
 """
 
 from __future__ import annotations
@@ -12,10 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from nodes.errors import RoambedError, WireError
+from nodes.errors import WireError
 from nodes.events import Span
 from nodes.learn.pacing import Pacer
-from nodes.runtime.part import Part, Snapshot, Timed, payload
+from nodes.runtime.moving import MOVING, Mover
+from nodes.runtime.part import Part, Timed
 from nodes.wire.codec import Tensors
 from nodes.wire.control import FromNode, Task
 from nodes.wire.messages import (
@@ -27,15 +26,14 @@ from nodes.wire.messages import (
     Model,
     Moved,
     Open,
+    Partial,
     PartId,
     State,
-    StateRefused,
-    StateTaken,
     Update,
 )
 
 MAX_HOPS = 4
-_TRANSFERS = (Activations, Gradients, Model, Update, State)
+_TRANSFERS = (Activations, Gradients, Model, Update, Partial, State)
 
 
 class Transport(Protocol):
@@ -52,6 +50,9 @@ class Transport(Protocol):
 
     def emit(self, span: Span) -> None:
         """Record an event."""
+
+    def wake(self, seconds: float, act: Callable[[], None]) -> None:
+        """Have something done after a while, on the compute thread."""
 
     def catch_up(self) -> None:
         """Let notices through that came while the compute thread was at work (they call `Host.notice`)."""
@@ -81,8 +82,7 @@ class Host:
         self._make = make
         self._clock = clock
         self._where: dict[PartId, tuple[str, int]] = {p.part: (p.node, 0) for p in task.placement}
-        self._leaving: dict[PartId, tuple[str, int, str]] = {}  # part -> (to, version, digest)
-        self._held: dict[PartId, list[tuple[Envelope, Tensors]]] = {}
+        self._mover = Mover(self)
         self.parts: dict[PartId, Part] = {}
         for placed in task.placement:
             if placed.node == node:
@@ -137,7 +137,7 @@ class Host:
             yield timed
             timed.end, timed.cpu_s = self._clock(), time.thread_time() - cpu
         else:
-            with self._pacer.step(self.task.reference[op]) as step:
+            with self._pacer.step(self.task.reference_of(part.owner)[op]) as step:
                 yield timed
             timed.begin, timed.end, timed.cpu_s, timed.late = step.begin, step.end, step.cpu_s, step.late
         # A device that hears of a handover during a paced step acts on it with this batch, not the next.
@@ -166,25 +166,69 @@ class Host:
 
     def move(self, part: PartId, to: str) -> None:
         """See `Context.move`."""
-        if to == self.node or part in self._leaving:
-            return
-        begin = self._clock()
-        snapshot = self.parts[part].capture()
-        version = self.where(part)[1] + 1
-        self._leaving[part] = (to, version, snapshot.digest)
-        self._span("capture", part, begin, payload(snapshot.tensors), to)
-        envelope = Envelope(
-            src=part, dst=part, node=self.node, version=version, sent=self._clock(),
-            body=State(digest=snapshot.digest, meta=snapshot.meta, captured=begin),
-        )  # fmt: skip
-        self._transport.send(to, envelope, snapshot.tensors)
+        self._mover.move(part, to)
+
+    def standby(self, part: PartId) -> str:
+        """See `Context.standby`."""
+        return self._mover.standby(part)
+
+    def stand_by(self, part: PartId, to: str) -> None:
+        """See `Context.stand_by`."""
+        self._mover.stand_by(part, to)
+
+    def replay(self, part: PartId, body: Activations, tensors: Tensors) -> None:
+        """See `Context.replay`."""
+        self._mover.replay(part, body, tensors)
+
+    def wake(self, part: PartId, seconds: float, token: int) -> None:
+        """See `Context.wake`."""
+        self._transport.wake(seconds, lambda: self._awake(part, token))
+
+    def close(self) -> None:
+        """The task is over: timers that still run have nothing to wake."""
+        self.parts.clear()
+
+    def _awake(self, part: PartId, token: int) -> None:
+        if part in self.parts:
+            self.parts[part].awake(token)
+
+    def note(self, text: str) -> None:
+        """See `Context.note`."""
+        now = self._clock()
+        self.emit(
+            Span(kind="note", node=self.node, scheme=self.task.scheme, begin=now, end=now, attrs={"text": text})
+        )
+
+    # --- what moving needs ------------------------------------------------------------------------------
+
+    def post(self, to: str, envelope: Envelope, tensors: Tensors) -> None:
+        """See `moving.Home.post`."""
+        self._transport.send(to, envelope, tensors)
+
+    def put(self, part: PartId, node: str, version: int) -> None:
+        """See `moving.Home.put`."""
+        self._where[part] = (node, version)
+
+    def make(self, part: PartId) -> Part:
+        """See `moving.Home.make`."""
+        return self._make(part, self)
+
+    def deliver_held(self, part: PartId, messages: list[tuple[Envelope, Tensors]]) -> None:
+        """See `moving.Home.deliver_held`."""
+        for envelope, tensors in messages:
+            if part in self.parts:
+                self.parts[part].receive(envelope.src, envelope.body, tensors)
+            else:
+                self._forward(envelope, tensors)
 
     def rehearse(self, movable: tuple[str, ...] = ()) -> None:
         """Let every part do its work once, and parts of these roles that may yet come here."""
         for part in sorted(self.parts):
             self.parts[part].rehearse()
+        owners = {self.task.cut_of(owner): owner for owner in reversed(self.task.owners)}  # one of each cut
         for role in movable:
-            self._make(PartId(self.task.id, role, self.task.owners[0]), self).rehearse()
+            for owner in sorted(owners.values()):
+                self._make(PartId(self.task.id, role, owner), self).rehearse()
 
     # --- what the worker feeds in -----------------------------------------------------------------------
 
@@ -198,90 +242,55 @@ class Host:
         for part in sorted(self.parts):
             self.parts[part].notice(edge, done)
 
+    def forecast(self, edge: str) -> None:
+        """Pass on which edge server a device will probably be at next (empty: where it is)."""
+        for part in sorted(self.parts):
+            self.parts[part].forecast(edge)
+
+    def spoil(self) -> None:
+        """Flip a bit of a copy of training state, as failing memory would."""
+        self._mover.spoil()
+
     def deliver(self, envelope: Envelope, tensors: Tensors, received: float, size: int) -> None:
         """Take one message from the network."""
         body, dst = envelope.body, envelope.dst
-        if isinstance(body, _TRANSFERS):
+        if isinstance(body, _TRANSFERS) and envelope.node != self.node:
             self._transferred(envelope, received, size)
+        if isinstance(body, MOVING):
+            self._mover.take(envelope, tensors)
+            return
+        if isinstance(body, Activations) and body.replay:
+            self._mover.applied(envelope, tensors)
+            return
         if isinstance(body, Moved):
             self._learn(body.part, body.node, body.version)
             return
-        if isinstance(body, State):
-            self._arrive(envelope, body, tensors)
-            return
-        if isinstance(body, StateTaken | StateRefused):
-            self._settle(dst, body)
-            return
         if isinstance(body, Open):
-            self._open(dst, body.version)
+            if body.version < self.where(dst)[1]:
+                return  # its head has decided otherwise since
+            self._mover.gone(dst)
+            self.parts[dst] = self._make(dst, self)
+            self._where[dst] = (self.node, body.version)
         elif isinstance(body, Close):
-            self._learn(dst, body.node, body.version)
-            self.parts.pop(dst, None)
+            if body.version >= self.where(dst)[1]:
+                self._learn(dst, body.node, body.version)
+                self._mover.gone(dst)
+                self.parts.pop(dst, None)
             return
         self._learn(envelope.src, envelope.node, envelope.version)
-        if dst in self._leaving or (dst not in self.parts and self.where(dst)[0] == self.node):
-            self._held.setdefault(dst, []).append((envelope, tensors))
+        if self._mover.leaving(dst) or (dst not in self.parts and self.where(dst)[0] == self.node):
+            self._mover.hold(envelope, tensors)
         elif dst in self.parts:
             self.parts[dst].receive(envelope.src, body, tensors)
         else:
             self._forward(envelope, tensors)
 
-    # --- moving -----------------------------------------------------------------------------------------
-
-    def _arrive(self, envelope: Envelope, body: State, tensors: Tensors) -> None:
-        part = envelope.dst
-        begin = self._clock()
-        try:
-            made = self._make(part, self)
-            made.restore(Snapshot(tensors, body.meta, body.digest))
-        except (RoambedError, KeyError, ValueError, RuntimeError) as error:
-            self._answer(envelope, StateRefused(reason=f"{type(error).__name__}: {error}"))
-            return
-        self.parts[part] = made
-        self._where[part] = (self.node, envelope.version)
-        self._span("restore", part, begin, payload(tensors), envelope.node)
-        # What is owed to the device goes first: it is waiting for it.
-        made.resume()
-        self._answer(envelope, StateTaken(digest=body.digest))
-        self._drain(part)
-
-    def _answer(self, envelope: Envelope, body: Body) -> None:
-        answer = Envelope(
-            src=envelope.dst, dst=envelope.dst, node=self.node, body=body,
-            version=envelope.version, sent=self._clock(),
-        )  # fmt: skip
-        self._transport.send(envelope.node, answer, {})
-
-    def _settle(self, part: PartId, body: StateTaken | StateRefused) -> None:
-        leaving = self._leaving.pop(part, None)
-        if leaving is None:
-            return
-        to, version, digest = leaving
-        if isinstance(body, StateTaken) and body.digest == digest:
-            self.parts.pop(part)
-            self._where[part] = (to, version)
-        else:
-            reason = body.reason if isinstance(body, StateRefused) else "it confirmed another state"
-            self._note(f"{to} refused the state of {part} ({reason}); it stays on {self.node}")
-            self.parts[part].resume()
-        self._drain(part)
-
-    def _open(self, part: PartId, version: int) -> None:
-        if part not in self.parts:
-            self.parts[part] = self._make(part, self)
-        self._where[part] = (self.node, version)
-
-    def _drain(self, part: PartId) -> None:
-        for envelope, tensors in self._held.pop(part, []):
-            if part in self.parts:
-                self.parts[part].receive(envelope.src, envelope.body, tensors)
-            else:
-                self._forward(envelope, tensors)
-
     def _forward(self, envelope: Envelope, tensors: Tensors) -> None:
         node, version = self.where(envelope.dst)
         if node == self.node or envelope.hops >= MAX_HOPS:
-            raise WireError(f"{envelope.dst} is nowhere to be found", where=self.node, found=f"last seen on {node}")
+            # Whoever waits for an answer will ask where the part is.
+            self.note(f"{type(envelope.body).__name__} for {envelope.dst} dropped: last seen on {node}")
+            return
         hopped = Envelope(
             src=envelope.src, dst=envelope.dst, node=envelope.node, body=envelope.body,
             version=envelope.version, hops=envelope.hops + 1, sent=envelope.sent,
@@ -307,20 +316,15 @@ class Host:
                 node=envelope.node, peer=self.node, scheme=self.task.scheme, task=self.task.id,
                 part=str(envelope.src), begin=envelope.sent, end=received, bytes=size,
                 round=work.round if work else getattr(body, "round", 0), batch=work.batch if work else -1,
-                attrs={"message": type(body).__name__.lower()},
+                attrs={"message": _name(body)},
             )
         )  # fmt: skip
 
-    def _span(self, kind: str, part: PartId, begin: float, size: int, peer: str) -> None:
-        self.emit(
-            Span(
-                kind=kind, node=self.node, scheme=self.task.scheme, task=self.task.id, part=str(part),
-                begin=begin, end=self._clock(), bytes=size, peer=peer, attrs={"device": part.owner},
-            )
-        )  # fmt: skip
 
-    def _note(self, text: str) -> None:
-        now = self._clock()
-        self.emit(
-            Span(kind="note", node=self.node, scheme=self.task.scheme, begin=now, end=now, attrs={"text": text})
-        )
+def _name(body: Body) -> str:
+    """What a message is called in events."""
+    if isinstance(body, State) and body.standby:
+        return "standby"
+    if isinstance(body, Activations) and body.replay:
+        return "replay"
+    return type(body).__name__.lower()

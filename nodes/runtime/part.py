@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from nodes.events import Span
 from nodes.wire.codec import Tensors
 from nodes.wire.control import FromNode, Task
-from nodes.wire.messages import Body, PartId
+from nodes.wire.messages import Activations, Body, PartId
 
 
 @dataclass
@@ -64,6 +64,21 @@ class Context(Protocol):
     def move(self, part: PartId, to: str) -> None:
         """Move a hosted part, with its training state, to another node (`Part.resume` runs there)."""
 
+    def standby(self, part: PartId) -> str:
+        """Node that holds a standby of a hosted part, empty if none does."""
+
+    def stand_by(self, part: PartId, to: str) -> None:
+        """Keep a standby of a hosted part on another node, from its present state on (empty: no more)."""
+
+    def replay(self, part: PartId, body: Activations, tensors: Tensors) -> None:
+        """Give a hosted part's standby, if it has one, the batch that the part is about to apply."""
+
+    def wake(self, part: PartId, seconds: float, token: int) -> None:
+        """Have `Part.awake` called with this token after so many seconds of the experiment."""
+
+    def note(self, text: str) -> None:
+        """Record what a person should read."""
+
     def emit(self, span: Span) -> None:
         """Record an event."""
 
@@ -88,8 +103,17 @@ class Part(Protocol):
     def notice(self, edge: str, done: bool) -> None:
         """A handover to the site of this edge server comes, or is done (devices only)."""
 
-    def capture(self) -> Snapshot:
-        """The state to move; the part does nothing more until it is dropped or resumed."""
+    def forecast(self, edge: str) -> None:
+        """The device will probably be at this edge server next; empty: it stays (devices only)."""
+
+    def awake(self, token: int) -> None:
+        """The time that `Context.wake` was asked for is over."""
+
+    def position(self) -> tuple[int, int, int, bool]:
+        """Round, attempt, first batch not applied, and whether the round's weights were passed on."""
+
+    def capture(self, *, copy: bool = False) -> Snapshot:
+        """The state to move; without ``copy`` the part does nothing more until it is dropped or resumed."""
 
     def restore(self, snapshot: Snapshot) -> None:
         """Become what was captured (RunError or WireError if it is not what its digest says)."""
@@ -112,7 +136,17 @@ class Quiet:
     def notice(self, edge: str, done: bool) -> None:
         """Stay."""
 
-    def capture(self) -> Snapshot:
+    def forecast(self, edge: str) -> None:
+        """Do nothing ahead."""
+
+    def awake(self, token: int) -> None:
+        """Nothing was waited for."""
+
+    def position(self) -> tuple[int, int, int, bool]:
+        """Nowhere in particular."""
+        return 0, 0, 0, False
+
+    def capture(self, *, copy: bool = False) -> Snapshot:
         """Refuse: not every part can move."""
         raise NotImplementedError(f"{self.id} does not move")
 

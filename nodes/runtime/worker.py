@@ -6,6 +6,7 @@ somebody waits for idly (training state, notices) first. What the compute thread
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import os
 import platform
@@ -28,10 +29,10 @@ from nodes.wire import control as ctl
 from nodes.wire.channel import Channel
 from nodes.wire.codec import Tensors
 from nodes.wire.keys import KeyPair
-from nodes.wire.messages import Envelope, Hello, Open, PartId, State, StateTaken
+from nodes.wire.messages import Adopt, Envelope, Hello, Holds, Open, PartId, Query, State, StateTaken
 
 _FLUSH_S = 0.2
-_URGENT = (State, StateTaken, Open)
+_URGENT = (State, StateTaken, Open, Query, Holds, Adopt)
 EXIT_ORPHAN = 75
 
 
@@ -54,6 +55,7 @@ class Worker:
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._notices: queue.SimpleQueue[ctl.Notice] = queue.SimpleQueue()
         self._spans: list[Span] = []
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []  # the compute thread's own
         self._compute = Compute(file, self)
         self._stop = False
 
@@ -65,7 +67,10 @@ class Worker:
         os.eventfd_write(self._wake, 1)
 
     def send(self, node: str, envelope: Envelope, tensors: Tensors) -> None:
-        """Hand a message to the network (`host.Transport`)."""
+        """Hand a message to the network, or to this node's own parts (`host.Transport`)."""
+        if node == self._file.name:
+            self._job(lambda: self._compute.deliver(envelope, tensors, time.monotonic(), 0))
+            return
         frames = codec.encode(envelope, tensors)
         self.post(lambda: self._channel.send(node, frames))
 
@@ -85,6 +90,11 @@ class Worker:
     def emit(self, span: Span) -> None:
         """Record an event (`host.Transport`)."""
         self.post(lambda: self._spans.append(span))
+
+    def wake(self, seconds: float, act: Callable[[], None]) -> None:
+        """Do something after so many seconds of the experiment, on the compute thread (`host.Transport`)."""
+        at = time.monotonic() + seconds * self._file.dilation
+        heapq.heappush(self._timers, (at, next(self._order), act))
 
     def catch_up(self) -> None:
         """Pass on notices that have come meanwhile (`host.Transport`)."""
@@ -237,7 +247,7 @@ class Worker:
 
     def _work(self) -> None:
         while True:
-            _, _, job = self._jobs.get()
+            job = self._next()
             if job is None:
                 return
             try:
@@ -247,6 +257,15 @@ class Worker:
             except Exception as error:  # a defect of ours: say where, and let the controller end the run
                 place = traceback.extract_tb(error.__traceback__)[-1]
                 self.fail(f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})")
+
+    def _next(self) -> Callable[[], None] | None:
+        """The next thing to do: what has come in first, a timer only when nothing is waiting."""
+        while True:
+            left = max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
+            try:
+                return self._jobs.get(timeout=left)[2]
+            except queue.Empty:
+                return heapq.heappop(self._timers)[2]
 
 
 class Compute:
@@ -273,6 +292,7 @@ class Compute:
         import nodes.learn.speed
         import nodes.schemes._aggregator
         import nodes.schemes._split
+        import nodes.schemes._tiers
         import nodes.schemes._whole  # noqa: F401
 
         versions = {"python": platform.python_version(), "torch": str(torch.__version__), "zmq": zmq.zmq_version()}
@@ -295,6 +315,10 @@ class Compute:
                 self._host.begin()
             case ctl.Notice() if self._host is not None and self._host.task.id == message.task:
                 self._host.notice(message.edge, message.done)
+            case ctl.Forecast() if self._host is not None and self._host.task.id == message.task:
+                self._host.forecast(message.edge)
+            case ctl.Spoil() if self._host is not None and self._host.task.id == message.task:
+                self._host.spoil()
             case ctl.StopTask():
                 self._finish(message.task)
             case _:
@@ -347,6 +371,7 @@ class Compute:
             return
         totals = self._pacer.totals
         self._host.tell_windows(last=True)
+        self._host.close()
         self._host = None
         self._worker.tell(
             ctl.Pacing(task, totals.steps, totals.late, totals.dropped_s, totals.asked_s, totals.took_s)

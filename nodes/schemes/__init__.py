@@ -10,9 +10,9 @@ import importlib
 import pkgutil
 
 from nodes.errors import InputError
-from nodes.schemes._base import Members, Scheme
+from nodes.schemes._base import Members, Scheme, place_collectors
 
-__all__ = ["Members", "Scheme", "get", "names"]
+__all__ = ["Members", "Scheme", "get", "names", "place_collectors"]
 
 
 def names() -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from nodes.runtime.part import Context, Part
@@ -11,6 +11,8 @@ from nodes.wire.control import Placed
 from nodes.wire.messages import PartId
 
 AGGREGATOR = "aggregator"
+COLLECTOR = "collector"
+"""Role of the parts that average an edge server's devices, where averaging is hierarchical."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,11 @@ def place_split(task: str, members: Members) -> list[Placed]:
         rows.append(Placed(PartId(task, "head", device), device))
         rows.append(Placed(PartId(task, "tail", device), members.edge_of[device]))
     return rows
+
+
+def place_collectors(task: str, edges: Iterable[str]) -> list[Placed]:
+    """One collector on each edge server."""
+    return [Placed(PartId(task, COLLECTOR, edge), edge) for edge in edges]
 
 
 def place_whole(task: str, members: Members) -> list[Placed]:

@@ -7,6 +7,6 @@ from nodes.schemes.splitfed import SCHEME as SPLITFED
 SCHEME = replace(
     SPLITFED,
     name="fedfly",
-    strategies=("migrate", "restart", "relay"),
+    strategies=("migrate", "restart", "relay", "shadow"),
     source="Ullah et al., FedFly: Toward Migration in Edge-Based Distributed Federated Learning, 2022",
 )

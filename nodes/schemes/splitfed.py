@@ -4,14 +4,15 @@ The restart is a clean one: both halves and both optimizers go back to the start
 baseline keeps the device's half and momentum).
 """
 
-from nodes.schemes._base import AGGREGATOR, Scheme, place_split
+from nodes.schemes._base import AGGREGATOR, COLLECTOR, Scheme, place_split
 
 SCHEME = Scheme(
     name="splitfed",
     split=True,
-    strategies=("restart", "migrate", "relay"),
+    strategies=("restart", "migrate", "relay", "shadow"),
     roles={
-        AGGREGATOR: "nodes.schemes._aggregator:OverTails",
+        AGGREGATOR: "nodes.schemes._tiers:aggregator",
+        COLLECTOR: "nodes.schemes._tiers:Collector",
         "head": "nodes.schemes._split:Head",
         "tail": "nodes.schemes._split:Tail",
     },

@@ -78,7 +78,21 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     placement: tuple[Placed, ...]
     reference: dict[str, float]        # unthrottled seconds by operation
     data: dict[str, str]               # node -> its shard inside its container
+    edges: tuple[str, ...] = ()        # edge servers that a device may turn to
+    patience: float = 3.0              # s of the experiment without an answer before a device asks what is wrong
     options: dict[str, Any] = {}
+    cuts: dict[str, int] = {}          # owner -> its cut, where that is not `cut`
+    references: dict[int, dict[str, float]] = {}  # cut -> its reference, where that is not `cut`
+    drop_s: float | None = None        # s of the experiment after which a round goes on with those that came
+    hierarchical: bool = False         # edge servers average their devices before the cloud averages them
+
+    def cut_of(self, owner: str) -> int:
+        """Layers that stay on an owner's device."""
+        return self.cuts.get(owner, self.cut)
+
+    def reference_of(self, owner: str) -> dict[str, float]:
+        """Unthrottled seconds by operation, for parts of an owner (nobody's are as most are)."""
+        return self.references.get(self.cut_of(owner), self.reference)
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
@@ -123,6 +137,7 @@ class RoundDone(msgspec.Struct, frozen=True, tag="round-done"):
     round: int
     accuracy: float | None
     loss: float | None
+    missing: tuple[str, ...] = ()  # owners that it was averaged without
 
 
 class TaskDone(msgspec.Struct, frozen=True, tag="task-done"):
@@ -229,6 +244,19 @@ class Notice(msgspec.Struct, frozen=True, tag="notice"):
     done: bool
 
 
+class Forecast(msgspec.Struct, frozen=True, tag="forecast"):
+    """Controller: the device will probably be at this edge server's site next; empty: it will stay."""
+
+    task: str
+    edge: str
+
+
+class Spoil(msgspec.Struct, frozen=True, tag="spoil"):
+    """Controller, as failing memory: flip a bit of a copy of training state (see `nodes.runtime.moving`)."""
+
+    task: str
+
+
 class StopTask(msgspec.Struct, frozen=True, tag="stop-task"):
     """Controller: drop the task's parts, send what is left of its events and its pacing."""
 
@@ -243,7 +271,20 @@ FromNode: TypeAlias = (
     Hello | Ready | Started | Events | Progress | RoundDone | TaskDone | Measured | SpeedReady | SpeedChecked
     | Pacing | Failed | Beat
 )
-ToNode: TypeAlias = Configure | Measure | PrepareSpeed | CheckSpeed | StartTask | Go | Notice | StopTask | Exit | Beat
+ToNode: TypeAlias = (
+    Configure
+    | Measure
+    | PrepareSpeed
+    | CheckSpeed
+    | StartTask
+    | Go
+    | Notice
+    | Forecast
+    | Spoil
+    | StopTask
+    | Exit
+    | Beat
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _from_node = msgspec.msgpack.Decoder(FromNode)

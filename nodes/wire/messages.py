@@ -61,12 +61,16 @@ class Model(msgspec.Struct, frozen=True, tag="model"):
 class Activations(msgspec.Struct, frozen=True, tag="activations"):
     """What crosses the cut forward (tensors ``x`` and, where labels leave the device, ``y``).
 
-    ``move_to`` asks the receiving part to move to that node once this batch is applied.
+    ``move_to`` asks the receiving part to move to that node once this batch is applied; ``standby`` to keep a copy
+    of itself in step on that node (empty: none any more). ``replay`` says that this is a copy for a standby, which
+    applies the batch and keeps the gradients to itself.
     """
 
     work: Work
     attempt: int = 0
     move_to: str = ""
+    standby: str = ""
+    replay: bool = False
 
 
 class Gradients(msgspec.Struct, frozen=True, tag="gradients"):
@@ -88,12 +92,49 @@ class Update(msgspec.Struct, frozen=True, tag="update"):
     move_to: str = ""
 
 
+class Reported(msgspec.Struct, frozen=True, tag="reported"):
+    """An edge server's collector holds this owner's model of the round."""
+
+    round: int
+    owner: str
+
+
+class Collect(msgspec.Struct, frozen=True, tag="collect"):
+    """Ask a collector for the mean of these owners' models."""
+
+    round: int
+    owners: tuple[str, ...]
+
+
+class Partial(msgspec.Struct, frozen=True, tag="partial"):
+    """Mean of these owners' models, weighted by samples (tensors), and their samples in all."""
+
+    round: int
+    owners: tuple[str, ...]
+    samples: int
+
+
 class State(msgspec.Struct, frozen=True, tag="state"):
-    """A part's whole training state on its way to another node (tensors: all of it)."""
+    """A part's whole training state on its way to another node (tensors: all of it).
+
+    ``standby``: not to take the part over, but to be kept in step until it does.
+    """
 
     digest: str
     meta: dict[str, Any]
     captured: float  # CLOCK_MONOTONIC when capture began
+    standby: bool = False
+
+
+class TakeOver(msgspec.Struct, frozen=True, tag="take-over"):
+    """The standby is to become the part, if its state has this digest."""
+
+    digest: str
+    captured: float
+
+
+class DropStandby(msgspec.Struct, frozen=True, tag="drop-standby"):
+    """The standby is not needed: nobody came."""
 
 
 class StateTaken(msgspec.Struct, frozen=True, tag="taken"):
@@ -114,6 +155,39 @@ class Open(msgspec.Struct, frozen=True, tag="open"):
     round: int
     attempt: int
     version: int  # of the placement that the sender decided on
+
+
+class Query(msgspec.Struct, frozen=True, tag="query"):
+    """A head that waits in vain asks a node: do you hold this part, and how far is it?"""
+
+    number: int  # of the asking, to tell its answers from those to an earlier one
+
+
+class Holds(msgspec.Struct, frozen=True, tag="holds"):
+    """Answer to a `Query`.
+
+    Attributes:
+        node: Who answers. number: Of the query. held: Whether the part (or a standby of it) is here.
+        standby: It is one. leaving: It is on its way to another node. version: Of its placement.
+        round, attempt, next_batch: How far it is. finished: It has passed the round's weights on.
+    """
+
+    node: str
+    number: int
+    held: bool
+    standby: bool = False
+    leaving: bool = False
+    version: int = 0
+    round: int = 0
+    attempt: int = 0
+    next_batch: int = 0
+    finished: bool = False
+
+
+class Adopt(msgspec.Struct, frozen=True, tag="adopt"):
+    """Go on with the copy of the part that you hold: all other copies are void from this version on."""
+
+    version: int
 
 
 class Fetch(msgspec.Struct, frozen=True, tag="fetch"):
@@ -139,7 +213,26 @@ class Moved(msgspec.Struct, frozen=True, tag="moved"):
 
 
 Body: TypeAlias = (
-    Hello | Model | Activations | Gradients | Update | State | StateTaken | StateRefused | Open | Fetch | Close | Moved
+    Hello
+    | Model
+    | Activations
+    | Gradients
+    | Update
+    | Reported
+    | Collect
+    | Partial
+    | State
+    | TakeOver
+    | DropStandby
+    | StateTaken
+    | StateRefused
+    | Query
+    | Holds
+    | Adopt
+    | Open
+    | Fetch
+    | Close
+    | Moved
 )
 
 

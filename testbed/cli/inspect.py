@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +16,9 @@ from testbed.cli.plan import describe, plain
 
 if TYPE_CHECKING:
     from testbed.emulation.attach import AttachedBed
+    from testbed.emulation.record import LinkRecord
+
+_NOTABLE = 0.01  # of a quota: the kernel's grain is less
 
 
 def command(
@@ -28,27 +33,45 @@ def command(
         names = [bed.record.node(node).name] if node else list(bed.record.nodes)
         running = bed.running()
         nodes = [_node(bed, name, running[name]) for name in names]
-        links = [_link(bed, name) for name in bed.record.links]
-    if node:
-        links = [link for link in links if node in (link["a"], link["b"])]
+        links = [link for link in bed.record.links.values() if node in (None, link.a, link.b)]
     if format_ is Format.json:
-        print_json({"run": bed.record.run_id, "source": bed.record.source, "nodes": nodes, "links": links})
+        rows = [link_row(link) for link in links]
+        print_json({"run": bed.record.run_id, "source": bed.record.source, "nodes": nodes, "links": rows})
         return
-    table = Table("node", "kind", "at", "address", "pid", "CPU", "read back", "memory", "read back", "used")
+    Console().print(*tables(nodes, links))
+    if any(governed(row) for row in nodes):
+        Console().print(
+            "CPU is the quota asked for as a guard; what is read back otherwise is a governor's, which keeps programs "
+            "at the node's speed (docs/speed.md)"
+        )
+
+
+def tables(nodes: Sequence[Mapping[str, Any]], links: Sequence[LinkRecord]) -> tuple[Table, Table]:
+    """Nodes and links, for a screen."""
+    table = Table("node", "kind", "at")
+    table.add_column("address", no_wrap=True, min_width=len("10.77.0.10"))
+    for heading in ("pid", "speed", "CPU", "read back", "MiB", "read back", "used"):
+        table.add_column(heading, overflow="fold")  # a number that is cut off is another
     for row in nodes:
         asked, found = row["asked"], row["read_back"] or {}
+        addresses = "\n".join(address for address in (row["ip"], row["ip6"]) if address)
+        speed = "" if asked["speed"] is None else f"{asked['speed']:.3g}"
         table.add_row(
-            row["node"], row["kind"], row["site"] or "", row["ip"], str(row["pid"]) if row["running"] else "ended",
-            _cores(asked["cpus"]), _cores(found.get("cpus")), _mib(asked["memory"]), _mib(found.get("memory")),
+            row["node"], row["kind"], row["site"] or "", addresses, str(row["pid"]) if row["running"] else "ended",
+            speed, _cores(asked["cpus"]), _cores(found.get("cpus")), _mib(asked["memory"]), _mib(found.get("memory")),
             _mib(row["memory_used"]),
         )  # fmt: skip
     ways = Table("link", "kind", "ends", "there", "back")
-    for row in links:
-        ways.add_row(
-            row["link"], row["kind"], f"{row['a']} -- {row['b']}",
-            describe(bed.record.links[row["link"]].ab), describe(bed.record.links[row["link"]].ba),
-        )  # fmt: skip
-    Console().print(table, ways)
+    for link in links:
+        there, back = describe(link.ab, link.ab_trace), describe(link.ba, link.ba_trace)
+        ways.add_row(link.name, link.kind, f"{link.a} -- {link.b}", there, back)
+    return table, ways
+
+
+def governed(row: Mapping[str, Any]) -> bool:
+    """Whether the quota in force is another than the guard asked for."""
+    found = (row["read_back"] or {}).get("cpus")
+    return found is not None and abs(found - row["asked"]["cpus"]) > _NOTABLE * float(row["asked"]["cpus"])
 
 
 def _node(bed: AttachedBed, name: str, running: bool) -> dict[str, Any]:
@@ -59,11 +82,12 @@ def _node(bed: AttachedBed, name: str, running: bool) -> dict[str, Any]:
         "profile": node.profile,
         "site": node.site,
         "ip": node.ip,
+        "ip6": node.ip6,
         "mac": node.mac,
         "container": node.container,
         "pid": node.pid,
         "running": running,
-        "asked": {"cpus": node.cpus, "period": node.period, "memory": node.memory},
+        "asked": {"speed": node.speed, "cpus": node.cpus, "period": node.period, "memory": node.memory},
         "read_back": None,
         "memory_used": None,
         "cpu_s": None,
@@ -81,16 +105,18 @@ def _node(bed: AttachedBed, name: str, running: bool) -> dict[str, Any]:
     return row
 
 
-def _link(bed: AttachedBed, name: str) -> dict[str, Any]:
-    link = bed.record.links[name]
+def link_row(link: LinkRecord) -> dict[str, Any]:
+    """What is told of a link as plain data."""
     return {
-        "link": name,
+        "link": link.name,
         "kind": link.kind,
         "a": link.a,
         "b": link.b,
         "interfaces": [link.a_ifname, link.b_ifname],
         "there": plain(link.ab),
         "back": plain(link.ba),
+        "there_trace": link.ab_trace and asdict(link.ab_trace),
+        "back_trace": link.ba_trace and asdict(link.ba_trace),
     }
 
 
@@ -99,4 +125,4 @@ def _cores(cpus: float | None) -> str:
 
 
 def _mib(size: int | None) -> str:
-    return "" if size is None else f"{size / (1 << 20):.0f} MiB"
+    return "" if size is None else f"{size / (1 << 20):.0f}"

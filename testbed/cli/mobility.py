@@ -71,10 +71,17 @@ def _show(seen: Overview) -> None:
         console.print(table)
     if seen.score is not None:
         score = seen.score
-        lead = "" if score["lead"] is None else f", {score['lead']:.1f} s ahead (median)"
+        lead = "" if score["mean_lead"] is None else f", {score['mean_lead']:.1f} s ahead (mean)"
         console.print(
-            f"  predictions: {score['hits']} right{lead}, {score['wrong']} wrong, {score['unforeseen']} handovers "
-            f"unforeseen, {score['withdrawn']} withdrawn", highlight=False,
+            f"  predictions ({score['policy']}): {score['hits']} hits{lead}, {score['misses']} misses "
+            f"({score['wrong']} to another site, {score['late']} too late, {score['unforeseen']} unforeseen), "
+            f"{score['false_alarms']} false alarms", highlight=False,
+        )  # fmt: skip
+    if seen.pace != 1:
+        how = "faster" if seen.pace < 1 else "slower"
+        Console(stderr=True).print(
+            f"the trace is replayed {max(seen.pace, 1 / seen.pace):g} times {how} than recorded: that changes the "
+            "experiment (dilation would keep it)", highlight=False,
         )  # fmt: skip
 
 

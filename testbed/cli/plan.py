@@ -10,6 +10,7 @@ from rich.table import Table
 
 from testbed.cli.options import Format, print_json
 from testbed.emulation.links.shape import Schedule, Shape
+from testbed.emulation.record import TraceRecord
 from testbed.experiment.plan import Move, Plan
 
 
@@ -20,11 +21,14 @@ def show(plan: Plan, format_: Format) -> None:
         return
     console = Console()
     work = plan.workload
-    console.print(
-        f"[bold]{plan.name}[/bold]: {', '.join(work.schemes)} with {work.model} cut at {work.cut} on {work.data.set}, "
-        f"{work.rounds} rounds of batch {work.batch}, seed {plan.seed}",
-        highlight=False,
+    own = "".join(f", {device}'s at {cut}" for device, cut in work.cuts.items())
+    trained = (
+        f"{', '.join(work.schemes)} with {work.model} cut at {work.cut}{own} on {work.data.set}, "
+        f"{work.rounds} rounds of batch {work.batch}"
+        if plan.trains
+        else "a topology that only stands (testbed up)"
     )
+    console.print(f"[bold]{plan.name}[/bold]: {trained}, seed {plan.seed}", highlight=False)
     nodes = Table("node", "kind", "profile", "speed", "CPU guard", "memory", "at", title="nodes")
     for node in plan.nodes:
         where = node.site or node.bridge
@@ -45,7 +49,7 @@ def show(plan: Plan, format_: Format) -> None:
         console.print(f"  dilated: runs {factor}; all of this is in its own time", highlight=False)
 
 
-def describe(shape: Shape, trace: Schedule | None = None) -> str:
+def describe(shape: Shape, trace: Schedule | TraceRecord | None = None) -> str:
     """One direction of a link in words: everything that is asked of it."""
     parts = [f"{shape.rate / 1e6:g} Mbit/s" if shape.rate else "unshaped"]
     if shape.delay:
@@ -70,7 +74,8 @@ def plain(plan: Plan | Shape) -> dict[str, Any]:
 
 
 def _brief(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {k: len(v) if k in ("table", "steps", "deliveries") and isinstance(v, tuple) else v for k, v in pairs}
+    told = [(k, v) for k, v in pairs if k != "places"]
+    return {k: len(v) if k in ("table", "steps", "deliveries") and isinstance(v, tuple) else v for k, v in told}
 
 
 def when(move: Move) -> str:

@@ -42,6 +42,7 @@ def command(
 
     overrides = [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]
     plan = load_plan(file, overrides, schemes=scheme or None, no_moves=no_moves)
+    plan.require_training()
     if dry_run:
         from testbed.cli.plan import show
 

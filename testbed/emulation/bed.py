@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
@@ -17,7 +17,7 @@ from testbed.emulation.fleet import AppliedLimits, Fleet, NodeState
 from testbed.emulation.ledger import Ledger
 from testbed.emulation.links.base import Emulator
 from testbed.emulation.links.shape import Schedule
-from testbed.emulation.record import BedRecord, LinkRecord, NodeRecord
+from testbed.emulation.record import BedRecord, LinkRecord, NodeRecord, TraceRecord
 from testbed.errors import EmulationError, InputError, RoambedError
 from testbed.experiment.plan import NodePlan, Plan
 
@@ -76,6 +76,7 @@ class Bed:
         self._net: RunNet | None = None
         self._moving = threading.Lock()
         self._playing: float | None = None
+        self._cut: set[str] = set()
 
     def up(self, progress: Progress | None = None, *, run_dir: str = "") -> None:
         """Make everything. If anything fails, all of it is taken down again before the error is raised.
@@ -100,10 +101,9 @@ class Bed:
     def _up(self, progress: Progress, run_dir: str) -> None:
         plan = self.plan
         nodes, links = len(plan.nodes), len(plan.links)
-        addresses = fabrics.plan_addresses(plan.nodes)
+        addresses = fabrics.plan_addresses(plan.nodes, plan.ipv6)
         inner = fabrics.Fabric(self.run_id, plan.bridges, plan.links, plan.dilation)
-        hosts = {name: own.ip for name, own in addresses.items()}
-        self._fleet = fleet = Fleet(self.run_id, plan.nodes, self.ledger, hosts)
+        self._fleet = fleet = Fleet(self.run_id, plan.nodes, self.ledger, fabrics.known_hosts(addresses))
         progress("images", 0, 1)
         fleet.require_images()
         with fleet.starting(self._launch) as starting:
@@ -197,13 +197,17 @@ class Bed:
         """A process in the node's namespaces, as the host numbers it."""
         return self.fleet.container(node).pid
 
-    def apply_limits(self, changed: Mapping[str, NodePlan] | None = None) -> dict[str, AppliedLimits]:
-        """Put all nodes' limits in force and read them back; ``changed`` are nodes that get others than the plan's.
+    def apply_limits(
+        self, changed: Mapping[str, NodePlan] | None = None, without: Collection[str] = ()
+    ) -> dict[str, AppliedLimits]:
+        """Put nodes' limits in force and read them back: all but those ``without``, which have died.
+
+        ``changed`` are nodes that get others than the plan's.
 
         Raises:
             NotAppliedError: The kernel enforces something else.
         """
-        return self.fleet.apply_limits(changed)
+        return self.fleet.apply_limits(changed, without)
 
     def handover(self, device: str, site: str) -> Handover:
         """Move a device to another site's access point, on the real link. Its address stays.
@@ -231,12 +235,42 @@ class Bed:
                 self.emulator.set(link.name, where.access_up, where.access_down)
             self._play(link, site)
             end = time.monotonic()
-            link = replace(link, b=where.bridge, ab=where.access_up, ba=where.access_down)
+            link = self._varying(replace(link, b=where.bridge, ab=where.access_up, ba=where.access_down), site)
             self._record = record.moved(device, site, link)
             self._record.save(self.ledger.directory)
             if self._net is not None:
                 self._net.relink(link)
         return Handover(device, node.site or "", site, begin, end)
+
+    def cut(self, *links: str) -> None:
+        """Cut links: what is on them is gone, nothing passes, and traffic takes other ways where there are any.
+
+        Raises:
+            InputError: There is no such link.
+        """
+        self._set_carrier(links, up=False)
+
+    def mend(self, *links: str) -> None:
+        """Bring links back that were cut; one that is up stays so."""
+        self._set_carrier(links, up=True)
+
+    def _set_carrier(self, links: Sequence[str], *, up: bool) -> None:
+        with self._moving:
+            known = self.record.links
+            for name in links:
+                if name not in known:
+                    raise InputError(f"there is no link {name!r}", wanted=", ".join(known))
+            for name in links:
+                self.emulator.carrier(name, up)
+            before = set(self._cut)
+            self._cut = (self._cut - set(links)) if up else (self._cut | set(links))
+            backhaul = {name for name in self._cut ^ before if known[name].kind == "backhaul"}
+            if backhaul:
+                self.fabric.without(name for name in self._cut if known[name].kind == "backhaul")
+
+    def kill(self, node: str) -> None:
+        """Kill a node's container at once, as a power failure would; it stays dead."""
+        self.fleet.kill(node)
 
     def play(self, begin: float) -> None:
         """Have links vary as the plan says, from ``begin`` (s of CLOCK_MONOTONIC) on; played where they are shaped.
@@ -272,6 +306,11 @@ class Bed:
             place = next(place for place in self.plan.sites if place.name == site)
             return place.access_up_trace, place.access_down_trace
         return own.ab_trace, own.ba_trace
+
+    def _varying(self, link: LinkRecord, site: str | None) -> LinkRecord:
+        """The link with what it varies by, while its device is at a site."""
+        ab, ba = self._schedules(link, site)
+        return replace(link, ab_trace=TraceRecord.of(ab), ba_trace=TraceRecord.of(ba))
 
     def exec(self, node: str, argv: Sequence[str], timeout: float | None = None) -> ExecResult:
         """Run a command in a node's container and wait for it."""
@@ -330,8 +369,12 @@ class Bed:
                 period=node.period,
                 memory=node.memory,
                 site=node.site,
+                ip6=own.ip6,
+                speed=node.speed,
             )
         for link in inner.links.values():
             ends = inner.interface(link, "a"), inner.interface(link, "b")
-            record.links[link.name] = LinkRecord(link.name, link.kind, link.a, link.b, *ends, link.ab, link.ba)
+            made = LinkRecord(link.name, link.kind, link.a, link.b, *ends, link.ab, link.ba)
+            owner = record.nodes.get(link.a)
+            record.links[link.name] = self._varying(made, owner.site if owner else None)
         return record

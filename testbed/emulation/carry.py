@@ -6,15 +6,18 @@ fastest rate asked for is measured in one direction, with large frames, as a bul
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 from testbed.emulation import measure, netlink, netns
 from testbed.emulation.ledger import Ledger
-from testbed.emulation.links import choose, named
+from testbed.emulation.links import choose, named, require_netem
 from testbed.emulation.links.shape import LinkEnd, Shape
 from testbed.errors import CapacityError, EnvironmentProblem
 from testbed.experiment.limits import LONGEST_DELAY
 from testbed.experiment.plan import Plan
+from testbed.experiment.units import format_rate
 
 CERTAIN = 1e9
 """bit/s that need not be tried."""
@@ -24,16 +27,21 @@ _NEARLY = 0.95
 _WARMUP_S, _WINDOW_S, _PATIENCE_S = 0.1, 0.4, 5.0
 
 
-def fastest(plan: Plan) -> tuple[float, str]:
-    """The highest rate that a plan asks of a link, in bit/s, and of which."""
-    asked = [(shape.rate, link.name) for link in plan.links for shape in (link.ab, link.ba) if shape.rate]
-    asked += [
-        (shape.rate, f"the access links at {site.name}")
-        for site in plan.sites
-        for shape in (site.access_up, site.access_down)
-        if shape.rate
-    ]
-    return max(asked, default=(0.0, ""))
+def fastest(plan: Plan) -> tuple[float, str, str]:
+    """The highest rate that a plan asks of a link, in bit/s, of which, and where the file says so."""
+    asked = [(shape.rate, name, place) for name, place, shape in _shapes(plan) if shape.rate]
+    return max(asked, default=(0.0, "", plan.source))
+
+
+def _shapes(plan: Plan) -> Iterator[tuple[str, str, Shape]]:
+    """Both directions of all that a link may be, with its name and its place in the file."""
+    for link in plan.links:
+        node = next((node for node in plan.nodes if node.name == link.a and link.kind == "access"), None)
+        for shape in (link.ab, link.ba):
+            yield link.name, plan.where(link.name if node is None else f"access:{node.site}"), shape
+    for site in plan.sites:
+        for shape in (site.access_up, site.access_down):
+            yield f"the access links at {site.name}", plan.where(f"access:{site.name}"), shape
 
 
 def require_carried(plan: Plan, ledger: Ledger) -> None:
@@ -46,7 +54,7 @@ def require_carried(plan: Plan, ledger: Ledger) -> None:
     Raises:
         CapacityError: A link asks for more than was measured.
     """
-    rate, link = fastest(plan)
+    rate, link, place = fastest(plan)
     if rate <= CERTAIN:
         return
     carried = carries(rate, plan.link_backend, ledger)
@@ -55,7 +63,7 @@ def require_carried(plan: Plan, ledger: Ledger) -> None:
             f"{link} is faster than this machine carries",
             wanted=f"a rate of at most {carried / 1e9:.3g}Gbit, as measured just now",
             found=f"{rate / 1e9:g}Gbit",
-            where=plan.source,
+            where=place,
             remedy="lower the rate; what else runs here takes its share of the cores",
         )
 
@@ -64,18 +72,32 @@ def require_playable(plan: Plan) -> None:
     """Refuse what this machine's kind of links cannot do, before any is made.
 
     Raises:
-        CapacityError: A link is under way for too long once it is dilated.
-        EnvironmentProblem: The kernel cannot play chances to send.
+        CapacityError: A link is under way for too long once it is dilated, or is faster than what is tried out.
+        EnvironmentProblem: The kernel has no netem where it is asked for, cannot play chances to send, or has no IPv6.
     """
-    shapes = [(link.name, shape) for link in plan.links for shape in (link.ab, link.ba)]
-    shapes += [(f"access at {s.name}", shape) for s in plan.sites for shape in (s.access_up, s.access_down)]
-    for name, shape in shapes:
+    if plan.ipv6 and not os.path.isdir("/proc/sys/net/ipv6"):
+        raise EnvironmentProblem(
+            "this machine's kernel has no IPv6", wanted="emulation: {ipv6: true}", where=plan.where("emulation.ipv6"),
+            remedy="boot without ipv6.disable=1, or take ipv6 out",
+        )  # fmt: skip
+    if plan.link_backend == "netem":
+        require_netem(plan.where("emulation.links"))
+    rate, link, place = fastest(plan)
+    if rate * (1 - plan.tolerances.rate) > _STEPS[-1]:
+        raise CapacityError(
+            f"{link} is faster than any link that is tried out on a machine",
+            wanted=f"a rate of at most {format_rate(_STEPS[-1])}",
+            found=format_rate(rate),
+            where=place,
+            remedy="lower the rate, or set a dilation, which divides it",
+        )
+    for name, place, shape in _shapes(plan):
         if shape.delay + shape.jitter > LONGEST_DELAY:
             raise CapacityError(
                 f"{name}: a packet would be under way for {shape.delay + shape.jitter:.0f} s",
                 wanted=f"at most {LONGEST_DELAY:g} s, jitter included, dilated",
                 found=f"dilation {plan.dilation:g}",
-                where=plan.source,
+                where=place,
                 remedy="lower the delay, or set a smaller dilation",
             )
     schedules = [s for link in plan.links for s in (link.ab_trace, link.ba_trace)]
@@ -86,7 +108,7 @@ def require_playable(plan: Plan) -> None:
             "the kernel's links cannot play chances to send (a Mahimahi trace)",
             wanted="links: relay",
             found=f"links: {plan.link_backend}, which is netem here; trace {chances.name}",
-            where=plan.source,
+            where=plan.where("emulation.links"),
             remedy="set emulation: {links: relay}",
         )
 

@@ -116,14 +116,16 @@ class Engine:
         with engine_errors(f"look for image {image}", image=image):
             return str(self._client.images.get(image).id)
 
-    def start(self, run_id: str, node: NodePlan, launch: Launch, hosts: Mapping[str, str] | None = None) -> Container:
+    def start(
+        self, run_id: str, node: NodePlan, launch: Launch, hosts: Sequence[tuple[str, str]] = ()
+    ) -> Container:
         """Create and start a node's container, without a CPU quota.
 
         Args:
             run_id: Whose it is.
             node: What it is.
             launch: What it runs.
-            hosts: Addresses that it knows by name.
+            hosts: Names that it knows, each with an address; a name may have several.
 
         Raises:
             EmulationError: The engine refused, or the container ended at once.
@@ -139,7 +141,7 @@ class Engine:
                 user=USER,
                 environment=dict(launch.env),
                 labels={RUN: run_id, NODE: node.name, KIND: node.kind, PLACE: str(ledger.root())},
-                host_config=self._host_config(node, launch, hosts or {}),
+                host_config=self._host_config(node, launch, hosts),
             )
         try:
             with engine_errors(f"start the container of {node.name}", where=node.name):
@@ -195,6 +197,11 @@ class Engine:
             output: bytes = self.api.logs(container, tail="all" if tail is None else tail)
         return output.decode(errors="replace")
 
+    def kill(self, container: str) -> None:
+        """Kill a container's processes."""
+        with engine_errors(f"kill {container}"):
+            self.api.kill(container)
+
     def remove(self, container: str) -> bool:
         """Kill and remove a container.
 
@@ -217,13 +224,13 @@ class Engine:
             listed = self.api.containers(all=True, filters={"label": label})
         return [item for item in listed if item["Labels"].get(PLACE) == str(ledger.root())]
 
-    def _host_config(self, node: NodePlan, launch: Launch, hosts: Mapping[str, str]) -> Any:
+    def _host_config(self, node: NodePlan, launch: Launch, hosts: Sequence[tuple[str, str]]) -> Any:
         period = quota = None
         if node.kind == "host":
             period = round(node.period * 1e6)
             quota = max(_SHORTEST_QUOTA, round(min(node.speed, node.cpus) * period))
         sysctls = {}
-        if os.path.isdir("/proc/sys/net/ipv6"):
+        if os.path.isdir("/proc/sys/net/ipv6"):  # until the node's interface is there, and set up (see `fabric`)
             sysctls = {f"net.ipv6.conf.{scope}.disable_ipv6": "1" for scope in ("all", "default")}
         return self.api.create_host_config(
             network_mode="none",
@@ -238,7 +245,7 @@ class Engine:
             memswap_limit=node.memory,
             pids_limit=_PIDS,
             sysctls=sysctls,
-            extra_hosts=dict(hosts),
+            extra_hosts=[f"{name}:{address}" for name, address in hosts],
             cpu_period=period,
             cpu_quota=quota,
             log_config=LogConfig(type=LogConfig.types.JSON, config={"max-size": "10m", "max-file": "1"}),

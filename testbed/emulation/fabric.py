@@ -1,7 +1,8 @@
 """The fabric: a run's bridges in a network namespace of its own, and the frames' way through them.
 
 Bridges do not learn, flood or run a spanning tree: forwarding is computed (``forwarding``) and written as static
-entries, as are the nodes' neighbours. So loops are legal, nothing storms, and no packet waits for ARP. A handover
+entries, as are the nodes' neighbours. So loops are legal, nothing storms, and no packet waits for ARP (or, where nodes
+have IPv6 addresses too, for a neighbour's answer). A handover
 moves the device's port from one bridge to another and rewrites only what changes, over a socket that is open.
 
 A namespace of its own keeps the engine's firewall rules off bridged packets, names of two runs apart, and makes
@@ -10,7 +11,9 @@ removal one act.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import ipaddress
+import socket
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from testbed.emulation import forwarding, ledger, netlink, netns
@@ -20,6 +23,7 @@ from testbed.errors import EmulationError, NotAppliedError
 from testbed.experiment.plan import LinkPlan, NodePlan
 
 PREFIX_LENGTH = 16
+PREFIX_LENGTH_6 = 64
 MTU = 1500
 NODE_INTERFACE = "eth0"
 LABEL = "roambed:"
@@ -27,7 +31,15 @@ _MOST_NODES = 65_000
 _CONGESTION_CONTROL = ("cubic", "reno")
 _RTO_MIN = 0.2  # s; TCP's least retransmission timeout on Linux unless a route says another
 _PING_FOR_ALL = {"net.ipv4.ping_group_range": "0 2147483647"}  # nodes have no right to raw sockets
+# What one connection saw of a path shall not slow down the next one, nor what an acknowledgement that was merely
+# delayed made of it: a tail loss probe without an answer halves the window, and Reno takes minutes to come back.
+_TCP = {"net.ipv4.tcp_no_metrics_save": "1", "net.ipv4.tcp_early_retrans": "0"}
 _NO_IPV6 = {f"net.ipv6.conf.{scope}.disable_ipv6": "1" for scope in ("all", "default")}
+# An interface with the one address it is given, that asks nobody for others. Written before it is switched on.
+_QUIET_IPV6 = {
+    "addr_gen_mode": "1", "accept_ra": "0", "autoconf": "0", "router_solicitations": "0", "dad_transmits": "0",
+    "accept_dad": "0", "disable_ipv6": "0",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,13 +48,14 @@ class Address:
 
     ip: str
     mac: str
+    ip6: str | None = None
 
 
-def address(index: int) -> Address:
+def address(index: int, ipv6: bool = False) -> Address:
     """Addresses of the node of that index, from 1."""
     if not 1 <= index <= _MOST_NODES:
         raise EmulationError("too many nodes", wanted=f"at most {_MOST_NODES}", found=str(index))
-    return Address(f"10.77.{index >> 8}.{index & 255}", _mac(0, index))
+    return Address(f"10.77.{index >> 8}.{index & 255}", _mac(0, index), f"fd77::{index:x}" if ipv6 else None)
 
 
 def port_mac(index: int, side: str) -> str:
@@ -70,6 +83,7 @@ class Fabric:
         self._dilation = dilation
         self._numbers = {name: index for index, name in enumerate(self.links)}
         self._attached = forwarding.attachments(self.links.values())
+        self._down: set[str] = set()
         self._graph = forwarding.graph(self.bridges, self.links.values())
         self._macs: dict[str, str] = {}
         self._indices: dict[str, int] = {}
@@ -127,43 +141,46 @@ class Fabric:
         )
 
     def configure_node(self, name: str, pid: int, addresses: dict[str, Address]) -> str | None:
-        """Give a node's interface its address, and write down all its neighbours.
+        """Give a node's interface its addresses, and write down all its neighbours.
 
         Returns:
             The TCP congestion control that was set; None if this kernel lets none be set.
         """
         path = netns.of_pid(pid)
-        netns.write_sysctls(path, {**_NO_IPV6, **_PING_FOR_ALL})
-        with netlink.Netlink(path) as socket:
-            interface = socket.interfaces().get(NODE_INTERFACE)
+        own = addresses[name]
+        netns.write_sysctls(path, {**(_NO_IPV6 if own.ip6 is None else _ipv6()), **_PING_FOR_ALL, **_TCP})
+        with netlink.Netlink(path) as inner:
+            interface = inner.interfaces().get(NODE_INTERFACE)
             if interface is None:
                 raise EmulationError(f"the emulator made no {NODE_INTERFACE}", where=name)
-            own = addresses[name]
-            socket.run(
+            networks = {own.ip: PREFIX_LENGTH} | ({own.ip6: PREFIX_LENGTH_6} if own.ip6 else {})
+            inner.run(
                 [
                     netlink.set_link("lo", up=True),
                     netlink.set_link(NODE_INTERFACE, up=True, mtu=MTU),
-                    netlink.add_address(interface.index, own.ip, PREFIX_LENGTH),
+                    *(netlink.add_address(interface.index, ip, length) for ip, length in networks.items()),
                     *(
-                        netlink.set_neighbour(interface.index, other.ip, other.mac)
+                        netlink.set_neighbour(interface.index, ip, other.mac)
                         for peer, other in addresses.items()
-                        if peer != name
+                        for ip in (other.ip, other.ip6)
+                        if peer != name and ip is not None
                     ),
                 ]
             )
             if self._dilation != 1:
-                self._stretch(socket, interface.index, own.ip, name)
+                for ip, length in networks.items():
+                    self._stretch(inner, interface.index, ip, length, name)
         for wanted in _CONGESTION_CONTROL:
             if not netns.write_sysctls(path, {"net.ipv4.tcp_congestion_control": wanted}):
                 return wanted
         return None
 
-    def _stretch(self, socket: netlink.Netlink, index: int, ip: str, name: str) -> None:
+    def _stretch(self, inner: netlink.Netlink, index: int, ip: str, length: int, name: str) -> None:
         """Where time runs slower, TCP must be as much more patient before it sends again."""
         wanted = _RTO_MIN * self._dilation
-        network = ".".join([*ip.split(".")[:2], "0", "0"])
-        socket.run([netlink.limit_retransmission(index, network, PREFIX_LENGTH, ip, wanted)])
-        found = socket.retransmission(index)
+        network = ipaddress.ip_interface(f"{ip}/{length}").network
+        inner.run([netlink.limit_retransmission(index, str(network.network_address), length, ip, wanted)])
+        found = inner.retransmission(index, socket.AF_INET if network.version == 4 else socket.AF_INET6)
         if found is None or abs(found - wanted) > 0.001:
             raise NotAppliedError(
                 "TCP's least retransmission timeout is not as set",
@@ -195,6 +212,21 @@ class Fabric:
         self.table[device] = new
         self.links[link.name] = self._attached[device] = moved
         return moved
+
+    def without(self, down: Iterable[str]) -> None:
+        """Send frames around the backhaul links in ``down`` from now on; those left out are used again."""
+        self._down = set(down)
+        self._graph = forwarding.graph(self.bridges, self.links.values(), self._down)
+        requests = []
+        for node, old in self.table.items():
+            link = self._attached[node]
+            new = forwarding.column(self._graph, link.b, link.name)
+            for change in forwarding.changes(node, old, new):
+                port = self._port(change.link or old[change.bridge], change.bridge)
+                write = netlink.delete_forward if change.link is None else netlink.set_forward
+                requests.append(write(port, self._macs[node]))
+            self.table[node] = new
+        self._netlink.run(requests)
 
     def interface(self, link: LinkPlan, side: str) -> str:
         """Name of a link's interface: ``eth0`` in a node, ``p<k>a`` and ``p<k>b`` in the fabric."""
@@ -236,15 +268,27 @@ def _mac(group: int, index: int) -> str:
     return f"02:52:42:{group:02x}:{index >> 8:02x}:{index & 255:02x}"
 
 
-def plan_addresses(nodes: Iterable[NodePlan]) -> dict[str, Address]:
+def _ipv6() -> dict[str, str]:
+    """Sysctls by which a node has IPv6. Switched on in `all` too, where programs look whether there is any."""
+    quiet = {f"net.ipv6.conf.{NODE_INTERFACE}.{key}": value for key, value in _QUIET_IPV6.items()}
+    return {**quiet, "net.ipv6.conf.lo.disable_ipv6": "0", "net.ipv6.conf.all.disable_ipv6": "0"}
+
+
+def plan_addresses(nodes: Iterable[NodePlan], ipv6: bool = False) -> dict[str, Address]:
     """Addresses of all nodes, by their place in the plan."""
-    return {node.name: address(index) for index, node in enumerate(nodes, start=1)}
+    return {node.name: address(index, ipv6) for index, node in enumerate(nodes, start=1)}
+
+
+def known_hosts(addresses: Mapping[str, Address]) -> list[tuple[str, str]]:
+    """Names of all nodes and what each stands for: IPv4 addresses first, then those of IPv6."""
+    found = [(name, own.ip) for name, own in addresses.items()]
+    return found + [(name, own.ip6) for name, own in addresses.items() if own.ip6 is not None]
 
 
 def owner_of(path: str) -> str | None:
     """The alias by which a namespace says whose it is; None if it says nothing or cannot be asked."""
     try:
-        with netlink.Netlink(path) as socket:
-            return socket.interfaces()["lo"].alias or None
+        with netlink.Netlink(path) as inner:
+            return inner.interfaces()["lo"].alias or None
     except (EmulationError, OSError, KeyError):
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -54,7 +54,9 @@ class NodeState:
 class Fleet:
     """The containers of one run; ``hosts`` are the addresses that they know by name."""
 
-    def __init__(self, run_id: str, nodes: Sequence[NodePlan], ledger: Ledger, hosts: Mapping[str, str]) -> None:
+    def __init__(
+        self, run_id: str, nodes: Sequence[NodePlan], ledger: Ledger, hosts: Sequence[tuple[str, str]]
+    ) -> None:
         self.run_id = run_id
         self.engine = Engine()
         self._plans = {node.name: node for node in nodes}
@@ -102,16 +104,20 @@ class Fleet:
         """A process in each node's namespaces, as the host numbers it; in the plan's order."""
         return {name: self._containers[name].pid for name in self._plans if name in self._containers}
 
-    def apply_limits(self, changed: Mapping[str, NodePlan] | None = None) -> dict[str, AppliedLimits]:
+    def apply_limits(
+        self, changed: Mapping[str, NodePlan] | None = None, without: Collection[str] = ()
+    ) -> dict[str, AppliedLimits]:
         """Put all limits in force and read them back.
 
         Args:
             changed: Nodes whose limits differ from the plan's, by name.
+            without: Nodes that are known to have died.
 
         Raises:
             NotAppliedError: The kernel enforces something else.
         """
-        return self._each(lambda name: self._limit(name, (changed or self._plans).get(name, self._plans[name])))
+        plans = self._plans | dict(changed or {})
+        return self._each(lambda name: self._limit(name, plans[name]), without)
 
     def limits(self, node: str) -> Limits:
         """Limits in force on a node."""
@@ -160,6 +166,10 @@ class Fleet:
     def exec(self, node: str, argv: Sequence[str], timeout: float | None = None) -> execute.ExecResult:
         """Run a command in a node's container and wait for it."""
         return execute.run(self.engine, self.container(node).id, argv, timeout)
+
+    def kill(self, node: str) -> None:
+        """Kill a node's container."""
+        self.engine.kill(self.container(node).id)
 
     def logs(self, node: str, tail: int | None = None) -> str:
         """What a node's program wrote."""
@@ -225,8 +235,8 @@ class Fleet:
         self.container(name)
         return self._cgroups[name]
 
-    def _each(self, act: Callable[[str], _T]) -> dict[str, _T]:
-        names = list(self.pids())
+    def _each(self, act: Callable[[str], _T], without: Collection[str] = ()) -> dict[str, _T]:
+        names = [name for name in self.pids() if name not in without]
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="fleet") as pool:
             return dict(zip(names, pool.map(act, names), strict=True))
 

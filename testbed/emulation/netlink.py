@@ -140,10 +140,11 @@ class Netlink:
             found = [_forward(entry) for entry in self._dump(_GETNEIGH, body)]
         return [entry for entry in found if entry is not None]
 
-    def retransmission(self, index: int) -> float | None:
-        """TCP's least retransmission timeout by the routes to an interface, s; None where none says one."""
+    def retransmission(self, index: int, family: int = socket.AF_INET) -> float | None:
+        """TCP's least retransmission timeout by a family's routes to an interface, s; None where none says one."""
+        asked = struct.pack("=BBBBBBBBI", family, *bytes(7), 0)
         with self._guard:
-            routes = [_attributes(b[12:]) for b in self._dump(_GETROUTE, struct.pack("=BBBBBBBBI", 2, *bytes(7), 0))]
+            routes = [_attributes(body[12:]) for body in self._dump(_GETROUTE, asked)]
         for route in routes:
             metrics = _attributes(route.get(RTA_METRICS, b""))
             if route.get(RTA_OIF) == struct.pack("=I", index) and RTAX_RTO_MIN in metrics:

@@ -18,11 +18,13 @@ _BRPORT_LEARNING, _BRPORT_UNICAST_FLOOD, _BRPORT_MCAST_FLOOD, _BRPORT_BCAST_FLOO
 _NESTED = 0x8000
 _NDA_DST, _NDA_LLADDR = 1, 2
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
+_IFA_F_NODAD = 0x02
 _NUD_NOARP, _NUD_PERMANENT, _NTF_MASTER = 0x40, 0x80, 0x04
 _IFF_UP = 0x1
 _AF_BRIDGE = getattr(socket, "AF_BRIDGE", 7)
 _TABLE_MAIN, _PROTO_KERNEL, _SCOPE_LINK, _UNICAST = 254, 2, 253, 1
-RTA_DST, RTA_OIF, _RTA_PREFSRC, RTA_METRICS, RTAX_RTO_MIN = 1, 4, 7, 8, 13
+RTA_DST, RTA_OIF, _RTA_PRIORITY, _RTA_PREFSRC, RTA_METRICS, RTAX_RTO_MIN = 1, 4, 6, 7, 8, 13
+_PRIORITY_OF_ADDRESSES = 256  # of the routes that the kernel makes for IPv6 addresses
 
 
 @dataclass(frozen=True)
@@ -87,17 +89,18 @@ def quiet_port(index: int) -> Request:
 
 
 def add_address(index: int, address: str, prefix: int) -> Request:
-    """Give an interface an IPv4 address."""
-    packed = socket.inet_aton(address)
-    body = struct.pack("=BBBBi", socket.AF_INET, prefix, 0, 0, index)
+    """Give an interface an address; an IPv6 one is in force at once, without asking whether others have it."""
+    family, packed = _packed(address)
+    body = struct.pack("=BBBBi", family, prefix, _IFA_F_NODAD if family == socket.AF_INET6 else 0, 0, index)
     body += _attribute(_IFA_LOCAL, packed) + _attribute(_IFA_ADDRESS, packed)
     return Request(f"add address {address}/{prefix}", _NEWADDR, _CREATE | _REPLACE, body)
 
 
 def set_neighbour(index: int, address: str, mac: str) -> Request:
-    """Write down for good which Ethernet address an IPv4 address has."""
-    body = struct.pack("=BxHiHBB", socket.AF_INET, 0, index, _NUD_PERMANENT, 0, 0)
-    body += _attribute(_NDA_DST, socket.inet_aton(address)) + _attribute(_NDA_LLADDR, _mac(mac))
+    """Write down for good which Ethernet address an IPv4 or IPv6 address has."""
+    family, packed = _packed(address)
+    body = struct.pack("=BxHiHBB", family, 0, index, _NUD_PERMANENT, 0, 0)
+    body += _attribute(_NDA_DST, packed) + _attribute(_NDA_LLADDR, _mac(mac))
     return Request(f"set neighbour {address}", _NEWNEIGH, _CREATE | _REPLACE, body)
 
 
@@ -117,13 +120,23 @@ def delete_forward(port: int, mac: str) -> Request:
 
 def limit_retransmission(index: int, network: str, prefix: int, source: str, least: float) -> Request:
     """Have TCP wait ``least`` seconds or more before it sends again, by the route to the interface's own network."""
-    body = struct.pack(
-        "=BBBBBBBBI", socket.AF_INET, prefix, 0, 0, _TABLE_MAIN, _PROTO_KERNEL, _SCOPE_LINK, _UNICAST, 0
-    )
-    body += _attribute(RTA_DST, socket.inet_aton(network)) + _u32(RTA_OIF, index)
-    body += _attribute(_RTA_PREFSRC, socket.inet_aton(source))
+    family, packed = _packed(network)
+    six = family == socket.AF_INET6
+    scope = 0 if six else _SCOPE_LINK  # IPv6 knows none
+    body = struct.pack("=BBBBBBBBI", family, prefix, 0, 0, _TABLE_MAIN, _PROTO_KERNEL, scope, _UNICAST, 0)
+    body += _attribute(RTA_DST, packed) + _u32(RTA_OIF, index)
+    if six:
+        body += _u32(_RTA_PRIORITY, _PRIORITY_OF_ADDRESSES)
+    else:
+        body += _attribute(_RTA_PREFSRC, _packed(source)[1])
     body += _attribute(RTA_METRICS, _u32(RTAX_RTO_MIN, round(least * 1000)))
     return Request(f"set the retransmission timeout of {network}/{prefix}", _NEWROUTE, _CREATE | _REPLACE, body)
+
+
+def _packed(address: str) -> tuple[int, bytes]:
+    """An address's family and its bytes."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return family, socket.inet_pton(family, address)
 
 
 def _attribute(kind: int, payload: bytes) -> bytes:

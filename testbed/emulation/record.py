@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from testbed.emulation import netns
-from testbed.emulation.links.shape import Shape
+from testbed.emulation.links.shape import Schedule, Shape
 from testbed.errors import InputError
 
 FILE = "bed.json"
@@ -19,7 +19,10 @@ FILE = "bed.json"
 
 @dataclass(frozen=True)
 class NodeRecord:
-    """A node and its container. Limits are those asked for; ``site`` is where a device is now."""
+    """A node and its container. Limits are those asked for; ``site`` is where a device is now.
+
+    ``cpus`` is the guard: where programs that are not ours run, the quota in force is a governor's, by ``speed``.
+    """
 
     name: str
     kind: str
@@ -33,11 +36,27 @@ class NodeRecord:
     period: float
     memory: int
     site: str | None = None
+    ip6: str | None = None
+    speed: float | None = None
+
+
+@dataclass(frozen=True)
+class TraceRecord:
+    """By what one direction of a link varies: the trace's name, its length in seconds, whether it begins again."""
+
+    name: str
+    length: float
+    loop: bool
+
+    @classmethod
+    def of(cls, schedule: Schedule | None) -> TraceRecord | None:
+        """What is to be known of a schedule, None where there is none."""
+        return None if schedule is None else cls(schedule.name, schedule.length, schedule.loop)
 
 
 @dataclass(frozen=True)
 class LinkRecord:
-    """A link: its ends, their interfaces, and the shape asked for in each direction."""
+    """A link: its ends, their interfaces, and the shape asked for in each direction, with what it varies by."""
 
     name: str
     kind: str
@@ -47,6 +66,8 @@ class LinkRecord:
     b_ifname: str
     ab: Shape
     ba: Shape
+    ab_trace: TraceRecord | None = None
+    ba_trace: TraceRecord | None = None
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def check_capacity(plan: Plan, cores: float, memory_bytes: int) -> None:
                 f"{node.name} is faster than a core of this machine",
                 wanted="a speed of at most 1",
                 found=f"speed {node.speed:g} (profile {node.profile!r})",
-                where=plan.source,
+                where=plan.where(f"profiles.{node.profile}.speed"),
                 remedy=f"{slower}; or set profiles.{node.profile}.speed to 1 or less, and lower all speeds alike to "
                 "keep their ratios",
             )
@@ -44,7 +44,7 @@ def check_capacity(plan: Plan, cores: float, memory_bytes: int) -> None:
             "the experiment asks for more CPU than this machine has",
             wanted=f"speeds that add up to at most {room:.2f} ({cores:g} cores less {RESERVE} for the testbed)",
             found=f"{speed:.2f}: {_shares(plan)}",
-            where=plan.source,
+            where=plan.where(f"profiles.{_most(plan, 'speed')}.speed"),
             remedy=f"{slower}; or {lower}, or use fewer nodes"
             if lower
             else f"use a machine with {math.ceil(speed + RESERVE)} cores",
@@ -55,7 +55,7 @@ def check_capacity(plan: Plan, cores: float, memory_bytes: int) -> None:
                 f"{node.name} asks for more CPU than this machine has",
                 wanted=f"at most {cores:g} cores",
                 found=f"cpus {node.cpus:g} (profile {node.profile!r})",
-                where=plan.source,
+                where=plan.where(f"profiles.{node.profile}.cpus"),
                 remedy=f"leave profiles.{node.profile}.cpus out for 1.5 x its speed",
             )
     memory = sum(node.memory for node in plan.nodes)
@@ -64,9 +64,17 @@ def check_capacity(plan: Plan, cores: float, memory_bytes: int) -> None:
             "the experiment asks for more memory than this machine has",
             wanted=f"at most {format_size(memory_bytes)} for all nodes",
             found=f"{format_size(memory)} for {len(plan.nodes)} nodes",
-            where=plan.source,
+            where=plan.where(f"profiles.{_most(plan, 'memory')}.memory"),
             remedy=f"lower the profiles' memory by a factor of {memory / memory_bytes:.2f}, or use fewer nodes",
         )
+
+
+def _most(plan: Plan, key: str) -> str:
+    """The profile whose nodes ask for most of something, all together."""
+    sums: dict[str, float] = {}
+    for node in plan.nodes:
+        sums[node.profile] = sums.get(node.profile, 0.0) + getattr(node, key)
+    return max(sums, key=lambda profile: sums[profile], default="")
 
 
 def _shares(plan: Plan) -> str:

@@ -37,6 +37,7 @@ def check(spec: Spec, document: Document) -> list[InputError]:
         if not layers[-1].settings.model_fields_set:
             continue  # nothing new is said here
         faults: dict[str, list[_Fault]] = {}
+        traces = []
         for way in WAYS:
             found = settings(layers, way)
             try:
@@ -45,7 +46,14 @@ def check(spec: Spec, document: Document) -> list[InputError]:
                 problems.append(error)
                 continue
             faults[way] = list(_faults(layers, found, one, spec.dilation or 1.0))
-        problems += _placed(document, layers[-1].section, faults)
+            traces.append(one.trace)
+        section = layers[-1].section
+        if "loop" in layers[-1].settings.model_fields_set and traces == [None] * len(WAYS):
+            problems.append(document.problem(
+                (*section, "loop"), f"{section[0]}.{section[1]}: there is no trace to loop", wanted="a trace beside it",
+                remedy="add a trace, or take loop out",
+            ))  # fmt: skip
+        problems += _placed(document, section, faults)
     return problems
 
 
@@ -81,11 +89,6 @@ def _faults(layers: Sequence[Layer], found: dict[str, Setting], way: Way, dilati
         )  # fmt: skip
     if trace is not None:
         yield from _trace(section, shape, trace, dilation)
-    elif "loop" in own and ("trace" not in found or "trace" not in own):
-        yield _Fault(
-            (*section, "loop"), "there is no trace to loop", wanted="a trace beside it", remedy="add a trace, or take "
-            "loop out",
-        )  # fmt: skip
 
 
 def _delay(section: Steps, shape: Shape, dilation: float) -> Iterator[_Fault]:

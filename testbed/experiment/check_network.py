@@ -35,6 +35,14 @@ def check(spec: Spec, document: Document) -> list[InputError]:
 
 
 def _presence(spec: Spec, document: Document) -> Iterator[InputError]:
+    """What training needs, where the file asks for it; else it is a topology that only stands, of any nodes."""
+    if not {"workload", "mobility"} & spec.model_fields_set:
+        if not (spec.sites or spec.devices or spec.hosts or spec.cloud):
+            yield document.problem(
+                ("hosts",), "there are no nodes", wanted="hosts, or sites, devices and a cloud",
+                remedy="add 'hosts: {a: {}}', or start from topologies/smoke.yaml",
+            )  # fmt: skip
+        return
     if not spec.sites:
         yield document.problem(("sites",), "there are no sites", remedy="add 'sites: {north: {}}'")
     if not spec.devices:
@@ -43,7 +51,8 @@ def _presence(spec: Spec, document: Document) -> Iterator[InputError]:
         )
     if spec.cloud is None:
         yield document.problem(
-            ("cloud",), "there is no cloud: a workload needs its aggregator", remedy="add 'cloud: {}'"
+            ("cloud",), "there is no cloud: a workload needs its aggregator",
+            remedy="add 'cloud: {}', or take workload and mobility out for a topology that only stands (testbed up)",
         )
 
 
@@ -155,18 +164,21 @@ def _missing_end(spec: Spec, document: Document, path: Steps, end: str, places: 
 
 
 def _connected(spec: Spec, document: Document) -> Iterator[InputError]:
-    if spec.cloud is None:
+    places = resolve.places(spec)
+    if not places:
         return
+    root = resolve.CLOUD if spec.cloud is not None else places[0]
+    name = "the cloud" if spec.cloud is not None else repr(root)
     graph: nx.Graph[str] = nx.Graph()
-    graph.add_nodes_from(resolve.places(spec))
+    graph.add_nodes_from(places)
     graph.add_edges_from(both for link in spec.links.backhaul if (both := resolve.ends(link)))
-    reached = nx.node_connected_component(graph, resolve.CLOUD)
-    for place in resolve.places(spec):
+    reached = nx.node_connected_component(graph, root)
+    for place in places:
         if place not in reached:
             section = "sites" if place in spec.sites else "hosts"
             yield document.problem(
                 (section, place),
-                f"{place!r} has no way to the cloud",
-                wanted="a path of links from every site and host to the cloud",
-                remedy=f"add '{place} -- cloud: {{}}' under 'links:'",
+                f"{place!r} has no way to {name}",
+                wanted=f"a path of links from every site and host to {name}",
+                remedy=f"add '{place} -- {root}: {{}}' under 'links:'",
             )

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from testbed.errors import InputError
 from testbed.experiment import footprint, resolve
+from testbed.experiment.cuts import CUTS
 from testbed.experiment.document import Document, Steps
 from testbed.experiment.model import Spec
 from testbed.experiment.problems import did_you_mean
-from testbed.experiment.profiles import TORCH_MEMORY
-from testbed.experiment.training import CUTS, SPLIT_SCHEMES
+from testbed.experiment.profiles import GUARD, TORCH_MEMORY
+from testbed.experiment.training import SPLIT_SCHEMES
 from testbed.experiment.units import format_duration, format_size
 
 MIN_QUOTA = 0.001
 """Least CPU time a period, in seconds, that the kernel takes."""
+SHORTEST_PERIOD, LONGEST_PERIOD = 0.001, 1.0
+"""Periods of a quota, in seconds, that the kernel takes."""
 FASTEST = 1.0
 """Speed of a core of this machine, in units of itself."""
 _MIB = 1 << 20
@@ -49,31 +53,43 @@ def _unknown(spec: Spec, document: Document) -> Iterator[InputError]:
 
 def _uses(spec: Spec) -> Iterator[_Use]:
     """Every place that names a profile. What trains there is what the most demanding scheme of the file has there."""
-    work, count = spec.workload, len(resolve.devices(spec)) or 1
+    work, devices = spec.workload, resolve.devices(spec)
     layers = len(footprint.layers(work.model))
-    cut = min(max(CUTS[work.model] if work.cut is None else work.cut, 0), layers)
+    cuts = {group: _cut(spec, group) for group in spec.devices}
     splits = any(scheme in SPLIT_SCHEMES for scheme in work.scheme)
     whole = any(scheme not in SPLIT_SCHEMES for scheme in work.scheme)
     train, test = footprint.SAMPLES[work.data.set]
-    held = min(work.data.train or train, train) // count * footprint.SAMPLE
+    samples, shares = min(work.data.train or train, train), work.data.split.fractions or {}
     batch = min(work.batch, train)
     of = f"{work.model} at batch {work.batch}"
 
-    device = footprint.training(work.model, 0, layers if whole else cut, batch) + held
-    half = "" if whole else f"the first {cut} layers of "
-    for name, devices in spec.devices.items():
-        yield _Use(devices.profile, ("devices", name, "profile"), device, f"{half}{of}")
+    for name, group in spec.devices.items():
+        share = max((shares.get(d, 1 / len(devices)) for d in resolve.device_names(spec, name)), default=0)
+        device = footprint.training(work.model, 0, layers if whole else cuts[name], batch)
+        half = "" if whole else f"the first {cuts[name]} layers of "
+        held = int(share * samples) * footprint.SAMPLE
+        yield _Use(group.profile, ("devices", name, "profile"), device + held, f"{half}{of}")
     for name, site in spec.sites.items():
         if site.edge is not None:
-            here = sum(len(resolve.device_names(spec, g)) for g, d in spec.devices.items() if d.at == name)
-            times = f", for {here} devices" if here > 1 else ""
-            edge = footprint.training(work.model, cut, layers, batch, max(here, 1)) if splits else footprint.BASE
+            here = [cuts[g] for g, d in spec.devices.items() if d.at == name for _ in resolve.device_names(spec, g)]
+            times = f", for {len(here)} devices" if len(here) > 1 else ""
+            here = here or list(cuts.values())[:1]  # a site where nobody starts may have one come
+            edge = footprint.tails(work.model, here, batch) if splits else footprint.BASE
+            if work.aggregation == "hierarchical":
+                edge += footprint.models(work.model, len(here) + 1)
             yield _Use(site.edge.profile, ("sites", name, "edge", "profile"), edge, f"the other layers of {of}{times}")
     if spec.cloud is not None:
-        cloud = footprint.evaluating(work.model, min(work.data.test or test, test))
-        yield _Use(spec.cloud.profile, ("cloud", "profile"), cloud, f"evaluating {work.model}")
+        cloud = footprint.evaluating(work.model, min(work.data.test or test, test), len(devices))
+        why = f"averaging and evaluating {work.model}"
+        yield _Use(spec.cloud.profile, ("cloud", "profile"), cloud, why)
     for name, host in spec.hosts.items():
         yield _Use(host.profile, ("hosts", name, "profile"))
+
+
+def _cut(spec: Spec, group: str) -> int:
+    """Layers on the devices of an entry, brought into the model if they are not (which the check of training tells)."""
+    cut = resolve.cut(spec, group)
+    return min(max(CUTS[spec.workload.model] if cut is None else cut, 0), len(footprint.layers(spec.workload.model)))
 
 
 def _memory(spec: Spec, document: Document) -> Iterator[InputError]:
@@ -101,6 +117,28 @@ def _memory(spec: Spec, document: Document) -> Iterator[InputError]:
         )
 
 
+def _short(spec: Spec, document: Document, name: str, hardware: resolve.Hardware) -> InputError:
+    """Less CPU time a period than the kernel takes: a longer period helps, unless the longest is too short."""
+    message = f"profile {name!r} has less than 1ms of CPU a period, which the kernel does not take"
+    found = f"{hardware.cpus:.3g} cores x {format_duration(hardware.period)}"
+    needed = math.ceil(1000 * MIN_QUOTA / hardware.cpus - 1e-9) / 1000  # whole milliseconds
+    if needed <= LONGEST_PERIOD:
+        longer = format_duration(needed)
+        return document.problem(
+            ("profiles", name, "period"), message, wanted=f"a period of {longer} or more", found=found,
+            remedy=f"set profiles.{name}.period to {longer}, or more",
+        )  # fmt: skip
+    own = spec.profiles[name].cpus is not None
+    key = "cpus" if own else ("speed" if hardware.paced else "share")
+    least = MIN_QUOTA / LONGEST_PERIOD / (GUARD if key == "speed" else 1.0)
+    least = math.ceil(least * 1e5 - 1e-6) / 1e5
+    return document.problem(
+        ("profiles", name, key), message, wanted=f"a {key} of {least:g} or more, in the longest period",
+        found=found, remedy=f"set profiles.{name}.{key} to {least:g} or more, and its period to "
+        f"{format_duration(LONGEST_PERIOD)}",
+    )  # fmt: skip
+
+
 def _profile(spec: Spec, document: Document, name: str) -> Iterator[InputError]:
     hardware = resolve.hardware(spec, name)
     path: Steps = ("profiles", name)
@@ -121,20 +159,16 @@ def _profile(spec: Spec, document: Document, name: str) -> Iterator[InputError]:
             found=f"{hardware.cpus:g}",
             remedy="leave cpus out: it is 1.5 x speed then",
         )
-    if not 0.001 <= hardware.period <= 1:
+    if not SHORTEST_PERIOD <= hardware.period <= LONGEST_PERIOD:
         yield document.problem(
             (*path, "period"),
             f"profile {name!r} has a period that the kernel does not take",
-            wanted="1ms to 1s",
+            wanted=f"{format_duration(SHORTEST_PERIOD)} to {format_duration(LONGEST_PERIOD)}",
             found=format_duration(hardware.period),
+            remedy="leave period out for 100ms, or write one within these bounds",
         )
     elif hardware.cpus * hardware.period < MIN_QUOTA * (1 - 1e-9):
-        yield document.problem(
-            (*path, "period"),
-            f"profile {name!r} has less than 1ms of CPU a period, which the kernel does not take",
-            wanted=f"a period of {format_duration(MIN_QUOTA / hardware.cpus)} or more",
-            found=format_duration(hardware.period),
-        )
+        yield _short(spec, document, name, hardware)
     measure, fastest = ("speed", "share")[not hardware.paced], FASTEST * (spec.dilation or hardware.speed)
     if hardware.speed > fastest:
         yield document.problem(

@@ -9,10 +9,11 @@ from pathlib import Path
 from nodes.policies.layers import LAYERS
 from testbed.errors import InputError
 from testbed.experiment import footprint, resolve
+from testbed.experiment.cuts import CUTS, described, names
 from testbed.experiment.document import Document, Steps
 from testbed.experiment.model import Spec
 from testbed.experiment.problems import did_you_mean
-from testbed.experiment.training import CUTS, SPLIT_SCHEMES, Move
+from testbed.experiment.training import SPLIT_SCHEMES, Move
 
 ROUNDING = 0.002
 """How far shares may miss the whole and still be meant as it: three times 33.3% does."""
@@ -24,6 +25,7 @@ def check(spec: Spec, document: Document) -> list[InputError]:
         *_schemes(spec, document),
         *_strategy(spec, document),
         *_cut(spec, document),
+        *_averaging(spec, document),
         *_data(spec, document),
         *_batch(spec, document),
         *_fractions(spec, document),
@@ -62,19 +64,17 @@ def _strategy(spec: Spec, document: Document) -> Iterator[InputError]:
 
 def _cut(spec: Spec, document: Document) -> Iterator[InputError]:
     workload = spec.workload
-    layers = LAYERS[workload.model]
-    cut = workload.cut if workload.cut is not None else CUTS[workload.model]
     splits = [s for s in workload.scheme if s in SPLIT_SCHEMES]
-    low, high = (1, len(layers) - 1) if splits else (0, len(layers))
-    if not low <= cut <= high:
-        numbered = ", ".join(f"{i} {name}" for i, name in enumerate(layers, 1))
+    asked = [(("devices", name, "cut"), name) for name, group in spec.devices.items() if group.cut is not None]
+    if asked and not splits:
         yield document.problem(
-            ("workload", "cut"),
-            f"cut {cut} lies outside the model {workload.model!r}",
-            wanted=f"{low} to {high}: the number of layers that stay on the device ({numbered})",
-            found=str(cut),
-            remedy=f"leave it out for {CUTS[workload.model]}, or set one of {low} to {high}",
-        )
+            asked[0][0], f"a device's cut has nothing to act on: {' and '.join(workload.scheme)} cuts no model",
+            wanted=f"a cut beside {' or '.join(SPLIT_SCHEMES)}",
+            remedy=f"take cut out, or use scheme: {SPLIT_SCHEMES[0]}",
+        )  # fmt: skip
+    yield from _cut_within(spec, document, ("workload", "cut"), None)
+    for path, group in asked:
+        yield from _cut_within(spec, document, path, group)
     needed = {d.at for d in spec.devices.values()} | {resolve.site_of(spec, m.to) for m in spec.mobility.moves}
     if spec.mobility.moving:
         needed |= set(spec.sites)
@@ -85,6 +85,41 @@ def _cut(spec: Spec, document: Document) -> Iterator[InputError]:
                 f"site {site!r} has no edge server, and {splits[0]!r} needs one wherever devices are",
                 remedy="leave 'edge: none' out, or keep devices away from it",
             )
+
+
+def _cut_within(spec: Spec, document: Document, path: Steps, group: str | None) -> Iterator[InputError]:
+    """The cut that the file has there lies in the model, with something on both sides where the model is split."""
+    model, splits = spec.workload.model, any(s in SPLIT_SCHEMES for s in spec.workload.scheme)
+    low, high = (1, len(LAYERS[model]) - 1) if splits else (0, len(LAYERS[model]))
+    cut, written = resolve.cut(spec, group), spec.devices[group].cut if group else spec.workload.cut
+    if cut is None:
+        yield document.problem(
+            path, f"{model!r} has no layer or cut {written!r}", wanted=described(model, low, high),
+            remedy=did_you_mean(str(written), list(names(model))),
+        )  # fmt: skip
+    elif not low <= cut <= high:
+        shown = f"cut {cut}" if written is None or isinstance(written, int) else f"cut {written} ({cut})"
+        yield document.problem(
+            path, f"{shown} lies outside the model {model!r}", wanted=described(model, low, high), found=str(written),
+            remedy=f"leave it out for {CUTS[model]}, or set one of {low} to {high}",
+        )  # fmt: skip
+
+
+def _averaging(spec: Spec, document: Document) -> Iterator[InputError]:
+    work, deadline = spec.workload, spec.tolerances.round_deadline
+    whole = [scheme for scheme in work.scheme if scheme not in SPLIT_SCHEMES]
+    if work.aggregation == "hierarchical" and whole:
+        yield document.problem(
+            ("workload", "aggregation"), f"the devices of {whole[0]!r} deal with the cloud alone",
+            wanted=f"hierarchical aggregation beside {' or '.join(SPLIT_SCHEMES)}", found=f"scheme {whole[0]}",
+            remedy=f"use aggregation: flat, or scheme: {SPLIT_SCHEMES[0]}",
+        )  # fmt: skip
+    if work.late.drop is not None and deadline is not None and deadline <= work.late.drop:
+        yield document.problem(
+            ("workload", "late", "drop"), "the run ends for want of progress before late devices are dropped",
+            wanted=f"less than tolerances.round_deadline, {deadline:g}s", found=f"{work.late.drop:g}s",
+            remedy="drop earlier, or leave round_deadline out",
+        )  # fmt: skip
 
 
 def _data(spec: Spec, document: Document) -> Iterator[InputError]:

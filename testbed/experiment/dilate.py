@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from nodes.policies.prediction import Guess, Prediction
 from testbed.emulation.links.shape import Schedule, Shape, Step
-from testbed.experiment.plan import LinkPlan, Move, NodePlan, Outage, Plan, SitePlan, Tolerances
+from testbed.experiment.plan import FaultPlan, LinkPlan, Move, NodePlan, Outage, Plan, SitePlan, Tolerances
 
 AUTO = 0.0
 """`Plan.dilation` that is still to be chosen, by `settled`."""
@@ -43,6 +43,7 @@ def dilated(plan: Plan) -> Plan:
         sites=tuple(_site(site, n) for site in plan.sites),
         links=tuple(_link(link, n) for link in plan.links),
         moves=tuple(_move(move, n) for move in plan.moves),
+        faults=tuple(_fault(fault, n) for fault in plan.faults),
         lead=plan.lead * n,
         outages=tuple(_outage(outage, n) for outage in plan.outages),
         interruption=plan.interruption * n,
@@ -78,6 +79,11 @@ def _link(link: LinkPlan, n: float) -> LinkPlan:
 
 def _move(move: Move, n: float) -> Move:
     return move if move.at is None else replace(move, at=move.at * n)
+
+
+def _fault(fault: FaultPlan, n: float) -> FaultPlan:
+    at, lasting = (None if seconds is None else seconds * n for seconds in (fault.at, fault.lasting))
+    return replace(fault, at=at, lasting=lasting)
 
 
 def _outage(outage: Outage, n: float) -> Outage:

@@ -2,21 +2,24 @@
 
     BASE + 1.1 x 4 bytes x (batch x (kept + largest) + 3 x parameters x parts) + samples held
 
-``kept`` are the numbers that a sample leaves for the way back (outputs of convolutions, their norms and ReLUs; a
+``kept`` are the numbers that a sample leaves for the way back (outputs of convolutions, their norms and activations; a
 pooled value with its index counts as three), ``largest`` is the largest of them once more, as a gradient on its way.
 Weights have a gradient and a momentum beside them. Measured in containers of the node image (torch 2 on a CPU, the
 least limit at which six steps were survived, to 12 MiB): vgg5 256 MiB at batch 16, 316 at 64, 436 at 256, 1011 at
 1024; cnn 244 at 16, 307 at 256; the estimate says 255, 291, 436, 1014; 240, 300. It is meant to be below what is
-needed, by up to a fifth where the allocator wastes most: what it refuses would not have run.
+needed, by up to a fifth where the allocator wastes most: what it refuses would not have run. What is kept is counted
+for the other models in the same way, and held against what torch keeps; in containers they were not measured.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import prod
 
-from nodes.policies.layers import LAYERS
+from nodes.policies.designs import DESIGNS, Conv, Linear, MaxPool, Neck, Residual, Shape, after
+from nodes.policies.designs import Layer as Design
 
 BASE = 236 << 20
 """Bytes of a worker with torch that holds nothing yet: what the kernel cannot take back."""
@@ -31,41 +34,62 @@ EVALUATED = 256
 """Samples that are evaluated at once."""
 CLASSES = 10
 
-_CONVOLUTIONS = {"vgg5": (32, 64, 64), "cnn": (16, 24)}
-_HIDDEN = {"vgg5": 128}
-_NORMED = {"vgg5"}
+_KEPT = {"": 1, "relu": 1, "hswish": 2}
+"""Numbers that an activation leaves for the way back, for each of its output: it, or what it came from as well."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: numbers that it keeps of a sample, its largest output, its parameters."""
+    """One layer: numbers that it keeps of a sample, its output, its parameters, the largest tensor within."""
 
     kept: int
     output: int
     parameters: int
+    largest: int
 
 
 @cache
 def layers(model: str) -> tuple[Layer, ...]:
     """The layers of a model, for samples of 3 x 32 x 32."""
-    channels, height, width = IN_SHAPE
-    widths, normed = list(_CONVOLUTIONS[model]), model in _NORMED
-    features, found = 0, []
-    for name in LAYERS[model]:
-        if name.startswith("conv"):
-            out = widths.pop(0)
-            numbers = out * height * width
-            parameters = out * (channels * 9 + 1) + (2 * out if normed else 0)
-            found.append(Layer(numbers * (2 if normed else 1), numbers, parameters))
-            channels = out
-        elif name.startswith("pool"):
-            height, width = height // 2, width // 2
-            found.append(Layer(3 * channels * height * width, channels * height * width, 0))
-        else:
-            before = features or channels * height * width
-            features = CLASSES if name == LAYERS[model][-1] else _HIDDEN[model]
-            found.append(Layer(features, features, features * (before + 1)))
+    shape: Shape = IN_SHAPE
+    found = []
+    for design in DESIGNS[model].values():
+        behind = after(design, shape, CLASSES)
+        found.append(_layer(design, shape, behind))
+        shape = behind
     return tuple(found)
+
+
+def _layer(design: Design, shape: Shape, behind: Shape) -> Layer:
+    channels, output = shape[0], prod(behind)
+    match design:
+        case Conv(out, kernel, norm, bias, act):
+            parameters = out * (channels * kernel**2 + bias) + (2 * out if norm else 0)
+            return Layer(output * (norm + _KEPT[act]), output, parameters, output)
+        case MaxPool():
+            return Layer(3 * output, output, 0, output)
+        case Linear(_, act):
+            return Layer(output * _KEPT[act], output, output * (prod(shape) + 1), output)
+        case Residual(out):
+            around = shape != behind
+            parameters = 9 * out * (channels + out) + 4 * out + (out * (channels + 2) if around else 0)
+            return Layer(output * (4 + around), output, parameters, output)
+        case Neck():
+            return _neck(design, shape, behind)
+        case _:
+            return Layer(output, output, 0, output)
+
+
+def _neck(design: Neck, shape: Shape, behind: Shape) -> Layer:
+    channels, wide, each = shape[0], design.wide, 1 + _KEPT[design.act]
+    before, within, output = wide * prod(shape[1:]), wide * prod(behind[1:]), prod(behind)
+    kept, parameters = within * each + output * 2, wide * (design.kernel**2 + 2) + design.out * (wide + 2)
+    if wide != channels:
+        kept, parameters = kept + before * each, parameters + wide * (channels + 2)
+    if design.excite:
+        kept += within + 3 * wide + 2 * design.squeezed
+        parameters += design.squeezed * (wide + 1) + wide * (design.squeezed + 1)
+    return Layer(kept, output, parameters, max(before if wide != channels else 0, within, output))
 
 
 def training(model: str, first: int, last: int, batch: int, parts: int = 1) -> int:
@@ -83,13 +107,29 @@ def training(model: str, first: int, last: int, batch: int, parts: int = 1) -> i
         return BASE
     arrives = SAMPLE if first == 0 else layers(model)[first - 1].output
     kept = arrives + sum(layer.kept for layer in run)
-    largest = max(layer.output for layer in run)
+    largest = max(layer.largest for layer in run)
     held = 3 * parts * sum(layer.parameters for layer in run)
     return BASE + round(WASTE * NUMBER * (batch * (kept + largest) + held))
 
 
-def evaluating(model: str, samples: int) -> int:
-    """Bytes that a node needs to aggregate and evaluate a model on so many samples."""
+def tails(model: str, cuts: Sequence[int], batch: int) -> int:
+    """Bytes that an edge server needs for the halves behind these cuts, one a device; one computes at a time."""
+    if not cuts:
+        return BASE
+    every = layers(model)
+    alone = [(training(model, cut, len(every), batch), sum(layer.parameters for layer in every[cut:])) for cut in cuts]
+    resting = [need + round(WASTE * NUMBER * 3 * (sum(n for _, n in alone) - own)) for need, own in alone]
+    return max(resting)
+
+
+def models(model: str, number: int) -> int:
+    """Bytes that so many whole models take."""
+    return round(WASTE * NUMBER * number * sum(layer.parameters for layer in layers(model)))
+
+
+def evaluating(model: str, samples: int, owners: int = 1) -> int:
+    """Bytes that a node needs to aggregate so many owners' models, and to evaluate one on so many samples."""
     run = layers(model)
-    numbers = min(samples, EVALUATED) * (SAMPLE + 2 * max(layer.output for layer in run))
-    return BASE + round(WASTE * NUMBER * (numbers + 2 * sum(layer.parameters for layer in run))) + samples * SAMPLE
+    numbers = min(samples, EVALUATED) * (SAMPLE + 2 * max(layer.largest for layer in run))
+    held = (2 + owners) * sum(layer.parameters for layer in run)
+    return BASE + round(WASTE * NUMBER * (numbers + held)) + samples * SAMPLE

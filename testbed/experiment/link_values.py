@@ -33,6 +33,7 @@ from testbed.experiment.units import (
 BY_TRACE = "trace"
 """A link's rate that its Mahimahi trace says."""
 _UNITS = {**DURATION_UNITS, **SIZE_UNITS}
+_LONGEST_BURST = 1_000_000
 LOSS_WANTED = "a share (1%), {burst: 4, share: 1%}, or {enter: …, leave: …, bad: …, good: …}"
 
 
@@ -72,7 +73,11 @@ def parse_queue(value: object) -> QueueLimit:
     wanted = "a time (100ms), a size (64kB) or a number of packets (100p)"
     if isinstance(value, QueueLimit):
         return value
-    number, unit = split_quantity(value, "queue", wanted, "write for example 100ms, 64kB or 100p")
+    number, unit = split_quantity(
+        value, "queue", wanted, "write for example 100ms, 64kB or 100p", (*_UNITS, "p", "packets")
+    )
+    if not unit and not number:
+        raise _too_short(value)
     if not unit:
         remedy = f"write {number:g}ms, {number:g}kB or {number:g}p"
         raise UnitError("a queue needs a unit", wanted=wanted, found=value, remedy=remedy)
@@ -89,13 +94,17 @@ def parse_queue(value: object) -> QueueLimit:
             remedy="mind the unit: 100ms is a usual queue",
         )  # fmt: skip
     if not lasts and held < LEAST_QUEUE:
-        raise UnitError(
-            "the queue cannot hold two packets", wanted=f"at least {LEAST_QUEUE}B or 2p", found=value,
-            remedy=f"write {LEAST_QUEUE}B or more, or 2p",
-        )  # fmt: skip
+        raise _too_short(value)
     if packets:
         return QueueLimit(packets=int(number))
     return QueueLimit(seconds=held) if lasts else QueueLimit(size=round(held))
+
+
+def _too_short(value: object) -> UnitError:
+    return UnitError(
+        "the queue cannot hold two packets", wanted=f"at least {LEAST_QUEUE}B or 2p", found=value,
+        remedy=f"write {LEAST_QUEUE}B or more, or 2p",
+    )  # fmt: skip
 
 
 def parse_loss(value: object) -> float | Bursts:
@@ -129,7 +138,7 @@ def parse_dilation(value: object) -> float:
     wanted = "a number from 1 to 1000, or auto"
     if value == "auto":
         return 0.0
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
         raise UnitError("this is no dilation", wanted=wanted, found=value, remedy="write 2, for example, or auto")
     if not 1 <= value <= 1000:
         remedy = "an experiment cannot run faster than it is: leave it out" if value < 1 else "write 1000 at most"
@@ -139,10 +148,10 @@ def parse_dilation(value: object) -> float:
 
 def _by_length(value: Mapping[str, object]) -> Bursts:
     burst, share = value["burst"], _part(value, "share")
-    if isinstance(burst, bool) or not isinstance(burst, int | float) or not 1 <= burst <= 1e6:
+    if isinstance(burst, bool) or not isinstance(burst, int | float) or not 1 <= burst <= _LONGEST_BURST:
         raise UnitError(
-            "burst: not a length of bursts", wanted="packets lost in a row on average, 1 or more", found=burst,
-            remedy="write 4, for example",
+            "burst: not a length of bursts", wanted=f"packets lost in a row on average, 1 to {_LONGEST_BURST}",
+            found=burst, remedy="write 4, for example",
         )  # fmt: skip
     most = burst / (burst + 1)
     if not 0 < share <= most:
@@ -185,7 +194,7 @@ _LOSS: dict[str, Any] = {
         *_FRACTION["anyOf"],
         {
             "type": "object", "additionalProperties": False, "required": ["burst", "share"],
-            "properties": {"burst": {"type": "number", "minimum": 1}, "share": _FRACTION},
+            "properties": {"burst": {"type": "number", "minimum": 1, "maximum": _LONGEST_BURST}, "share": _FRACTION},
         },
         {
             "type": "object", "additionalProperties": False, "required": ["enter", "leave"],

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed.experiment import check_network, check_training, motion, planner
+from testbed.experiment import check_network, check_training, faults, motion, planner, site_table
 from testbed.experiment.document import Document, read
 from testbed.experiment.model import Spec
 from testbed.experiment.overrides import apply
@@ -29,7 +29,9 @@ class Loaded:
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
-    """Read and check an experiment file and the link traces it names; a trace of movement is read later, by `plan`.
+    """Read and check an experiment file, and the table of sites and the link traces that it names.
+
+    A trace of movement is read later, by `plan`.
 
     Args:
         path: The YAML file.
@@ -41,9 +43,13 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
     document = read(path)
     for override in overrides:
         apply(document, override)
+    site_table.expand(document)
     spec = validate(document)
     raise_all([
-        *check_network.check(spec, document), *check_training.check(spec, document), *motion.check(spec, document)
+        *check_network.check(spec, document),
+        *check_training.check(spec, document),
+        *motion.check(spec, document),
+        *faults.check(spec.faults, faults.Resolver(spec, document)),
     ])  # fmt: skip
     return Loaded(spec, document)
 

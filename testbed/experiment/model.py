@@ -1,6 +1,7 @@
 """The experiment file as a whole.
 
-Its parts: `network` and `link_settings` (what there is), `training` (what it does).
+Its parts: `network` and `link_settings` (what there is), `training` (what it does), `emulating` (how it is made
+real).
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+from testbed.experiment.emulating import Emulation, Tolerances
+from testbed.experiment.faults import Fault
 from testbed.experiment.link_settings import Links
 from testbed.experiment.link_values import Dilation
 from testbed.experiment.network import Cloud, Devices, Host, Profile, Site
 from testbed.experiment.section import Section
-from testbed.experiment.training import Emulation, Mobility, Tolerances, Workload
+from testbed.experiment.training import Mobility, Workload
 
 
 def _blank_cloud(value: Any) -> Any:
@@ -29,9 +32,11 @@ class Spec(Section):
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = 1
     """All randomness of training follows from it."""
     sites: dict[str, Site] = Field(default_factory=dict)
-    """Access points by name, and the edge servers behind them."""
+    """Access points by name, and the edge servers behind them. `file: sites.csv` takes them from
+    [a table](traces.md#sites-from-a-table)."""
     cloud: Annotated[Cloud | None, BeforeValidator(_blank_cloud)] = None
-    """The aggregator. A workload needs one."""
+    """The aggregator. A workload needs one, and devices at sites. A file without `workload` and `mobility` may do
+    without, for a topology that only stands (`testbed up`)."""
     devices: dict[str, Devices] = Field(default_factory=dict)
     """Devices by name."""
     hosts: dict[str, Host] = Field(default_factory=dict)
@@ -39,9 +44,12 @@ class Spec(Section):
     profiles: dict[str, Profile] = Field(default_factory=dict)
     """Classes of hardware: new ones, or changes to those that ship."""
     links: Links = Links()
-    """Access links, edge links and the backhaul. Every site must reach the cloud."""
+    """Access links, edge links and the backhaul. Every site and host must reach the cloud (without one, each
+    other)."""
     mobility: Mobility = Mobility()
     """Who goes where, and when: scripted or from a trace."""
+    faults: list[Fault] = Field(default_factory=list)
+    """What breaks, and when."""
     workload: Workload = Workload()
     """What is trained, and how."""
     dilation: Dilation = 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -17,11 +18,12 @@ from testbed.mobility import overview as overviews
 from testbed.mobility.build import Settings, timeline_of
 from testbed.mobility.foresee import Linear as LinearPredictor
 from testbed.mobility.foresee import Oracle as OraclePredictor
-from testbed.mobility.foresee import Predictor
 from testbed.mobility.row import Row
 from testbed.mobility.timeline import Timeline, from_trace, ordered
 from testbed.mobility.tracks import Track, of_rows
 
+FAR_AWAY = 50e3
+"""Metres from the nearest site beyond which a first position is not of the same place."""
 MARGIN = 50.0
 """Metres around the sites in which nodes move where no area is given."""
 
@@ -39,7 +41,7 @@ def timeline(spec: Spec, document: Document, sites: Mapping[str, SitePlan]) -> T
         return Timeline({}, ordered(_scripted(spec)))
     points = {name: site.at for name, site in sites.items()}
     if _by_rows(spec):
-        return from_trace(_rows(spec, document), points, nearest)
+        return from_trace(_near(_rows(spec, document), spec, document), points, nearest)
     access = {name: (site.access_up, site.access_down) for name, site in sites.items()}
     try:
         return timeline_of(tracks(spec, document), points, settings(spec), access)
@@ -50,12 +52,17 @@ def timeline(spec: Spec, document: Document, sites: Mapping[str, SitePlan]) -> T
 def tracks(spec: Spec, document: Document) -> dict[str, Track]:
     """Tracks of the devices that move along a trace or a model; none where moves are scripted."""
     if spec.mobility.trace is not None:
-        found = of_rows(_rows(spec, document), _cells(spec))
+        found = of_rows(_near(_rows(spec, document), spec, document), _cells(spec))
         _recorded(spec, document, found)
         return found
     if spec.mobility.model is None:
         return {}
     asked = spec.mobility.model.chosen
+    if asked.area is not None:
+        left, bottom, right, top = asked.area
+        corner = _nearest_to(((left + right) / 2, (bottom + top) / 2), spec)
+        if corner > FAR_AWAY + math.hypot(right - left, top - bottom):
+            raise _far(spec, document, ("mobility", "model"), corner)
     try:
         return generators.tracks(_model(asked), movers(spec), _area(spec, asked.area), asked.duration, spec.seed)
     except ValueError as error:
@@ -65,10 +72,21 @@ def tracks(spec: Spec, document: Document) -> dict[str, Track]:
 def overview(spec: Spec, document: Document, plan: Plan) -> overviews.Overview:
     """Who is where and when, of an experiment and its plan; reads the trace again."""
     radio = settings(spec).radio if spec.mobility.enabled else None
-    return overviews.of_plan(
-        plan, tracks(spec, document) if spec.mobility.enabled else {}, radio,
-        predicted=spec.mobility.enabled and _predictor(spec) is not None,
-    )  # fmt: skip
+    return overviews.of_plan(plan, tracks(spec, document) if spec.mobility.enabled else {}, radio, pace=pace(spec))
+
+
+def pace(spec: Spec) -> float:
+    """Seconds of the experiment that one of the recorded seconds takes; 1 without a trace."""
+    trace = spec.mobility.trace
+    return 1.0 if trace is None or not spec.mobility.enabled else trace.scale.time
+
+
+def predictor(spec: Spec) -> str | None:
+    """The policy of prediction in words; None without one."""
+    found = _predictor(spec) if spec.mobility.enabled else None
+    if found is None:
+        return None
+    return f"{type(found).__name__.lower()}, {found.horizon:g} s ahead"
 
 
 def trace_path(spec: Spec, document: Document) -> Path:
@@ -139,6 +157,30 @@ def _rows(spec: Spec, document: Document) -> Iterator[Row]:
     )  # fmt: skip
 
 
+def _near(rows: Iterator[Row], spec: Spec, document: Document) -> Iterator[Row]:
+    """The rows, if the first one is anywhere near a site: metres of one map mean nothing on another."""
+    first = next(rows, None)
+    if first is None:
+        return
+    off = _nearest_to((first.x, first.y), spec)
+    if off > FAR_AWAY:
+        raise _far(spec, document, ("mobility", "trace"), off)
+    yield first
+    yield from rows
+
+
+def _nearest_to(place: tuple[float, float], spec: Spec) -> float:
+    return min((math.dist(place, site.at) for site in spec.sites.values()), default=0.0)
+
+
+def _far(spec: Spec, document: Document, path: tuple[str, ...], off: float) -> InputError:
+    return document.problem(
+        path, "all sites are far outside of where devices move", wanted=f"a site within {FAR_AWAY / 1e3:g} km",
+        found=f"the nearest is {off / 1e3:.0f} km away ({document.where(('sites', next(iter(spec.sites))))})",
+        remedy="bring both to the same origin, in metres: sites by 'at' or 'file', the trace by 'origin'",
+    )  # fmt: skip
+
+
 def _scripted(spec: Spec) -> Iterator[Move]:
     devices = resolve.devices(spec)
     for m in spec.mobility.moves:
@@ -166,7 +208,7 @@ def _area(spec: Spec, asked: tuple[float, float, float, float] | None) -> genera
     return generators.Area(min(xs) - MARGIN, min(ys) - MARGIN, max(xs) + MARGIN, max(ys) + MARGIN)
 
 
-def _predictor(spec: Spec) -> Predictor | None:
+def _predictor(spec: Spec) -> OraclePredictor | LinearPredictor | None:
     asked = None if spec.mobility.prediction is None else spec.mobility.prediction.chosen
     if isinstance(asked, Oracle):
         return OraclePredictor(asked.horizon)

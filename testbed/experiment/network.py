@@ -11,11 +11,13 @@ from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, model_validat
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from testbed.experiment.cuts import Cut
 from testbed.experiment.link_settings import LinkSettings
 from testbed.experiment.section import Section
 from testbed.experiment.units import Duration, Size, UnitError
+from testbed.mobility.row import FAR
 
-Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Coordinate = Annotated[float, Field(strict=True, ge=-FAR, le=FAR, allow_inf_nan=False)]
 Speed = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(strict=True, ge=1, le=1000)]
 
@@ -67,7 +69,7 @@ def _no_edge(value: Any) -> Any:
 class Site(Section):
     """An access point and the edge server behind it."""
 
-    at: tuple[Number, Number] = (0.0, 0.0)
+    at: tuple[Coordinate, Coordinate] = (0.0, 0.0)
     """Where the access point is: x and y in metres. Traces need it."""
     edge: Annotated[Edge | None, BeforeValidator(_no_edge)] = Edge()
     """The edge server; ``none`` for an access point without one."""
@@ -101,6 +103,8 @@ class Devices(Section):
     """How many: they are called ``<name>-1``, ``<name>-2`` … One, or none given, keeps the bare name."""
     at: str | None = None
     """Site where they start. With a trace, devices that it names start where it has them."""
+    cut: Cut | None = None
+    """What stays on these devices, if it is not what ``workload.cut`` says."""
 
 
 class Host(Section):

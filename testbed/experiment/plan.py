@@ -6,10 +6,12 @@ quantities are in base units: seconds, bytes, bits per second, fractions.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nodes.policies.prediction import Prediction
 from testbed.emulation.links.shape import Schedule, Shape
+from testbed.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class Move:
 
     Exactly one of ``at`` (seconds after training starts) and ``(round, progress)`` is set. ``round``
     counts from 1; ``progress`` is the share of the device's batches of that round that are done, 0 to 1.
+    ``wandered``: it follows from a trace or a generator, which may go on for longer than the training does.
     """
 
     device: str
@@ -93,6 +96,28 @@ class Move:
     at: float | None = None
     round: int | None = None
     progress: float | None = None
+    wandered: bool = field(default=False, compare=False)
+
+
+FAULTS = {"kill": "killed", "cut": "cut", "spoil": "spoilt"}
+"""Kinds of faults, and what has then happened to the target, in words."""
+
+
+@dataclass(frozen=True)
+class FaultPlan:
+    """Something that breaks, due as a `Move` is (``device`` then says by whose training).
+
+    ``kind`` is ``kill`` or ``spoil`` (``target``: an edge server) or ``cut`` (a link, for ``lasting`` s, None: for
+    good).
+    """
+
+    kind: str
+    target: str
+    at: float | None = None
+    device: str | None = None
+    round: int | None = None
+    progress: float | None = None
+    lasting: float | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +163,13 @@ class WorkloadPlan:
     threads: int
     strategy: str | None                  # overrides what the scheme does on a move
     options: dict[str, object] = field(default_factory=dict)
+    cuts: dict[str, int] = field(default_factory=dict)  # device -> its cut, where that is not `cut`
+    drop: float | None = None             # s after which a round goes on with those that came; None: it waits for all
+    hierarchical: bool = False            # edge servers average their devices before the cloud averages them
+
+    def cut_of(self, node: str) -> int:
+        """Layers that stay on a device."""
+        return self.cuts.get(node, self.cut)
 
 
 @dataclass(frozen=True)
@@ -172,11 +204,41 @@ class Plan:
     tolerances: Tolerances
     source: str                        # path of the file
     rendered: str                      # the YAML as it was understood, with every --set applied
+    faults: tuple[FaultPlan, ...] = ()
     dilation: float = 1.0              # real seconds a virtual one takes; everything else here is virtual
     outages: tuple[Outage, ...] = ()   # in order of time, then of device
     interruption: float = 0.0          # s that a device's link is down in each handover
     predictions: tuple[Prediction, ...] = ()  # what is expected of the next handovers, in order of time
+    predictor: str | None = None       # the policy that expects it, and how far ahead: "oracle, 5 s ahead"
     speed_check: float = 5.0           # s that bring-up has all nodes train at once to measure their speeds; 0: not
+    ipv6: bool = False                 # whether nodes have an IPv6 address beside the other
+    places: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)  # see `where`
+
+    def where(self, *keys: str) -> str:
+        """``file:line`` of the first of these that is known (`testbed.experiment.places` names them), or the file."""
+        return next((self.places[key] for key in keys if key in self.places), self.source)
+
+    @property
+    def trains(self) -> bool:
+        """Whether there is who trains: devices and a cloud. A topology without only stands."""
+        kinds = {node.kind for node in self.nodes}
+        return {"device", "cloud"} <= kinds
+
+    def require_training(self) -> None:
+        """Refuse to train where nobody could.
+
+        Raises:
+            InputError: There are no devices, or there is no cloud.
+        """
+        if not self.trains:
+            kinds = {node.kind for node in self.nodes}
+            missing = [f"no {kind}s" if kind == "device" else f"no {kind}" for kind in ("device", "cloud")
+                       if kind not in kinds]  # fmt: skip
+            raise InputError(
+                "there is nobody to train", wanted="devices, sites where they are, and a cloud",
+                found=", ".join(missing), where=self.source,
+                remedy="add 'cloud: {}', sites and devices, or let it only stand: testbed up FILE",
+            )  # fmt: skip
 
     def node(self, name: str) -> NodePlan:
         """The node of that name (KeyError if there is none)."""

@@ -9,10 +9,11 @@ from typing import Any
 
 from testbed.emulation.links.shape import Shape
 from testbed.errors import InputError
-from testbed.experiment import motion, resolve
+from testbed.experiment import faults, motion, resolve
 from testbed.experiment.check_training import data_directory
 from testbed.experiment.document import Document, Steps
 from testbed.experiment.model import Spec
+from testbed.experiment.places import places
 from testbed.experiment.plan import (
     DataPlan,
     LinkPlan,
@@ -23,7 +24,6 @@ from testbed.experiment.plan import (
     WorkloadPlan,
 )
 from testbed.experiment.problems import raise_all
-from testbed.experiment.training import CUTS
 from testbed.experiment.ways import Way, both_ways, files
 from testbed.mobility.timeline import Timeline
 
@@ -52,6 +52,7 @@ def build(spec: Spec, document: Document) -> Plan:
         bridges=tuple(resolve.bridge(spec, place) for place in resolve.places(spec)),
         links=tuple(_links(spec, document, nodes, timeline)),
         moves=timeline.moves,
+        faults=faults.plan(spec.faults, faults.Resolver(spec, document)),
         workload=_workload(spec, document),
         link_backend=spec.emulation.links,
         lead=spec.mobility.lead,
@@ -60,9 +61,12 @@ def build(spec: Spec, document: Document) -> Plan:
         rendered=_rendered(spec, document),
         dilation=spec.dilation,
         speed_check=spec.emulation.speed_check,
+        ipv6=spec.emulation.ipv6,
+        places=places(spec, document),
         outages=timeline.outages(),
         interruption=spec.mobility.interruption if spec.mobility.enabled else 0.0,
         predictions=timeline.predictions,
+        predictor=motion.predictor(spec),
     )
 
 
@@ -174,10 +178,12 @@ def _workload(spec: Spec, document: Document) -> WorkloadPlan:
     if fractions is not None:  # shares such as three times 33.3% are close enough to be meant as the whole
         total = sum(fractions.values())
         fractions = {name: share / total for name, share in fractions.items()}
+    cut = _known_cut(spec)
+    own = {name: _known_cut(spec, group) for name, group in resolve.devices(spec).items()}
     return WorkloadPlan(
         schemes=tuple(workload.scheme),
         model=workload.model,
-        cut=CUTS[workload.model] if workload.cut is None else workload.cut,
+        cut=cut,
         data=DataPlan(
             set=data.set,
             dir=None if directory is None else str(directory),
@@ -194,7 +200,16 @@ def _workload(spec: Spec, document: Document) -> WorkloadPlan:
         weight_decay=optimizer.weight_decay,
         threads=workload.threads,
         strategy=workload.strategy,
+        cuts={name: k for name, k in own.items() if k != cut},
+        drop=workload.late.drop,
+        hierarchical=workload.aggregation == "hierarchical",
     )
+
+
+def _known_cut(spec: Spec, group: str | None = None) -> int:
+    cut = resolve.cut(spec, group)
+    assert cut is not None, "the check of training lets no such cut pass"
+    return cut
 
 
 def _rendered(spec: Spec, document: Document) -> str:

@@ -17,8 +17,19 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from nodes.policies.layers import LAYERS
-from testbed.experiment import link_settings, movement, network, trace_settings, training
+from nodes.policies.layers import LAYERS, NAMED
+from testbed.experiment import (
+    averaging,
+    emulating,
+    faults,
+    link_settings,
+    movement,
+    network,
+    site_table,
+    trace_settings,
+    training,
+)
+from testbed.experiment.cuts import CUTS
 from testbed.experiment.model import Spec
 from testbed.experiment.profiles import BUILTIN, GUARD
 
@@ -57,12 +68,14 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("mobility.prediction.none", movement.Nothing),
     ("mobility.prediction.oracle", movement.Oracle),
     ("mobility.prediction.linear", movement.Linear),
+    ("faults", faults.Fault),
     ("workload", training.Workload),
     ("workload.data", training.Data),
     ("workload.data.split", training.Split),
+    ("workload.late", averaging.Late),
     ("workload.optimizer", training.Optimizer),
-    ("emulation", training.Emulation),
-    ("tolerances", training.Tolerances),
+    ("emulation", emulating.Emulation),
+    ("tolerances", emulating.Tolerances),
 )
 
 _TYPES = {
@@ -113,11 +126,12 @@ def reference() -> str:
 
 def schema() -> str:
     """The text of ``schemas/experiment.schema.json``."""
-    body = {
+    body: dict[str, Any] = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Roambed experiment",
         **{k: v for k, v in Spec.model_json_schema().items() if k != "title"},
     }
+    body["properties"]["sites"] |= site_table.SCHEMA
     return json.dumps(_without_titles(body), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
 
@@ -208,12 +222,19 @@ def _profiles() -> str:
     return "\n".join([*lines, ""])
 
 
+_CUTS = (
+    "`cut: 4` leaves the first four layers on the device; `cut: pool2` leaves all up to that one. Samples are "
+    "3 x 32 x 32. More in [models](models.md)."
+)
+
+
 def _models() -> str:
-    lines = ["## Models and their cuts", "", "`cut: k` leaves the first *k* layers on the device.", ""]
-    lines += ["| model | layers | cut by default |", "|---|---|---|"]
+    lines = ["## Models and their cuts", "", _CUTS, ""]
+    lines += ["| model | layers | names of cuts | cut by default |", "|---|---|---|---|"]
     for name, layers in LAYERS.items():
+        named = ", ".join(f"`{cut}` is {k}" for cut, k in NAMED.get(name, {}).items())
         numbered = ", ".join(f"{i} `{layer}`" for i, layer in enumerate(layers, 1))
-        lines.append(f"| `{name}` | {numbered} | {training.CUTS[name]} |")
+        lines.append(f"| `{name}` | {numbered} | {named} | {CUTS[name]} |")
     return "\n".join([*lines, ""])
 
 

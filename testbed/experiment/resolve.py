@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nodes.policies.layers import cut_at
+from testbed.experiment.cuts import CUTS
 from testbed.experiment.link_settings import LinkSettings
 from testbed.experiment.model import Spec
 from testbed.experiment.network import Profile, Site
@@ -54,6 +56,13 @@ def hardware(spec: Spec, name: str) -> Hardware:
 def devices(spec: Spec) -> dict[str, str]:
     """Name of each device, after counts, and the entry of the file that it comes from."""
     return {name: group for group in spec.devices for name in device_names(spec, group)}
+
+
+def cut(spec: Spec, group: str | None = None) -> int | None:
+    """Layers that stay on the devices of an entry, or on those that say nothing of it; None if there is no such cut."""
+    own = spec.devices[group].cut if group else None
+    model, asked = spec.workload.model, own if own is not None else spec.workload.cut
+    return CUTS[model] if asked is None else cut_at(model, asked)
 
 
 def device_names(spec: Spec, group: str) -> list[str]:

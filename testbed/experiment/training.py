@@ -1,4 +1,4 @@
-"""What the user writes about training and movement: workload, mobility, emulation and tolerances."""
+"""What the user writes about training and movement: workload and mobility."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pydantic_core import CoreSchema
 
 from nodes import schemes
 from nodes.policies.layers import LAYERS
+from testbed.experiment.averaging import Aggregation, Late
+from testbed.experiment.cuts import Cut
 from testbed.experiment.movement import Association, Forecast, Movement, RadioModel
 from testbed.experiment.problems import did_you_mean
 from testbed.experiment.section import Section
@@ -22,11 +24,9 @@ SCHEMES: Mapping[str, bool] = {**dict.fromkeys(("local", "edgemove"), False), **
 """Schemes by name, from the files in ``nodes/schemes``; False: named in the design and not built yet."""
 SPLIT_SCHEMES = tuple(name for name in schemes.names() if schemes.get(name).split)
 """Schemes that leave part of the model on an edge server."""
-STRATEGIES: Mapping[str, bool] = {"restart": True, "migrate": True, "relay": True, "shadow": False}
+STRATEGIES: Mapping[str, bool] = {"restart": True, "migrate": True, "relay": True, "shadow": True}
 """What to do with an edge half whose device moves; False: not built yet."""
 DATA_SETS: Mapping[str, bool] = {"digits": True, "cifar10": True, "fashion-mnist": True}
-CUTS: Mapping[str, int] = {"vgg5": 4, "cnn": 2}
-"""Layers on the device unless the file says: FedFly's split for its own model."""
 
 
 def _known(what: str, names: Mapping[str, bool]) -> AfterValidator:
@@ -244,10 +244,10 @@ class Workload(Section):
     """How training is organised. A list is run one after the other on the same seed and compared: ``fedavg`` (whole
     model on the device), ``splitfed`` (split; a move restarts the round), ``fedfly`` (split; a move migrates)."""
     model: Model = "vgg5"
-    """The network: ``vgg5`` as FedFly defines it, or a small ``cnn``."""
-    cut: Annotated[int, Field(strict=True)] | None = None
-    """Number of layers that stay on the device. By default 4 for ``vgg5`` and 2 for ``cnn``; no matter to
-    ``fedavg``."""
+    """The network: ``vgg5`` as FedFly defines it, a small ``cnn``, or one of the usual ones for 32x32."""
+    cut: Cut | None = None
+    """What stays on the device: a number of layers, the name of the last of them, or ``SP1`` to ``SP3`` of ``vgg5``.
+    By default as the table of models has it; no matter to ``fedavg``. Devices may have a `cut` of their own."""
     data: Data = Data()
     """Data set, and how it is divided among devices."""
     rounds: Whole = 4
@@ -258,43 +258,15 @@ class Workload(Section):
     """Passes over a device's own data in a round."""
     optimizer: Optimizer = Optimizer()
     """Stochastic gradient descent, on the device and on its edge half alike."""
+    aggregation: Aggregation = "flat"
+    """``hierarchical``: each edge server averages its devices' models before the cloud averages the edge servers'. For
+    schemes that split. The mean is the same but for rounding, so weights have another digest than with ``flat``."""
+    late: Late = Late()
+    """What becomes of a round when devices are late or lost: ``wait`` for them, or ``{drop: 30s}``."""
     threads: Annotated[int, Field(strict=True, ge=1, le=64)] = 1
     """Threads of torch. Belongs to the task: it changes the order of sums, and so the digest."""
     strategy: Strategy | None = None
     """What becomes of the edge half when its device moves: it starts the round again (`restart`), goes with it
-    (`migrate`), or stays where it is, across the backhaul (`relay`). By default the scheme's own; no matter to
+    (`migrate`), follows to a standby that was kept in step there (`shadow`), or stays where it is, across the backhaul
+    (`relay`). By default the scheme's own; no matter to
     `fedavg`, which has no edge half."""
-
-
-class Emulation(Section):
-    """How the experiment is made real."""
-
-    links: Literal["auto", "netem", "relay"] = "auto"
-    """Who shapes links: the kernel (`netem`), a process of ours (`relay`), or whichever works here (`auto`)."""
-    speed_check: Duration = Field(default="5s", validate_default=True)
-    """How long bring-up has all nodes train at once to measure their speeds; 0 leaves it out."""
-
-
-class Tolerances(Section):
-    """Thresholds beyond which a run's verdict is `invalid`. Times are the experiment's own, whatever its dilation."""
-
-    rate: Fraction = Field(default="2%", validate_default=True)
-    """Measured against asked rate of a link."""
-    rtt: Duration = Field(default="0.5ms", validate_default=True)
-    """Measured against asked round-trip time of a link."""
-    speed: Fraction = Field(default="2%", validate_default=True)
-    """Measured against asked speed of a node over the run."""
-    late_steps: Fraction = Field(default="5%", validate_default=True)
-    """Share of training steps that may end after their deadline."""
-    starved: Fraction = Field(default="2%", validate_default=True)
-    """Share of the training time for which a node may have wanted a core and had none, because of other programs on
-    this machine or its hypervisor. Being held back by the own limit, or waiting for a link, is not starving; what nodes
-    take from each other shows as late steps."""
-    link_late: Duration = Field(default="5ms", validate_default=True)
-    """How late the relay may hand over packets: the 99.9th percentile of a second."""
-    link_late_share: Fraction = Field(default="2%", validate_default=True)
-    """Share of the training's seconds in which it may be later than that; a single second never counts."""
-    node_silence: Duration = Field(default="15s", validate_default=True)
-    """Time without a sign of life after which a node counts as hung."""
-    round_deadline: Duration | None = None
-    """Longest time a round may take. By default worked out from speeds and links, generously."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
@@ -29,7 +29,8 @@ _QUANTITY = re.compile(
     r"\s*(?P<number>[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+|\.?nan|\.?inf(?:inity)?))\s*(?P<unit>.*?)\s*", re.IGNORECASE
 )
 _POSITIVE = "take the minus sign away"
-_BYTES_PER_SECOND = re.compile(r"([kKmMgGtT]?)i?[bB](?:ps|/s|it/s|its/s|itps)")
+_BYTES_PER_SECOND = re.compile(r"([kKmMgGtT]?)(i?)(?:[bB](?:ps|/s|it/s|its/s|itps)|B)")
+_EXPONENT = re.compile(r"[eE](?P<power>[+-]?[0-9]{1,4})\s*(?P<unit>.*)")
 
 
 class UnitError(ValueError):
@@ -49,29 +50,28 @@ class UnitError(ValueError):
 
 def parse_rate(value: object) -> float:
     """``20Mbit`` as bits per second; layer 2, decimal prefixes, more than 0."""
-    rate = _quantity(value, "rate", RATE_UNITS, "20Mbit", _rate_hint)
+    rate = 0.0 if _bare_zero(value) else _quantity(value, "rate", RATE_UNITS, "20Mbit", _rate_hint)
     if rate <= 0:
         raise UnitError(
             "a rate must be more than 0", wanted="a rate such as 20Mbit", found=value,
-            remedy="leave the key out for the default rate",
+            remedy="write for example 20Mbit; for the default rate leave the key out altogether",
         )  # fmt: skip
     return rate
 
 
 def parse_duration(value: object) -> float:
     """``15ms`` as seconds; 0 needs no unit."""
-    if _is_number(value) and value == 0:
-        return 0.0
-    if isinstance(value, str) and value.strip() == "0":
+    if _bare_zero(value):
         return 0.0
     return _quantity(value, "duration", DURATION_UNITS, "15ms", _duration_hint)
 
 
 def parse_size(value: object) -> int:
     """``512MiB`` as bytes, more than 0."""
-    size = round(_quantity(value, "size", SIZE_UNITS, "512MiB", _size_hint))
+    size = 0 if _bare_zero(value) else round(_quantity(value, "size", SIZE_UNITS, "512MiB", _size_hint))
     if size <= 0:
-        raise UnitError("a size must be at least one byte", wanted="a size such as 512MiB", found=value)
+        raise UnitError("a size must be at least one byte", wanted="a size such as 512MiB", found=value,
+                        remedy="write for example 512MiB")  # fmt: skip
     return size
 
 
@@ -133,7 +133,7 @@ def _quantity(
     wanted = f"a {what} such as {example} ({', '.join(units)})"
     if _is_number(value):
         _finite(float(value), value, what, wanted)  # type: ignore[arg-type]
-    number, unit = split_quantity(value, what, wanted, f"write for example {example}")
+    number, unit = split_quantity(value, what, wanted, f"write for example {example}", units)
     if not unit:
         last = re.sub(r"[0-9.]", "", example)
         remedy = f"write for example {number:g}{last}"
@@ -143,8 +143,10 @@ def _quantity(
     return _finite(number * units[unit], value, what, wanted)
 
 
-def split_quantity(value: object, what: str, wanted: str, remedy: str) -> tuple[float, str]:
-    """The number and the unit of a quantity, not negative (UnitError if it is none)."""
+def split_quantity(
+    value: object, what: str, wanted: str, remedy: str, units: Iterable[str] = ("", "%")
+) -> tuple[float, str]:
+    """The number and the unit of a quantity, not negative (UnitError if it is none, or has an exponent)."""
     text = f"{value!r}" if _is_number(value) else value
     match = _QUANTITY.fullmatch(text) if isinstance(text, str) else None
     if match is None:
@@ -152,13 +154,39 @@ def split_quantity(value: object, what: str, wanted: str, remedy: str) -> tuple[
     number = float(match["number"].replace(".inf", "inf").replace(".nan", "nan").replace(".NaN", "nan"))
     if math.copysign(1.0, number) < 0 and math.isfinite(number):  # -0 too: nobody means it
         raise UnitError(f"the {what} is negative", wanted=wanted, found=value, remedy=_POSITIVE)
-    return _finite(number, value, what, wanted), match["unit"]
+    unit = match["unit"]
+    if unit not in units and re.search("[0-9]", unit):  # what was taken for the number is only the beginning of one
+        raise UnitError(f"this is not a {what}", wanted=wanted, found=value,
+                        remedy=_in_full(number, unit, units) or f"write plain digits; {remedy}")  # fmt: skip
+    return _finite(number, value, what, wanted), unit
 
 
 def _finite(number: float, value: object, what: str, wanted: str) -> float:
     if not math.isfinite(number):
         raise UnitError(f"a {what} must be a finite number", wanted=wanted, found=value, remedy="write a number")
     return number
+
+
+def _in_full(number: float, rest: str, units: Iterable[str]) -> str | None:
+    """A remedy for ``1e3Mbit``; None for what has no exponent. One that nobody would write out is not."""
+    match = _EXPONENT.fullmatch(rest)
+    if match is None:
+        return None
+    power = int(match["power"])
+    meant = number * 10.0**power if -6 <= power <= 6 else math.inf
+    if match["unit"] not in units or not 1e-3 <= meant <= 1e6:
+        return "write the number in full, without an exponent"
+    return f"write {_digits(meant)}{match['unit']}, without an exponent"
+
+
+def _digits(number: float) -> str:
+    """A number as it may be written: without an exponent."""
+    return f"{number:.6f}".rstrip("0").rstrip(".")
+
+
+def _bare_zero(value: object) -> bool:
+    """``0`` without a unit: of a time it needs none, and of all else none would help."""
+    return (_is_number(value) and value == 0) or (isinstance(value, str) and value.strip() == "0")
 
 
 def _is_number(value: object) -> bool:
@@ -176,12 +204,18 @@ def unknown_unit(
 def _near(number: float, unit: str, units: Mapping[str, float]) -> str:
     folded = [u for u in units if u.casefold() == unit.casefold()]
     near = folded or difflib.get_close_matches(unit, units, n=1, cutoff=0.5)
-    if near:
+    if near and number:
         return f"did you mean {number:g}{near[0]}?"
     return f"the units are {', '.join(units)}"
 
 
+_BINARY = {"k": 1.024, "M": 1.024**2, "G": 1.024**3, "T": 1.024**4}
+
+
 def _rate_hint(number: float, unit: str) -> str | None:
+    if binary := re.fullmatch(r"([kKmMgGtT])ibit", unit):
+        prefix = {"k": "k", "m": "M", "g": "G", "t": "T"}[binary[1].lower()]
+        return f"write {_digits(number * _BINARY[prefix])}{prefix}bit: units are of 1000 here"
     match = _BYTES_PER_SECOND.fullmatch(unit)
     if match is None:
         return None
@@ -190,10 +224,11 @@ def _rate_hint(number: float, unit: str) -> str | None:
     if "it" in unit:
         return f"write {number:g}{bits}: rates are per second already"
     word = {"": "", "k": "kilo", "M": "mega", "G": "giga", "T": "tera"}[prefix]
-    return (
-        f"write {number:g}{bits} for {word}bits a second, {8 * number:g}{bits} for {word}bytes "
-        f"(to tc, {prefix}bps means {word}bytes)"
-    )
+    binary_too = bool(match[2] and prefix)
+    there = 8 * number * (_BINARY[prefix] if binary_too else 1)
+    large = {"k": "kibi", "M": "mebi", "G": "gibi", "T": "tebi"}[prefix] if binary_too else word
+    tc = f" (to tc, {prefix}bps means {word}bytes)" if "p" in unit else ""
+    return f"write {number:g}{bits} for {word}bits a second, {_digits(there)}{bits} for {large}bytes{tc}"
 
 
 def _duration_hint(number: float, unit: str) -> str | None:
@@ -208,6 +243,9 @@ def _size_hint(number: float, unit: str) -> str | None:
     if re.fullmatch(r"[kKmMgG]i?", unit):
         prefix = unit[0].upper()
         return f"write {number:g}{prefix}iB (powers of 1024) or {number:g}{'k' if prefix == 'K' else prefix}B (of 1000)"
+    if match := re.fullmatch(r"([tTpP])(i?)B?", unit):
+        thousands = 1 if match[1] in "tT" else 2
+        return f"write {_digits(number * (1024 if match[2] else 1000) ** thousands)}G{match[2]}B"
     if re.fullmatch(r"[kKmMgG]?(b|bits?)", unit):
         return "sizes are in bytes: write for example 512MiB"
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from typing import Any
@@ -25,6 +26,10 @@ _SHAPES = {
     "int_type": "a whole number",
     "float_type": "a number",
     "bool_type": "true or false",
+}
+_FLAGS = {
+    **dict.fromkeys(("yes", "on", "true", "1"), "true, without quotes"),
+    **dict.fromkeys(("no", "off", "false", "0"), "false, without quotes"),
 }
 
 
@@ -123,12 +128,50 @@ def _problem(document: Document, error: ErrorDetails) -> InputError:
         )
     if kind == "literal_error":
         choices = str(context.get("expected", "")).replace("'", "").replace(" or ", ", ")
-        remedy = did_you_mean(error.get("input"), choices.split(", "))
+        remedy = did_you_mean(error.get("input"), choices.split(", ")) or f"write one of {choices}"
         return document.problem(path, f"{place}unknown choice", wanted=choices, found=found, remedy=remedy)
     if kind in _SHAPES:
-        return document.problem(path, f"{place}this has the wrong form", wanted=_SHAPES[kind], found=found)
+        return document.problem(
+            path, f"{place}this has the wrong form", wanted=_SHAPES[kind], found=found,
+            remedy=_in_form(kind, error.get("input")),
+        )  # fmt: skip
     message = error["msg"].replace("Input should", "the value must")
-    return document.problem(path, f"{place}{message[0].lower()}{message[1:]}", found=found)
+    return document.problem(
+        path, f"{place}{message[0].lower()}{message[1:]}", found=found, remedy=_in_bounds(kind, context)
+    )
+
+
+def _in_form(kind: str, value: Any) -> str | None:
+    """How to write what was meant, where that can be told."""
+    if kind == "bool_type":
+        return f"write {_FLAGS.get(str(value).strip().casefold(), 'true or false')}"
+    if kind in ("int_type", "float_type") and isinstance(value, str):
+        text = value.strip()
+        match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(%?)", text)
+        if match is None or (kind == "int_type" and not text.isdecimal()):
+            return f"write {_SHAPES[kind]}, without quotes and units"
+        return f"write {float(match[1]) / 100:g}, without '%'" if match[2] else f"write {match[1]}, without quotes"
+    if kind in ("int_type", "float_type"):
+        return f"write {_SHAPES[kind]}"
+    if kind == "string_type" and isinstance(value, int | float) and not isinstance(value, bool):
+        return f'write "{value}"'
+    return None
+
+
+def _in_bounds(kind: str, context: dict[str, Any]) -> str | None:
+    """A remedy for a number that is no finite one or out of its bounds."""
+    match kind:
+        case "finite_number":
+            return "write a number"
+        case "greater_than":
+            return f"write more than {context['gt']:g}"
+        case "greater_than_equal":
+            return f"write {context['ge']:g} or more"
+        case "less_than":
+            return f"write less than {context['lt']:g}"
+        case "less_than_equal":
+            return f"write {context['le']:g} or less"
+    return None
 
 
 def _elsewhere(key: object) -> str | None:

@@ -100,7 +100,7 @@ class Course:
             for i in looks:
                 there = int(self.on[i, d])
                 if there not in (NOWHERE, here):
-                    found.append(Move(device, self.sites[there], at=float(self.times[i])))
+                    found.append(Move(device, self.sites[there], at=float(self.times[i]), wandered=True))
                     here = there
         return ordered(found)
 

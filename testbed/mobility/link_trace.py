@@ -99,7 +99,10 @@ def read(path: Path, *, loop: bool | None = None, named_at: str | None = None) -
     """
     try:
         if path.exists() and not path.is_file():
-            raise InputError("the trace is not a file", wanted=WANTED, found=str(path), where=named_at or str(path))
+            raise InputError(
+                "the trace is not a file", wanted=WANTED, found=str(path), where=named_at or str(path),
+                remedy="name a file in it" if path.is_dir() else "name a plain file",
+            )  # fmt: skip
         stat = path.stat()
         if stat.st_size > MOST_BYTES:
             raise InputError(
@@ -123,7 +126,10 @@ def _read(path: Path, changed: int, size: int) -> Schedule:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise InputError("the trace is not UTF-8 text", wanted=WANTED, where=str(path)) from None
+        raise InputError(
+            "the trace is not UTF-8 text", wanted=WANTED, where=str(path),
+            remedy="save it as plain text; one that is packed is to be unpacked first",
+        ) from None  # fmt: skip
     lines = text.split("\n")
     if lines[-1] == "":
         lines.pop()

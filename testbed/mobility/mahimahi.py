@@ -1,7 +1,7 @@
 """Mahimahi's packet-delivery traces, as ``mm-link(1)`` defines them.
 
 A line is a chance to send: the millisecond, counted from the trace's beginning, at which 1500 bytes of IP may pass. A
-number that is there twice is two chances. Nothing else may be in the file.
+number that is there twice is two chances. Nothing else may be in the file, blanks neither; lines may end as in DOS.
 """
 
 from __future__ import annotations
@@ -34,12 +34,14 @@ def parse(path: Path, lines: Sequence[str]) -> Schedule:
     """The schedule of a file with these lines (InputError if one breaks the format)."""
     chances: list[int] = []
     for number, line in enumerate(lines, 1):
-        text, where = line.strip(), f"{path}:{number}"
+        text, where = line.removesuffix("\r"), f"{path}:{number}"
         if not is_time(text):
+            bare = text.strip()
+            blanks = "take the blanks out" if is_time(bare) else None
             raise InputError(
-                "this is no line of a Mahimahi trace", wanted="a whole number of milliseconds",
-                found=text[:60] or "an empty line", where=where,
-                remedy="take the line out; for other columns, make the first line 't,rate,delay,loss'",
+                "this is no line of a Mahimahi trace", wanted="a whole number of milliseconds, and nothing else",
+                found=repr(text[:60]) if blanks else bare[:60] or "an empty line", where=where,
+                remedy=blanks or "take the line out; for other columns, make the first line 't,rate,delay,loss'",
             )  # fmt: skip
         if len(text) > 12 or int(text) > LONGEST * 1000:
             raise InputError(

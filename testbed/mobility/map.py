@@ -25,6 +25,8 @@ from testbed.report.style import EDGES, HANDOVER, INK, LINE, PAPER, drawing, fig
 _NAMED = 12
 """Devices up to which each is named at its start."""
 _DPI = 160
+_POINTS = 72
+"""Units of an SVG in an inch."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,30 @@ def page(overview: Overview) -> str:
     """The map as an ``<svg>`` element of a page."""
     with _drawing(PAGE):
         return svg(_draw(overview, PAGE), "map", _said(overview))
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The map as an ``<svg>`` element, and where places are on it: ``offset + scale * metres``, in its own units."""
+
+    svg: str
+    x: tuple[float, float]
+    y: tuple[float, float]
+
+    def point(self, x: float, y: float) -> tuple[float, float]:
+        """Where a place is on the drawing."""
+        return self.x[0] + self.x[1] * x, self.y[0] + self.y[1] * y
+
+
+def frame(overview: Overview) -> Frame:
+    """The map of `page`, to be drawn on."""
+    with _drawing(PAGE):
+        drawn = _draw(overview, PAGE)
+        text = svg(drawn, "map", _said(overview))  # what is drawn has its final place
+        (axes,) = drawn.axes
+        (x0, y0), (x1, y1) = axes.transData.transform([(0.0, 0.0), (1000.0, 1000.0)]) * (_POINTS / drawn.dpi)
+        height = drawn.get_figheight() * _POINTS
+    return Frame(text, (x0, (x1 - x0) / 1000), (height - y0, (y0 - y1) / 1000))
 
 
 def save(overview: Overview, path: Path) -> None:

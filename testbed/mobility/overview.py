@@ -74,7 +74,9 @@ class Overview:
         name: Of the experiment. end: Seconds that movement goes on. sites: Positions, m.
         reach: Metres up to which a site is usually within reach; None: everywhere, or not said.
         devices: In order of name. handovers: In order of time; those without one at the end.
-        score: How predictions turned out (fields of `nodes.policies.prediction.Score`); None if there were none asked.
+        score: How predictions turn out (`nodes.policies.prediction.Score.as_dict`, and their ``policy``); None if none
+            were asked for.
+        pace: Seconds of the experiment that one of the trace's takes: below 1 it is replayed faster than recorded.
     """
 
     name: str
@@ -83,7 +85,8 @@ class Overview:
     reach: float | None
     devices: tuple[Device, ...]
     handovers: tuple[Handover, ...]
-    score: dict[str, float | int | None] | None = None
+    score: dict[str, Any] | None = None
+    pace: float = 1.0
 
     def as_json(self) -> dict[str, Any]:
         """As JSON takes it."""
@@ -101,12 +104,14 @@ class Overview:
         )  # fmt: skip
         sites = {name: (at[0], at[1]) for name, at in data["sites"].items()}
         handovers = tuple(Handover(**h) for h in data["handovers"])
-        return Overview(data["name"], data["end"], sites, data["reach"], devices, handovers, data["score"])
+        return Overview(data["name"], data["end"], sites, data["reach"], devices, handovers, data["score"],
+                        data.get("pace", 1.0))  # fmt: skip
 
 
 def overview(
     name: str, timeline: Timeline, sites: Mapping[str, tuple[float, float]], access: Mapping[str, Ways],
-    tracks: Mapping[str, Track] | None = None, radio: Radio | None = None, *, predicted: bool = False,
+    tracks: Mapping[str, Track] | None = None, radio: Radio | None = None, *, predictor: str | None = None,
+    lead: float = 0.0, pace: float = 1.0,
 ) -> Overview:  # fmt: skip
     """The overview of a timeline.
 
@@ -117,7 +122,9 @@ def overview(
         access: Each site's access links, up and down.
         tracks: By device, where there are any.
         radio: The radio model, if there is one.
-        predicted: Whether predictions were asked for.
+        predictor: The policy of prediction, if there is one.
+        lead: Seconds before a handover at which its device is told.
+        pace: Of the trace.
     """
     paths = tracks or {}
     return Overview(
@@ -127,13 +134,12 @@ def overview(
         None if radio is None else reach(radio),
         tuple(_device(device, timeline, access, paths.get(device)) for device in sorted(timeline.starts)),
         tuple(_handovers(timeline, paths)),
-        asdict(timeline.score()) if predicted else None,
+        None if predictor is None else {"policy": predictor, **timeline.score(lead).as_dict()},
+        pace,
     )
 
 
-def of_plan(
-    plan: Plan, tracks: Mapping[str, Track], radio: Radio | None = None, *, predicted: bool = False
-) -> Overview:
+def of_plan(plan: Plan, tracks: Mapping[str, Track], radio: Radio | None = None, *, pace: float = 1.0) -> Overview:
     """The overview of a plan, and of the tracks that it was made from."""
     starts = {n.name: n.site or "" for n in plan.nodes if n.kind == "device"}
     ends = [float(track.t[-1]) for track in tracks.values()] + [m.at for m in plan.moves if m.at is not None]
@@ -149,7 +155,9 @@ def of_plan(
     timeline = Timeline(starts, plan.moves, max(ends, default=0.0), schedules, down, plan.predictions)
     access = {site.name: (site.access_up, site.access_down) for site in plan.sites}
     places = {site.name: site.at for site in plan.sites}
-    return overview(plan.name, timeline, places, access, tracks, radio, predicted=predicted)
+    return overview(
+        plan.name, timeline, places, access, tracks, radio, predictor=plan.predictor, lead=plan.lead, pace=pace
+    )
 
 
 def reach(radio: Radio) -> float:

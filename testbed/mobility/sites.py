@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,19 +51,24 @@ class Sites:
     Attributes:
         rows: Them.
         plane: Where latitudes and longitudes went, for traces of the same place; None if they were metres.
+        others: Names of those that were not to be taken.
     """
 
     rows: tuple[SiteRow, ...]
     plane: Plane | None
+    others: tuple[str, ...] = ()
 
 
-def read(path: Path, *, named_at: str | None = None, plane: Plane | None = None) -> Sites:
+def read(
+    path: Path, *, named_at: str | None = None, plane: Plane | None = None, only: Collection[str] | None = None
+) -> Sites:
     """The sites of a file.
 
     Args:
         path: CSV; plain, gzip, xz or zip.
         named_at: Place that names it, for the error if there is no such file.
         plane: Where latitudes and longitudes go; None: the first site is the origin.
+        only: Names of the sites that are taken, as far as they are there; None: all.
 
     Raises:
         InputError: It cannot be read or breaks the format.
@@ -91,14 +96,18 @@ def read(path: Path, *, named_at: str | None = None, plane: Plane | None = None)
                              remedy="name another file")  # fmt: skip
         name_at, place_at, degrees = _columns(lines[0][1], source.at(lines[0][0]))
         found: dict[str, SiteRow] = {}
+        others: list[str] = []
         for line, name, x, y in _rows(lines, name_at, place_at, str(path)):
             if name in found:
                 raise InputError(f"site {name!r} is there twice", wanted="one row a site", where=source.at(line),
                                  found=f"line {found[name].line} as well", remedy="take one out")  # fmt: skip
+            if only is not None and name not in only:
+                others.append(name)
+                continue
             if degrees:
                 x, y = projected(source, x, y, source.at(line))
             found[name] = SiteRow(name, x, y, line)
-        return Sites(tuple(found.values()), source.plane if degrees else None)
+        return Sites(tuple(found.values()), source.plane if degrees else None, tuple(others))
 
 
 def _rows(

@@ -94,9 +94,10 @@ class Timeline:
         ]
         return tuple(sorted(found, key=lambda o: (o.begin, o.device)))
 
-    def score(self) -> Score:
-        """How the predictions turned out."""
-        return score(self.predictions, [(m.device, m.at, m.to) for m in self.moves if m.at is not None])
+    def score(self, notice: float = 0.0) -> Score:
+        """How the predictions turn out; devices are told of handovers ``notice`` seconds before."""
+        came = [(m.device, m.at, m.to) for m in self.moves if m.at is not None]
+        return score(self.predictions, came, notice=notice)
 
 
 def from_trace(
@@ -117,7 +118,7 @@ def from_trace(
         here = at.setdefault(row.node, there)
         end = max(end, row.t)
         if there != here:
-            moves.append(Move(device=row.node, to=there, at=row.t))
+            moves.append(Move(device=row.node, to=there, at=row.t, wandered=True))
             at[row.node] = there
     return Timeline(starts, ordered(moves), end)
 

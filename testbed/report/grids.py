@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from testbed.emulation.links.shape import Direction, LinkCalibration
 from testbed.report import words
-from testbed.report.records import MoveRecord, RunRecord, SchemeRecord, number, table, text
+from testbed.report.records import MoveRecord, RunRecord, SchemeRecord, items, number, table, text
 from testbed.report.saving import savings
 
 BAD, GOOD, QUIET = "bad", "good", "quiet"
@@ -108,11 +108,21 @@ def rounds_grid(record: RunRecord) -> Grid:
 def accuracy_grid(record: RunRecord) -> Grid:
     """Accuracy after each round."""
     shown, left_out = _rounds(record)
-    grid = Grid("Accuracy after each round", ("scheme", *(f"round {n}" for n in shown)), note=left_out.strip())
+    note = " ".join([*_averaged_without(record), left_out.strip()]).strip()
+    grid = Grid("Accuracy after each round", ("scheme", *(f"round {n}" for n in shown)), note=note)
     for scheme in record.schemes:
         known = dict(enumerate(scheme.accuracy, start=1))
         grid.add(scheme.name, *(words.percent(known.get(n)) for n in shown))
     return grid
+
+
+def _averaged_without(record: RunRecord) -> Iterator[str]:
+    """A sentence for each round that went on without devices that were late."""
+    for scheme in record.schemes:
+        for span in scheme.spans:
+            if span.kind == "accuracy" and (missing := items(span.attrs.get("missing"))):
+                late = ", ".join(map(str, missing))
+                yield f"{scheme.name}: round {span.round} was averaged without {late}, too late."
 
 
 def _rounds(record: RunRecord) -> tuple[list[int], str]:
@@ -131,9 +141,10 @@ def moves_grid(record: RunRecord) -> Grid:
     extra = sorted({k for _, m in rows for k in m.raw if k not in _KNOWN})
     grid = Grid(
         "Moves",
-        ("device", "scheme", "strategy", "from", "to", "at", "round", "batches done", "progress", "downtime",
+        ("device", "scheme", "strategy", "from", "to", "at", "late", "round", "batches done", "progress", "downtime",
          "link silent", "command", "state wait", "state", "limit", "wait / limit", "lost batches", "lost", *extra),
-        note="Downtime is all time that a device could not train because of the move; link silent is the handover's "
+        note="Late is how much later than due the port had moved. "
+        "Downtime is all time that a device could not train because of the move; link silent is the handover's "
         "own interruption, state wait what waiting for the training state added; limit is the state's bytes over the "
         "slowest link on its way and one round trip.",
         names=5,
@@ -144,7 +155,8 @@ def moves_grid(record: RunRecord) -> Grid:
 
 
 _KNOWN = {
-    "device", "strategy", "from", "to", "at_s", "round", "batch", "progress", "downtime_s", "handover_gap_s",
+    "device", "strategy", "from", "to", "at_s", "due_s", "late_s",
+    "round", "batch", "progress", "downtime_s", "handover_gap_s",
     "handover_command_s", "state_s", "state_bytes", "limit_s", "lost_batches", "lost_s",
 }  # fmt: skip
 
@@ -153,7 +165,7 @@ def _move_cells(scheme: SchemeRecord, move: MoveRecord) -> list[str | Cell]:
     ratio = move.state_s / move.limit_s if move.state_s and move.limit_s else None
     return [
         move.device, scheme.name, move.strategy, move.origin, move.to, words.seconds(move.at_s),
-        words.plain(move.round),
+        words.seconds(number(move.raw.get("late_s"))), words.plain(move.round),
         words.plain(None if move.batch is None else move.batch + (move.strategy != "restart")),
         words.percent(move.progress, 0),
         Cell(words.seconds(move.downtime_s), "" if scheme.went_on(move) else BAD), words.seconds(move.gap_s),

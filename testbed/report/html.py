@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from testbed.report import grids, watchgrids, words
+from testbed.report import grids, motiongrids, motionmap, watchgrids, words
 from testbed.report.closeup import closeup_plots
 from testbed.report.grids import Grid
 from testbed.report.linkqueues import queue_plot
@@ -38,6 +38,7 @@ class Section:
     plots: list[tuple[str, Markup]] = field(default_factory=list)
     tables: list[Grid] = field(default_factory=list)
     folded: bool = False  # tables that few will open
+    block: Markup | None = None  # what is neither
 
 
 def write_report(run_dir: Path) -> Path:
@@ -63,8 +64,9 @@ def render(record: RunRecord) -> str:
     return environment.get_template("report.html.j2").render(
         record=record,
         facts=_facts(record),
+        notes=motiongrids.notes(record),
         headlines=[_headline(s) for s in found][:4],
-        sections=[s for s in _sections(record, found) if s.plots or s.tables],
+        sections=[s for s in _sections(record, found) if s.plots or s.tables or s.block],
         manifest=json.dumps(record.manifest, indent=2, sort_keys=True, default=str) if record.manifest else "",
         version=record.manifest.get("roambed", ""),
     )
@@ -86,6 +88,7 @@ def _sections(record: RunRecord, found: list[Saving]) -> list[Section]:
         Section("Time of each round", "rounds", _plots(round_time_plot(record), crowd),
                 _filled(grids.rounds_grid(record)), True),
         Section("Timeline", "timeline", _plots(timeline_plot(record), crowd)),
+        Section("Movement", "movement", [], motiongrids.all_grids(record), True, motionmap.block(record)),
         Section("Moves", "moves", closeups, _filled(moves)),
         Section("CPU and memory of the nodes", "nodes", [(text, Markup(drawn)) for text, drawn in node_plots(record)],
                 _filled(watchgrids.node_grid(record)), True),

@@ -20,6 +20,7 @@ from nodes.events import SCHEMA, Span
 from testbed.emulation.links.shape import LinkCalibration
 from testbed.experiment.plan import Tolerances
 from testbed.experiment.units import UnitError, parse_duration, parse_fraction
+from testbed.mobility.overview import Overview
 from testbed.report.find import scheme_directories
 from testbed.report.records import DeviceRound, MoveRecord, RunRecord, SchemeRecord, items, number, table, text, whole
 
@@ -36,6 +37,7 @@ def load(path: Path) -> RunRecord:
     manifest = _mapping(common / "manifest.json", missing)
     rendered = _text(common / "experiment.yaml", missing)
     spec = _yaml(rendered)
+    motion = _motion(common / "mobility.json", missing)
     schemes = _schemes(path, summary, manifest, spec, missing)
     names = (summary.get("experiment"), manifest.get("experiment"), spec.get("name"))
     return RunRecord(
@@ -52,7 +54,19 @@ def load(path: Path) -> RunRecord:
         tolerances=_tolerances(spec),
         rendered=rendered,
         missing=tuple(missing),
+        motion=motion,
     )
+
+
+def _motion(path: Path, missing: list[str]) -> Overview | None:
+    """Who was to be where and when; runs in which nothing moves have no such file."""
+    if not path.exists():
+        return None
+    try:
+        return Overview.from_json(_mapping(path, missing))
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+        missing.append(f"{path.name}: cannot be read, so no map")
+        return None
 
 
 def _schemes(
@@ -102,6 +116,10 @@ def _scheme(
         moves=tuple(MoveRecord.of(m) for m in items(row.get("moves")) if isinstance(m, Mapping)),
         nodes={k: v for k, v in table(row.get("nodes")).items() if isinstance(v, Mapping)},
         spans=spans,
+        mobility=table(row.get("mobility")),
+        faults=tuple(table(one) for one in items(row.get("faults"))),
+        notes=tuple(table(one) for one in items(row.get("notes"))),
+        standbys=table(row.get("standbys")),
     )
 
 

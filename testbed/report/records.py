@@ -11,6 +11,7 @@ from typing import Any
 
 from nodes.events import Span
 from testbed.emulation.links.shape import LinkCalibration
+from testbed.mobility.overview import Overview
 
 RESTART = "restart"
 
@@ -122,6 +123,10 @@ class SchemeRecord:
     moves: tuple[MoveRecord, ...] = ()
     nodes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     spans: tuple[Span, ...] = ()
+    mobility: Mapping[str, Any] = field(default_factory=dict)
+    faults: tuple[Mapping[str, Any], ...] = ()
+    notes: tuple[Mapping[str, Any], ...] = ()  # what nodes said for a person to read
+    standbys: Mapping[str, Any] = field(default_factory=dict)
 
     def time_of(self, device: str, count: int) -> float | None:
         """What a device's round took, s."""
@@ -155,7 +160,8 @@ class SchemeRecord:
 class RunRecord:
     """A run. ``missing`` says in words what its directory lacks; ``path`` is where it was read from.
 
-    ``tolerances`` are those that its verdict was given by, as far as tables mark what missed them.
+    ``motion`` is what was planned before the run; None where nothing was to move. ``tolerances``
+    are those that its verdict was given by, as far as tables mark what missed them.
     """
 
     path: Path
@@ -171,6 +177,7 @@ class RunRecord:
     tolerances: Mapping[str, float] = field(default_factory=dict)
     rendered: str = ""
     missing: tuple[str, ...] = ()
+    motion: Overview | None = None
 
     def scheme(self, name: str) -> SchemeRecord | None:
         """The scheme of that name, if the run has it."""

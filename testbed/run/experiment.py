@@ -76,6 +76,7 @@ class StandingBed:
 
     def train(self, scheme: str | None = None) -> Result:
         """Train a scheme (the file's, by default) on this bed; results go to a run directory of their own."""
+        self._plan.require_training()
         names = (scheme,) if scheme else self._plan.workload.schemes
         directory = RunDirectory(self._runs, new_run_id(self._plan.name))
         outcomes = train(self.session, names, data.split(self._plan), directory, self._live, threading.Event(), [])

@@ -41,6 +41,7 @@ def build(plan: Plan, session: Session, reference: dict[str, float], argv: list[
         "congestion_control": session.bed.record.congestion_control,
         "nodes": session.versions,
         "reference": reference,
+        "reference_by_cut": {str(cut): ops for cut, ops in session.references.items()} if plan.workload.cuts else {},
         "timings": session.timings,
     }
 

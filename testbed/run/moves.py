@@ -3,10 +3,15 @@
 Definitions (also in docs/architecture.md):
 
 - ``state_s``: from the moment the source began to capture the training state to the gradients that were owed being
-  at the device, less the time gradients took to come back in this task otherwise (median, measured).
+  at the device, less the time gradients take to come back from there otherwise (median, measured: of those that came
+  from the destination before the next move, else of those before the move).
 - ``downtime_s``: all waiting that the move added to the batches it touched, against the median wait of the round's
   other batches; for a restart, from its decision to the first batch of the new attempt.
+- ``standby_bytes``, ``standby_s``: what a standby at the destination cost: bytes of its state and of the batches that
+  were sent for it to apply, and the time that the edge server spent on applying them.
 - ``lost_s``, ``lost_batches``: work thrown away by a restart.
+- ``due_s``, ``late_s``: when the port was to move, and how much later it had moved. Moves at a time are due then; those
+  at a point of the training are due the notice's lead after their device was there.
 - ``limit_s``: state bytes over the slowest link between the two edge servers, plus one round-trip time.
 """
 
@@ -39,6 +44,8 @@ class Carried:
     noticed: float
     begin: float = 0.0
     end: float = 0.0
+    due: float | None = None        # when the port was to move
+    moved: float = 0.0              # when it had; with an interruption that is before ``end``
     command_s: float = 0.0
     gap: float | None = None
     probes_lost: int | None = None
@@ -47,6 +54,11 @@ class Carried:
     def done(self) -> bool:
         """Whether the link has been moved."""
         return self.end > 0
+
+    @property
+    def late(self) -> float | None:
+        """Seconds from when the port was to move to when it had moved; None if it has not, or was not due."""
+        return None if self.due is None or not self.moved else self.moved - self.due
 
 
 def path_limit(plan: Plan, source: str, target: str, state_bytes: int) -> float | None:
@@ -70,7 +82,8 @@ def path_limit(plan: Plan, source: str, target: str, state_bytes: int) -> float 
 
 
 def describe(
-    plan: Plan, carried: Carried, strategy: str, spans: Sequence[Span], start: float, until: float = math.inf
+    plan: Plan, carried: Carried, strategy: str, spans: Sequence[Span], start: float, until: float = math.inf,
+    since: float = 0.0,
 ) -> dict[str, Any]:
     """The row of one move in ``summary.json``.
 
@@ -82,10 +95,13 @@ def describe(
         start: When training began.
         until: When the device heard of its next move: what begins later belongs to that one. A move that was
             overtaken before the state could follow has no figures of its own.
+        since: When the device's link had been moved before that: standbys made earlier were for another move.
     """
     row: dict[str, Any] = {
         "device": carried.device,
         "at_s": round(carried.begin - start, 4),
+        "due_s": None if carried.due is None else round(carried.due - start, 4),
+        "late_s": None if carried.late is None else round(carried.late, 6),
         "from": carried.origin,
         "to": carried.to,
         "strategy": strategy,
@@ -100,11 +116,14 @@ def describe(
         "limit_s": None,
         "lost_batches": 0,
         "lost_s": 0.0,
+        "standby_bytes": 0,
+        "standby_s": 0.0,
         "reconnects": _reconnects(carried, spans),
     }
     mine = [s for s in spans if s.part.endswith(f":{carried.device}") or s.attrs.get("device") == carried.device]
-    if strategy == "migrate":
+    if strategy in ("migrate", "shadow"):
         _migration(plan, carried, mine, row, until)
+        _standby(carried, plan.site(carried.to).edge, mine, row, since, until)
     elif strategy == "restart":
         _restart(carried, mine, row, until)
     else:
@@ -128,9 +147,10 @@ def _migration(plan: Plan, carried: Carried, spans: list[Span], row: dict[str, A
         return
     capture = min(captures, key=lambda s: s.begin)
     returns = [s for s in spans if s.kind == "send" and s.attrs.get("message") == "gradients"]
-    normal = [s.end - s.begin for s in returns if s.end < capture.begin and s.round == capture.round]
-    normal = normal or [s.end - s.begin for s in returns if s.end < capture.begin]
     owed = min((s for s in returns if s.begin >= capture.end), key=lambda s: s.begin, default=None)
+    after = owed.end if owed else math.inf
+    normal = [s.end - s.begin for s in returns if s.node == target and after < s.begin < until]
+    normal = normal or [s.end - s.begin for s in returns if s.end < capture.begin]
     row["state_bytes"] = capture.bytes
     row["limit_s"] = path_limit(plan, capture.node, capture.peer, capture.bytes)
     row["round"], row["batch"] = capture.round or None, capture.batch if capture.batch >= 0 else None
@@ -142,6 +162,19 @@ def _migration(plan: Plan, carried: Carried, spans: list[Span], row: dict[str, A
     if owed is not None and normal and owed.batch == row["batch"]:
         row["state_s"] = owed.end - capture.begin - median(normal)
         row["downtime_s"] = _added_wait(carried.noticed, max(owed.end, carried.end), spans)
+
+
+def _standby(
+    carried: Carried, target: str | None, spans: list[Span], row: dict[str, Any], since: float, until: float
+) -> None:
+    begun = [
+        s for s in spans if s.kind == "standby" and s.peer == target and since <= s.begin < min(until, carried.end + 5)
+    ]
+    since = min((s.begin for s in begun), default=math.inf)
+    sent = [s for s in spans if s.attrs.get("message") in ("standby", "replay") and s.peer == target]
+    row["standby_bytes"] = sum(s.bytes for s in sent if since <= s.begin < until)
+    replays = [s for s in spans if s.kind == "replay-step" and s.node == target]
+    row["standby_s"] = sum((s.end - s.begin for s in replays if since <= s.begin < until), 0.0)
 
 
 def _restart(carried: Carried, spans: list[Span], row: dict[str, Any], until: float) -> None:

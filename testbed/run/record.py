@@ -49,11 +49,12 @@ class RunDirectory:
                 remedy="choose another with --runs DIR",
             ) from None
 
-    def write_json(self, name: str, content: Any, *, scheme: str | None = None) -> Path:
-        """Write a JSON file, whole or not at all."""
+    def write_json(self, name: str, content: Any, *, scheme: str | None = None, compact: bool = False) -> Path:
+        """Write a JSON file, whole or not at all; ``compact`` without spaces and lines."""
         path = self.place(scheme) / name
         partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(content, indent=2, default=_plain) + "\n")
+        form: dict[str, Any] = {"separators": (",", ":")} if compact else {"indent": 2}
+        partial.write_text(json.dumps(content, default=_plain, **form) + "\n")
         partial.replace(path)
         return path
 

@@ -14,12 +14,16 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 
+from nodes.policies.prediction import Prediction
 from nodes.wire import control as ctl
 from testbed.emulation.calibrate import Gap, measure_gap
+from testbed.errors import EmulationError
 from testbed.experiment.plan import Move, Plan
 from testbed.run import targets
+from testbed.run.mobile import HANDOVER, LinkDown
 from testbed.run.moves import Carried
 from testbed.run.session import Session
 
@@ -44,23 +48,31 @@ class Replay:
         self._timed = [m for m in moves if m.at is not None]
         self._site = {n.name: n.site or "" for n in self._plan.nodes if n.kind == "device"}
         self._link = {link.a: link.name for link in self._plan.links if link.kind == "access"}
-        self._held: dict[str, set[str]] = {}  # devices whose links are down, and why
+        self._begin = 0.0
+        self._held: dict[str, dict[str, LinkDown]] = {}  # devices whose links are down, by why
+        self._changed: list[LinkDown] = []
         self._probes: dict[int, tuple[AbstractContextManager[Gap], Gap]] = {}
         self.carried: list[Carried] = []
+        self.downs: list[LinkDown] = []
+        """Links that were down, as they went."""
 
     def start(self, begin: float) -> None:
         """The task has started: timed moves count from here."""
+        self._begin = begin
         for move in self._timed:
             assert move.at is not None
             if any(o.device == move.device and o.end == move.at for o in self._plan.outages):
-                self._at(begin + move.at, partial(self._come_back, move))
+                self._at(begin + move.at, partial(self._come_back, move, begin + move.at))
             else:
                 told = max(begin, begin + move.at - self._plan.lead)
                 self._at(told, partial(self._announce, move, begin + move.at))
         for outage in self._plan.outages:  # after the moves: who comes back elsewhere is there before its link is up
-            self._at(begin + outage.begin, partial(self._hold, outage.device, outage.why))
+            due = begin + outage.begin
+            self._at(due, partial(self._hold, outage.device, outage.why, due, first=outage.begin == 0))
             if outage.end is not None:
                 self._at(begin + outage.end, partial(self._release, outage.device, outage.why))
+        for prediction in self._plan.predictions:
+            self._at(begin + prediction.made, partial(self._foretell, prediction))
         # "0 % of round 1" is due before the first batch.
         for move in [m for m in self._scripted if m.round == 1 and m.progress == 0]:
             self._scripted.remove(move)
@@ -83,13 +95,22 @@ class Replay:
         """When `run_due` has something to do, CLOCK_MONOTONIC."""
         return self._due[0][0] if self._due else None
 
+    def changed(self) -> list[LinkDown]:
+        """Links that have gone down or come up since this was asked last, as they are now."""
+        found, self._changed = self._changed, []
+        return found
+
     def run_due(self) -> None:
         """Do everything that is due by now."""
         while self._due and self._due[0][0] <= time.monotonic():
             heapq.heappop(self._due)[2]()
 
     def finish(self) -> list[str]:
-        """Close what is open; returns what was asked for and did not happen, in words."""
+        """Close what is open; returns what was asked for and did not happen, in words.
+
+        A trace may outlast the training: what it has after that was not asked for.
+        """
+        lasted = time.monotonic() - self._begin
         for carried in [c for c in self.carried if id(c) in self._probes]:
             # The gap of a handover in the last moments of the training is measured to its end all the same.
             time.sleep(max(0.0, carried.end + _AFTER_S - time.monotonic()) if carried.done else 0.0)
@@ -100,6 +121,7 @@ class Replay:
         begun = [id(c.move) for c in self.carried if c.done]
         missing = [*self._scripted, *(m for m in self._timed if id(m) not in begun)]
         missing += [c.move for c in self.carried if not c.done and c.move not in missing]
+        missing = [m for m in missing if not (m.wandered and m.at is not None and m.at > lasted)]
         return [f"the move of {m.device} to {m.to} did not happen: training had ended before" for m in missing]
 
     def go_home(self) -> None:
@@ -115,14 +137,20 @@ class Replay:
 
     def _announce(self, move: Move, when: float | None = None) -> None:
         carried = self._notice(move)
+        carried.due = carried.noticed + self._plan.lead if when is None else when
         old_edge = self._plan.site(carried.origin).edge
-        if old_edge and not self._held.get(move.device):
-            probe = measure_gap(targets.gap(self._session.bed, move.device, old_edge))
-            self._probes[id(carried)] = (probe, probe.__enter__())
-        self._at(carried.noticed + self._plan.lead if when is None else when, partial(self._hand_over, carried))
+        if old_edge and old_edge not in self._session.lost and not self._held.get(move.device):
+            self._watch_gap(carried, old_edge)
+        self._at(carried.due, partial(self._hand_over, carried))
 
-    def _come_back(self, move: Move) -> None:
-        self._hand_over(self._notice(move))
+    def _foretell(self, prediction: Prediction) -> None:
+        edge = self._plan.site(prediction.guess.to).edge if prediction.guess else None
+        self._session.control.send(prediction.device, ctl.Forecast(self._task, edge or ""))
+
+    def _come_back(self, move: Move, when: float) -> None:
+        carried = self._notice(move)
+        carried.due = when
+        self._hand_over(carried)
 
     def _notice(self, move: Move) -> Carried:
         here = self._session.bed.record.node(move.device).site or ""
@@ -133,12 +161,22 @@ class Replay:
             self._session.control.send(move.device, ctl.Notice(self._task, edge, done=False))
         return carried
 
+    def _watch_gap(self, carried: Carried, edge: str) -> None:
+        try:
+            probe = measure_gap(targets.gap(self._session.bed, carried.device, edge))
+            self._probes[id(carried)] = (probe, probe.__enter__())
+        except EmulationError:
+            if edge not in self._session.expendable:
+                raise
+            # It has just died: there is nothing left to be silent.
+
     def _hand_over(self, carried: Carried) -> None:
         interruption = self._plan.interruption
         if interruption:
-            self._hold(carried.device, "handover")
+            self._hold(carried.device, HANDOVER, carried.due or time.monotonic())
         done = self._session.bed.handover(carried.device, carried.to)
         carried.begin, carried.end, carried.command_s = done.begin, done.end, done.command_s
+        carried.moved = done.end
         carried.origin = done.source  # where it was by now, should an earlier move have been under way
         if interruption:
             self._at(done.begin + interruption, partial(self._arrive, carried))
@@ -147,7 +185,7 @@ class Replay:
 
     def _arrive(self, carried: Carried) -> None:
         if self._plan.interruption:
-            self._release(carried.device, "handover")
+            self._release(carried.device, HANDOVER)
             carried.end = time.monotonic()
         edge = self._plan.site(carried.to).edge
         if edge:
@@ -156,18 +194,24 @@ class Replay:
 
     # --- links that are down ----------------------------------------------------------------------------
 
-    def _hold(self, device: str, why: str) -> None:
-        reasons = self._held.setdefault(device, set())
+    def _hold(self, device: str, why: str, due: float, *, first: bool = False) -> None:
+        reasons = self._held.setdefault(device, {})
+        if why in reasons:
+            return
         if not reasons:
             self._session.bed.emulator.carrier(self._link[device], False)
-        reasons.add(why)
+        reasons[why] = LinkDown(device, why, time.monotonic(), due, first=first, turned=not reasons)
+        self.downs.append(reasons[why])
+        self._changed.append(replace(reasons[why]))
 
     def _release(self, device: str, why: str) -> None:
-        reasons = self._held.get(device, set())
+        reasons = self._held.get(device, {})
         if why in reasons:
-            reasons.remove(why)
+            down = reasons.pop(why)
             if not reasons:
                 self._session.bed.emulator.carrier(self._link[device], True)
+            down.end, down.turned = time.monotonic(), not reasons
+            self._changed.append(down)
 
     def _close_probe(self, carried: Carried) -> None:
         if id(carried) in self._probes:

@@ -16,6 +16,7 @@ from testbed.errors import RoambedError
 from testbed.experiment.plan import Plan
 from testbed.report import write_report
 from testbed.run import data, manifest, speed, summary, verdict
+from testbed.run.foreseen import keep_timeline
 from testbed.run.live import Live
 from testbed.run.record import EventLog, RunDirectory, new_run_id, plain_calibration, write_metrics
 from testbed.run.seen import seen as watch_sums
@@ -67,6 +68,7 @@ def run(plan: Plan, base: Path, live: Live, argv: Sequence[str] = ()) -> Result:
     Raises:
         RoambedError: It could not begin. What goes wrong after that is in the result, with all that was measured.
     """
+    plan.require_training()
     preflight()
     split = data.split(plan)
     run_id = new_run_id(plan.name)
@@ -98,6 +100,7 @@ def train(
     """Train each scheme, one after the other, writing events as they come; stops at the first failure."""
     plan = session.plan
     directory.place().joinpath("experiment.yaml").write_text(plan.rendered)
+    keep_timeline(plan, directory, live)
     directory.write_json("calibration.json", plain_calibration(session.calibration))
     prepared = data.write(split, session.directory)
     reference = session.reference()
@@ -171,6 +174,7 @@ def _write_summary(
         "accuracy": outcome.accuracy[-1] if outcome.accuracy else None,
         "accuracy_by_round": outcome.accuracy,
         "loss_by_round": outcome.loss,
+        "dropped": outcome.dropped,
         "weights_sha256": outcome.weights_sha256,
         "seed": plan.seed,
         "begin": outcome.begin,
@@ -178,6 +182,8 @@ def _write_summary(
         "dilation": plan.dilation,
         "devices": devices,
         "moves": outcome.moves,
+        **outcome.recovery,
+        "mobility": outcome.mobility,
         "nodes": nodes,
         "speed": speed.section(
             plan, session.speeds, trained, session.drift, session.governed()

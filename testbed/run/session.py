@@ -63,7 +63,10 @@ class Session:
         self.versions: dict[str, dict[str, str]] = {}
         self.timings: dict[str, float] = {}
         self.drift: dict[str, Any] | None = None
+        self.references: dict[int, dict[str, float]] = {}  # by cut, once `reference` has them
         self.speeds: dict[str, speed.NodeSpeed] = {}
+        self.expendable: set[str] = set()
+        self.lost: dict[str, float] = {}  # edge servers that died while others could go on, and when that was seen
         self._oom_children: dict[str, int] = {}
         self._ledger: Ledger | None = None
         self._bed: Bed | None = None
@@ -90,8 +93,9 @@ class Session:
 
     @property
     def workers(self) -> list[str]:
-        """Nodes that run our worker."""
-        return [n.name for n in self.plan.nodes if n.command is None and n.image is None]
+        """Nodes that run our worker and are not lost."""
+        ours = [n.name for n in self.plan.nodes if n.command is None and n.image is None]
+        return [name for name in ours if name not in self.lost]
 
     def up(self) -> None:
         """Bring everything up; on any failure all of it is taken down again before the error is raised."""
@@ -149,14 +153,10 @@ class Session:
         """
         self.release()
         paced = {n.name for n in self.real.nodes if n.paced and n.name in self.workers and not standing}
-        laws = {n.name: Governor.of(n) for n in self.real.nodes if n.name not in paced}
+        laws = {n.name: Governor.of(n) for n in self.real.nodes if n.name not in paced and n.name not in self.lost}
         with self.live.phase("limiting CPU and memory"):
-            self.limits = self.bed.apply_limits(
-                {
-                    name: replace(self.real.node(name), cpus=law.quota, period=law.period)
-                    for name, law in laws.items()
-                }
-            )
+            changed = {n: replace(self.real.node(n), cpus=law.quota, period=law.period) for n, law in laws.items()}
+            self.limits |= self.bed.apply_limits(changed, self.lost)
         self._governors = Governors(FleetQuotas(self.bed.fleet, laws), laws)
         self._governors.start()
 
@@ -175,26 +175,34 @@ class Session:
     def reference(self, seconds: float = MEASURE_S) -> dict[str, float]:
         """Reference times of the workload: stored ones, or measured now on a node that is not limited yet.
 
+        They are those of the workload's cut; `references` has those of devices' own cuts as well.
         Stored ones are held against today's free speed (`drift`), unless the plan has no speeds checked.
         """
         work = self.plan.workload
+        self.references = {}
+        fresh: set[int] = set()
         torch = next(iter(self.versions.values()), {}).get("torch", "?")
-        key = reference.key(work.model, work.cut, work.batch, work.threads, torch)
-        stored = reference.load(key)
-        if stored is None:
-            with self.live.phase("measuring the reference step of this machine (once per model and batch)", seconds):
-                stored = self._free_speed(seconds)
-            reference.store(key, stored)
-        elif self.plan.speed_check:
+        for cut in sorted({work.cut, *work.cuts.values()}):
+            key = reference.key(work.model, cut, work.batch, work.threads, torch)
+            known = reference.load(key)
+            if known is not None:
+                self.references[cut] = known
+                continue
+            with self.live.phase("measuring the reference step of this machine (once per layout)", seconds):
+                self.references[cut] = self._free_speed(seconds, cut)
+            reference.store(key, self.references[cut])
+            fresh.add(cut)
+        stored = self.references[work.cut]
+        if work.cut not in fresh and self.plan.speed_check:
             with self.live.phase("measuring today's free speed", DRIFT_S):
-                today = self._free_speed(DRIFT_S)
+                today = self._free_speed(DRIFT_S, work.cut)
             ops = [op for name in self.workers for op in speed.operations(self.plan.node(name).kind, work.schemes)]
             self.drift = speed.drift(stored, today, ops)
             if self.drift["note"]:
                 self.live.warn(self.drift["note"])
         return stored
 
-    def _free_speed(self, seconds: float) -> dict[str, float]:
+    def _free_speed(self, seconds: float, cut: int) -> dict[str, float]:
         work = self.plan.workload
         from nodes.learn.models import IN_SHAPE  # imports torch, which a bed that does not train need not wait for
 
@@ -202,7 +210,7 @@ class Session:
         if node in self.limits:  # the bed has stood for a while; `limit` puts them in force again
             self.release()
             self.bed.fleet.set_quota(node, None, self.limits[node].read_back.period or 0.1)
-        self.control.send(node, ctl.Measure(work.model, work.cut, work.batch, work.threads, IN_SHAPE, seconds))
+        self.control.send(node, ctl.Measure(work.model, cut, work.batch, work.threads, IN_SHAPE, seconds))
         said = self.collect(ctl.Measured, [node], 60 + 10 * seconds, "measure the reference step")[0]
         assert isinstance(said.message, ctl.Measured)
         return said.message.ops
@@ -249,11 +257,18 @@ class Session:
     def check(self) -> list[str]:
         """Look after the nodes; returns what is worth noting (a child process killed for memory).
 
+        An edge server that dies while `expendable` is only noted down, in `lost`.
+
         Raises:
             NodeError: A node died, ran out of memory, or is silent for too long.
         """
         notes = []
         for name, state in self.bed.states().items():
+            if name in self.lost:
+                continue
+            if not state.running and name in self.expendable and len(self.expendable - set(self.lost)) > 1:
+                self.lost[name] = time.monotonic()
+                continue
             if state.oom_killed:
                 limit = self.plan.node(name).memory
                 raise NodeError(

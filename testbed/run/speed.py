@@ -101,19 +101,20 @@ def check(session: Session, reference: Mapping[str, float]) -> dict[str, NodeSpe
         return {}
     from nodes.learn.models import IN_SHAPE  # imports torch, which a bed that does not train need not wait for
 
-    work = plan.workload
+    work, slowest = plan.workload, 0.0
     for name in names:
-        ops = operations(plan.node(name).kind, work.schemes)
+        ops, cut = operations(plan.node(name).kind, work.schemes), work.cut_of(name)
+        times = dict(session.references.get(cut, reference))
+        slowest = max(slowest, *times.values())
         session.control.send(
-            name,
-            ctl.PrepareSpeed(work.model, work.cut, work.batch, work.threads, IN_SHAPE, ops, dict(reference)),
+            name, ctl.PrepareSpeed(work.model, cut, work.batch, work.threads, IN_SHAPE, ops, times)
         )
     with session.live.phase("having all nodes train at once to measure their speeds", 2 + seconds):
         session.collect(ctl.SpeedReady, names, _PREPARE_S * plan.dilation, "prepare its training steps")
         ask = ctl.CheckSpeed(time.monotonic() + _SOON_S, seconds, WINDOW_S * plan.dilation)
         for name in names:
             session.control.send(name, ask)
-        slowest = max(reference.values()) / min(node.speed for node in session.real.nodes)
+        slowest /= min(node.speed for node in session.real.nodes)
         said = session.collect(ctl.SpeedChecked, names, seconds + _PREPARE_S + 50 * slowest, "tell its speed")
     found = {}
     for one in said:

@@ -18,9 +18,12 @@ from nodes.schemes import Members
 from nodes.wire import control as ctl
 from testbed.errors import NodeError, RoambedError, RunError
 from testbed.experiment.plan import Plan
+from testbed.run import mobile, recovery
 from testbed.run import moves as moved
+from testbed.run.breaking import Breaking
 from testbed.run.control import Said
 from testbed.run.data import Prepared
+from testbed.run.patience import patience
 from testbed.run.record import EventLog
 from testbed.run.replay import Replay
 from testbed.run.session import Session
@@ -43,7 +46,10 @@ class Outcome:
     accuracy: list[float | None] = field(default_factory=list)
     loss: list[float | None] = field(default_factory=list)
     weights_sha256: str | None = None
+    dropped: list[dict[str, Any]] = field(default_factory=list)  # round, and devices that it was averaged without
     moves: list[dict[str, Any]] = field(default_factory=list)
+    recovery: dict[str, Any] = field(default_factory=dict)  # faults, what nodes did about them, standbys
+    mobility: dict[str, Any] = field(default_factory=dict)
     pacing: dict[str, ctl.Pacing] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     watched: Watched | None = None
@@ -77,12 +83,18 @@ class TaskRun:
         self._done = False
         self._time = session.time
         self._replay = Replay(session, self.task.id, session.real.moves)
+        self._breaking = Breaking(session, self.task.id, session.real.faults)
+        self._told_lost: set[str] = set(session.lost)
 
     def run(self) -> Outcome:
         """Run it to its end, its failure or its interruption; never raises for what happens to nodes."""
         outcome, live, plan = self.outcome, self._session.live, self._plan
+        if self._scheme.split:
+            # Devices find what they can go on with by themselves; see docs/moves.md.
+            self._session.expendable = set(self.task.edges)
         watch = Watch(self._session.bed, self._log.path.with_name("watch.csv"), self._time.spans)
         try:
+            self._require_all()
             self._replay.go_home()
             self._start()
             # What bring-up left is collected now: later it would hold up moves and the watch for 0.15 s.
@@ -94,6 +106,7 @@ class TaskRun:
                 self._session.control.broadcast(ctl.Go(self.task.id))
                 self._session.bed.play(begin)
                 self._replay.start(begin)
+                self._breaking.start(begin)
                 watch.start(begin)
                 self._loop(watch)
             outcome.interrupted = not self._done
@@ -110,6 +123,7 @@ class TaskRun:
 
     def _make_task(self, strategy: str, prepared: Prepared, reference: dict[str, float]) -> ctl.Task:
         plan, work, name = self._plan, self._plan.workload, self._scheme.name
+        references = self._session.references
         devices = tuple(sorted(n.name for n in plan.nodes if n.kind == "device"))
         sites = {n.name: n.site or "" for n in plan.nodes if n.kind == "device"}
         edge_of = {d: plan.site(sites[d]).edge or "" for d in devices}
@@ -121,14 +135,20 @@ class TaskRun:
                 remedy="give the site an edge server, or use a scheme without one (fedavg)",
             )
         cloud = next(n.name for n in plan.nodes if n.kind == "cloud")
+        edges = tuple(sorted(n.name for n in plan.nodes if n.kind == "edge"))
+        hierarchical = work.hierarchical and self._scheme.split
+        collectors = schemes.place_collectors(name, edges) if hierarchical else []
         return ctl.Task(
             id=name, scheme=name, strategy=strategy, seed=plan.seed, model=work.model,
             cut=work.cut, in_shape=prepared.in_shape, classes=prepared.classes, rounds=work.rounds, batch=work.batch,
             local_epochs=work.local_epochs, lr=work.lr, momentum=work.momentum, weight_decay=work.weight_decay,
             threads=work.threads, augment=work.data.set == "cifar10", owners=devices,
             samples=dict(prepared.samples),
-            placement=tuple(self._scheme.place(name, Members(devices, edge_of, cloud))),
+            placement=(*self._scheme.place(name, Members(devices, edge_of, cloud)), *collectors),
             reference=reference, data=dict(prepared.paths), options=dict(work.options),
+            edges=edges, drop_s=work.drop, hierarchical=hierarchical,
+            cuts=dict(work.cuts), references={k: dict(ops) for k, ops in references.items() if k != work.cut},
+            patience=patience(plan, [reference, *references.values()]),
         )  # fmt: skip
 
     def _start(self) -> None:
@@ -140,6 +160,9 @@ class TaskRun:
         checked = progressed = time.monotonic()
         while not self._done and not self._stop.is_set():
             self._replay.run_due()
+            self._tell_links()
+            self._breaking.run_due()
+            self._tell_lost()
             now = time.monotonic()
             if now - checked >= _CHECK_S:
                 checked = now
@@ -148,8 +171,8 @@ class TaskRun:
             deadline = self._deadline()
             if now - progressed > deadline:
                 raise self._stuck(now - progressed)
-            due = self._replay.next_due()
-            timeout = min(0.25, max(0.0, due - now)) if due is not None else 0.25
+            dues = [due for due in (self._replay.next_due(), self._breaking.next_due()) if due is not None]
+            timeout = min(0.25, max(0.0, min(dues) - now)) if dues else 0.25
             try:
                 said = self._session.control.inbox.get(timeout=timeout)
             except queue.Empty:
@@ -158,6 +181,31 @@ class TaskRun:
                 progressed = said.at
             self._hear(said)
 
+    def _require_all(self) -> None:
+        if self._session.lost:
+            raise NodeError(
+                f"{', '.join(self._session.lost)} died in an earlier task of this run",
+                wanted="every node to begin with",
+                remedy="run the schemes one by one",
+            )
+
+    def _tell_lost(self) -> None:
+        """Say of edge servers that have died whether that was asked for; devices find out by themselves."""
+        for name in set(self._session.lost) - self._told_lost:
+            self._told_lost.add(name)
+            at = self._time.at(self._session.lost[name])
+            asked = name in self._breaking.killed
+            self._log.add([self._span("node", name, at, at, {"state": "died", "asked": asked})])
+            self._session.live.warn(f"{name} died; its devices go on elsewhere")
+            if not asked:
+                self.outcome.notes.append(f"{name} died, which nobody had asked for")
+
+    def _tell_links(self) -> None:
+        """Write down which devices' links have gone down or come up."""
+        for down in self._replay.changed():
+            told = mobile.events(down.told(self._time))
+            self._log.add([self._span(kind, down.device, begin, end, attrs) for kind, begin, end, attrs in told])
+
     def _hear(self, said: Said) -> None:
         message, outcome, live = said.message, self.outcome, self._session.live
         match message:
@@ -165,6 +213,7 @@ class TaskRun:
                 self._log.add(self._time.spans(message.spans))
             case ctl.Progress():
                 self._replay.progress(message)
+                self._breaking.progress(message)
                 live.batch(message.device, message.round, message.done, message.batches)
             case ctl.RoundDone():
                 outcome.rounds = message.round
@@ -172,7 +221,11 @@ class TaskRun:
                 outcome.loss.append(message.loss)
                 at = self._time.at(said.at)
                 live.round(message.round, message.accuracy, at - outcome.begin)
-                found = {"accuracy": message.accuracy, "loss": message.loss}
+                found: dict[str, Any] = {"accuracy": message.accuracy, "loss": message.loss}
+                if message.missing:
+                    found["missing"] = list(message.missing)
+                    outcome.dropped.append({"round": message.round, "devices": list(message.missing)})
+                    live.warn(f"round {message.round} was averaged without {', '.join(message.missing)}: too late")
                 self._log.add([self._span("accuracy", said.node, at, at, found, message.round)])
             case ctl.TaskDone():
                 outcome.weights_sha256 = message.weights_sha256
@@ -190,8 +243,8 @@ class TaskRun:
         if real.tolerances.round_deadline is not None:
             return real.tolerances.round_deadline
         slowest = min(n.speed for n in real.nodes)
-        step = max(self.task.reference.values()) / slowest
-        return 60.0 * real.dilation + 50 * step
+        step = max(max(ops.values()) for ops in (self.task.reference, *self.task.references.values())) / slowest
+        return (60.0 + (self._plan.workload.drop or 0.0)) * real.dilation + 50 * step
 
     def _stuck(self, since: float) -> NodeError:
         silent = sorted(self._session.workers, key=self._session.control.silence)[-1]
@@ -217,10 +270,26 @@ class TaskRun:
             except RoambedError as error:
                 outcome.failure = None if self._done else error
                 outcome.notes.append(error.message)
-        not_done = self._replay.finish()
+        self._tell_links()
+        downs = [down.told(self._time) for down in self._replay.downs]  # what ends only now was down to the end
+        not_done = [*self._replay.finish(), *self._breaking.finish()]
+        self._session.expendable = set()
         if self._done:
             outcome.notes += not_done
+        self._tell_links()
         self._describe_moves()
+        broken = [
+            replace(one, begin=self._time.at(one.begin), end=None if one.end is None else self._time.at(one.end))
+            for one in self._breaking.broken
+        ]
+        spans = self._log.spans
+        outcome.recovery = {
+            "faults": recovery.faults(broken, outcome.begin),
+            "notes": recovery.notes(spans, outcome.begin),
+            "standbys": recovery.standbys(spans, outcome.moves),
+        }
+        moves = [self._told(carried) for carried in self._replay.carried]
+        outcome.mobility = mobile.section(self._plan, moves, downs, outcome.begin, outcome.end)
 
     def _describe_moves(self) -> None:
         outcome, spans = self.outcome, self._log.spans
@@ -228,7 +297,8 @@ class TaskRun:
         for carried in [c for c in moves if c.done]:
             notices = [c.noticed for c in moves if c.device == carried.device]
             until = min((n for n in notices if n > carried.noticed), default=math.inf)
-            row = moved.describe(self._plan, carried, outcome.strategy, spans, outcome.begin, until)
+            since = max((c.end for c in moves if c.device == carried.device and c.end < carried.begin), default=0.0)
+            row = moved.describe(self._plan, carried, outcome.strategy, spans, outcome.begin, until, since)
             outcome.moves.append(row)
             attrs = {"device": carried.device, "from": carried.origin, "to": carried.to}
             self._log.add(
@@ -246,6 +316,8 @@ class TaskRun:
             noticed=at(carried.noticed),
             begin=at(carried.begin) if carried.done else 0.0,
             end=at(carried.end) if carried.done else 0.0,
+            due=None if carried.due is None else at(carried.due),
+            moved=at(carried.moved) if carried.done else 0.0,
             command_s=lasting(carried.command_s),
             gap=None if carried.gap is None else lasting(carried.gap),
         )

@@ -100,6 +100,30 @@ def test_containers_have_no_rights_and_know_their_peers() -> None:
         assert known["cloud"] == ip_of(bed, "cloud")
 
 
+def test_nodes_have_ipv6_where_it_is_asked_for_and_bridges_never() -> None:
+    with standing(replace(loop_plan(), ipv6=True, dilation=2.0)) as bed:
+        for number, (node, record) in enumerate(bed.record.nodes.items(), 1):
+            path = netns.of_pid(bed.pid(node))
+            (eth0,) = (link for link in ip_json(path, "addr") if link["ifname"] == "eth0")
+            there = {str(a["local"]): a for a in eth0["addr_info"]}  # type: ignore[attr-defined]
+            assert set(there) == {record.ip, f"fd77::{number:x}"}, "one of each family, none of the kernel's own making"
+            assert record.ip6 in there
+            assert "tentative" not in there[record.ip6]
+            states = {str(item["dst"]): item["state"] for item in ip_json(path, "-6", "neigh")}
+            others = {other.ip6 for other in bed.record.nodes.values() if other.name != node}
+            assert states == {ip6: ["PERMANENT"] for ip6 in others}, "nobody waits for a neighbour's answer"
+            with netlink.Netlink(path) as inside:
+                index = inside.interfaces()["eth0"].index
+                for family in (socket.AF_INET, socket.AF_INET6):
+                    assert inside.retransmission(index, family) == pytest.approx(0.4), "TCP is as patient in both"
+        for a, b in permutations(bed.record.nodes, 2):
+            assert pings(bed.pid(a), str(bed.record.nodes[b].ip6)), f"{a} does not reach {b} by IPv6"
+        all_pairs_ping(bed)
+        assert bed.exec("dev-1", ["ping", "-6", "-c1", "-W1", "cloud"]).exit_code == 0, "known by name"
+        assert bed.exec("dev-1", ["ping", "-4", "-c1", "-W1", "cloud"]).exit_code == 0
+        assert not [link for link in ip_json(bed.fabric.path, "-6", "addr") if link["addr_info"]]
+
+
 def test_frames_with_no_destination_end_at_the_first_bridge() -> None:
     with standing() as bed:
         frames = [

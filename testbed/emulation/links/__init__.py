@@ -26,6 +26,7 @@ __all__ = [
     "choose",
     "named",
     "netem_missing",
+    "require_netem",
 ]
 
 

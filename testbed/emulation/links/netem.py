@@ -253,12 +253,12 @@ def netem_missing() -> str | None:
     return None if done.returncode == 0 else done.stderr.strip().splitlines()[0]
 
 
-def require_netem() -> None:
-    """Raise EnvironmentProblem if this kernel cannot shape links."""
+def require_netem(where: str | None = None) -> None:
+    """Raise EnvironmentProblem if this kernel cannot shape links; ``where`` it is asked to."""
     missing = netem_missing()
     if missing is not None:
         raise EnvironmentProblem(
-            "this machine's kernel cannot emulate links (netem)", found=missing, remedy=_NETEM_REQUIRED
+            "this machine's kernel cannot emulate links (netem)", found=missing, where=where, remedy=_NETEM_REQUIRED
         )
 
 

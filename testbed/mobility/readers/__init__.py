@@ -93,6 +93,7 @@ def _told(source: Source) -> Format:
     for format_ in formats().values():
         if format_.matches(head):
             return format_
+    source.check_head()
     if b"\0" in source.head:
         raise InputError("the trace is not text", wanted=_known(), found=repr(source.head[:12]), where=source.at(1),
                          remedy="name the trace itself; gzip, xz and zip are unpacked")  # fmt: skip

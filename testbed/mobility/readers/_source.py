@@ -85,6 +85,11 @@ class Source(BufferedIOBase):
         self._count(chunk)
         return chunk
 
+    def check_head(self) -> None:
+        """Refuse a file that broke before its first bytes could be unpacked (InputError): what came out is noise."""
+        if self._error is not None:
+            raise self._broken(self._error)
+
     def _count(self, chunk: bytes) -> None:
         self._total += len(chunk)
         if self._total > MOST_BYTES:

@@ -52,6 +52,14 @@ BAD = {
     "progress without the sign": ("progress: 50%", "progress: 50", 16, "more than the whole", "write 50% if"),
     "progress below 0": ("progress: 50%", "progress: -50%", 16, "negative", "minus"),
     "queue smaller than a packet": ("queue: 100ms", "queue: 100B", 11, "cannot hold two packets", "3028B"),
+    # faults
+    "fault that is two things": ("workload:", "faults:\n  - {kill: edge-north, cut: lone, at: 1s}\nworkload:", 18, "a fault is one thing", None),
+    "fault that is nothing": ("workload:", "faults:\n  - {at: 1s}\nworkload:", 18, "a fault is one thing", None),
+    "fault at no moment": ("workload:", "faults:\n  - {spoil: edge-north}\nworkload:", 18, "needs one moment", None),
+    "fault on what is not there": ("workload:", "faults:\n  - {spoil: edge-nroth, at: 1s}\nworkload:", 18, "no edge server 'edge-nroth'", "'edge-north'"),
+    "cut of what is not there": ("workload:", "faults:\n  - {cut: north -- sout, at: 1s}\nworkload:", 18, "no link 'north -- sout'", "'north -- south'"),
+    "kill for a while": ("workload:", "faults:\n  - {kill: edge-north, at: 1s, lasting: 2s}\nworkload:", 18, "only a cut comes to an end", None),
+    "fault after the last round": ("workload:", "faults:\n  - {kill: edge-north, device: lone, round: 9}\nworkload:", 18, "there are 3 rounds", None),
     # links
     "link to a missing site": (NORTH_CLOUD, NORTH_CLOUD + "\n  south -- wets:", 14, "'wets', which is not there", "add 'wets'"),
     "link to a misspelt site": (NORTH_SOUTH, "  nroth -- south: {}", 12, "link to 'nroth'", "did you mean 'north'?"),
@@ -103,14 +111,28 @@ BAD = {
     "period the kernel refuses": ("workload:", "profiles:\n  pi4: {period: 2s}\nworkload:", 18, "period", None),
     # training
     "cut outside": ("cut: 4", "cut: 7", 20, "cut 7 lies outside the model 'vgg5'", "one of 1 to 6"),
+    "cut of no layer": ("cut: 4", "cut: poll2", 20, "'vgg5' has no layer or cut 'poll2'", "did you mean 'pool2'?"),
+    "cut of another model": ("model: vgg5\n  cut: 4", "model: cnn\n  cut: SP1", 20, "'cnn' has no layer or cut 'SP1'", None),
+    "cut behind the last layer": ("cut: 4", "cut: fc2", 20, "cut fc2 (7) lies outside the model", "one of 1 to 6"),
+    "cut that is none": ("cut: 4", "cut: 4.5", 20, "this is not a cut", None),
+    "cut of a device": ("profile: pi4,", "profile: pi4, cut: 7,", 9, "cut 7 lies outside the model 'vgg5'", "one of 1"),
     "cut before the first layer": ("cut: 4", "cut: 0", 20, "cut 0 lies outside", "one of 1 to 6"),
     "negative cut": ("cut: 4", "cut: -1", 20, "cut -1 lies outside", "one of 1 to 6"),
     "cut outside the small model": ("model: vgg5\n  cut: 4", "model: cnn\n  cut: 5", 20, "cut 5 lies outside", "1 to 4"),
+    "late policy that is none": ("rounds: 3", "late: skip", 21, "unknown policy 'skip'", None),
+    "late devices dropped, but not when": ("rounds: 3", "late: drop", 21, "unknown policy 'drop'", "{drop: 30s}"),
+    "late devices dropped at once": ("rounds: 3", "late: {drop: 0s}", 21, "a round that lasts no time", None),
+    "late devices dropped after the end": (
+        "rounds: 3", "late: {drop: 30s}\ntolerances: {round_deadline: 30s}", 21, "the run ends for want of progress", "earlier"),
+    "tiers without edge halves": (
+        "[splitfed, fedfly]\n  model: vgg5", "[fedfly, fedavg]\n  aggregation: hierarchical", 19,
+        "the devices of 'fedavg' deal with the cloud alone", "aggregation: flat",
+    ),
+    "unknown aggregation": ("rounds: 3", "aggregation: tiered", 21, "unknown choice", None),
     "unknown scheme": ("[splitfed, fedfly]", "fedfy", 18, "unknown scheme 'fedfy'", "did you mean 'fedfly'?"),
     "scheme twice": ("[splitfed, fedfly]", "[fedfly, fedfly]", 18, "'fedfly' is there twice", "take one"),
     "no scheme": ("[splitfed, fedfly]", "[]", 18, "workload.scheme", None),
     "scheme not built": ("[splitfed, fedfly]", "edgemove", 18, "'edgemove' is not built yet", "use fedavg"),
-    "strategy not built": ("rounds: 3", "strategy: shadow", 21, "'shadow' is not built yet", "use restart or migrate or relay"),
     "unknown strategy": ("rounds: 3", "strategy: migrat", 21, "unknown strategy", "did you mean 'migrate'?"),
     "unknown model": ("model: vgg5", "model: vgg", 19, "unknown model 'vgg'", "did you mean 'vgg5'?"),
     "unknown data set": ("rounds: 3", "data: {set: cifar}", 21, "unknown data set 'cifar'", "did you mean 'cifar10'?"),
@@ -235,6 +257,41 @@ BAD = {
     "directory of the built-in set": ("rounds: 3", "data: {dir: x}", 21, "'digits' is built in", "take dir out"),
     "more samples than there are": ("rounds: 3", "data: {test: 361}", 21, "fewer samples than are asked for", "leave test out"),
     "name of an edge server": ("{profile: tiny-edge}", "{name: Edge}", 5, "cannot be the name of an edge server", "'edge'"),
+    # a remedy that can be followed
+    "speed of nothing, at all": (
+        "workload:", "profiles:\n  pi4: {speed: -0.5}\nworkload:", 18, "profiles.pi4.speed", "write more than 0",
+    ),
+    "speed that is no number": ("workload:", "profiles:\n  pi4: {speed: .nan}\nworkload:", 18, "finite", "write a number"),
+    "speed in quotes": ("workload:", "profiles:\n  pi4: {speed: '0.5'}\nworkload:", 18, "wrong form", "write 0.5, without"),
+    "speed in per cent": ("workload:", "profiles:\n  pi4: {speed: 50%}\nworkload:", 18, "wrong form", "write 0.5, without"),
+    "share of nothing at all": ("workload:", "profiles:\n  pi4: {share: 0}\nworkload:", 18, "share", "write more than 0"),
+    "guard of nothing": ("workload:", "profiles:\n  pi4: {cpus: 0}\nworkload:", 18, "cpus", "write more than 0"),
+    "quota below the kernel's": (
+        "workload:", "profiles:\n  pi4: {speed: 0.15, period: 1ms}\nworkload:", 18, "less than 1ms of CPU", "period to 5ms",
+    ),
+    "quota below the kernel's in any period": (
+        "workload:", "profiles:\n  pi4: {speed: 0.0000001}\nworkload:", 18, "less than 1ms of CPU", "speed to 0.00067",
+    ),
+    "share below the kernel's in any period": (
+        "workload:", "profiles:\n  pi4: {share: 0.0001}\nworkload:", 18, "less than 1ms of CPU", "share to 0.001",
+    ),
+    "period of an hour": ("workload:", "profiles:\n  pi4: {period: 1h}\nworkload:", 18, "a period that", "leave period out"),
+    "loop that is perhaps": ("{rate: 50Mbit}", "{loop: maybe}", 13, "wrong form", "write true or false"),
+    "loop of old YAML": ("{rate: 50Mbit}", "{loop: yes}", 13, "wrong form", "write true"),
+    "links that nothing is like": (
+        "workload:", "emulation: {links: ovs}\nworkload:", 17, "unknown choice", "write one of auto, netem, relay",
+    ),
+    "rate of a bare 0": ("rate: 50Mbit", "rate: 0", 13, "a rate must be more than 0", "leave the key out"),
+    "rate of a bare 0 in one direction": ("down: 40Mbit", "down: 0", 11, "a rate must be more than 0", "leave the key out"),
+    "memory of 0": ("workload:", "profiles:\n  pi4: {memory: 0}\nworkload:", 18, "at least one byte", "512MiB"),
+    "queue of 0": ("queue: 100ms", "queue: 0", 11, "cannot hold two packets", "or 2p"),
+    "dilation that is no number": ("workload:", "dilation: .nan\nworkload:", 17, "this is no dilation", "write 2, for"),
+    "bursts without end": ("loss: 0.1%", "loss: {burst: 1e9, share: 1%}", 11, "not a length of bursts", "write 4"),
+    "loop of a trace that is none": ("{rate: 50Mbit}", "{trace: none, loop: true}", 13, "no trace to loop", "take loop out"),
+    "nodes that hang at once": ("workload:", "tolerances: {node_silence: 0}\nworkload:", 17, "too short", "write 3s or more"),
+    "rounds that are late at once": (
+        "workload:", "tolerances: {round_deadline: 0}\nworkload:", 17, "too short", "write 100ms or more, or leave it out",
+    ),
     # emulation
     "dilation below 1": ("workload:", "dilation: 0.5\nworkload:", 17, "out of range", "leave it out"),
     "dilation that is none": ("workload:", "dilation: fast\nworkload:", 17, "this is no dilation", "or auto"),
@@ -258,6 +315,31 @@ def test_refused_with_place_and_remedy(write, case):
 
 def test_the_cases_start_from_a_good_file(write):
     load_plan(write())
+
+
+@pytest.mark.parametrize(
+    "profile",
+    ["speed: 0.15, period: 5ms", "speed: 0.00067, period: 1s", "share: 0.001, period: 1s", "speed: 0.001, period: 667ms"],
+)
+def test_what_remedies_for_quotas_say_is_taken(write, profile):
+    load_plan(write(("workload:", f"profiles:\n  pi4: {{{profile}}}\nworkload:")))
+
+
+def test_a_loop_where_one_direction_has_a_trace(write, tmp_path):
+    (tmp_path / "t.csv").write_text("t,rate\n0,5Mbit\n")
+    plan = load_plan(write(("{rate: 50Mbit}", "{trace: {up: t.csv, down: none}, loop: true}")))
+    link = next(link for link in plan.links if link.name == "north -- cloud")
+    assert link.ab_trace is not None
+    assert link.ab_trace.loop
+    assert link.ba_trace is None
+
+
+def test_a_trace_that_is_a_directory(write, tmp_path):
+    (tmp_path / "t").mkdir()
+    with pytest.raises(InputError, match="not a file") as caught:
+        load_plan(write(("{rate: 50Mbit}", "{trace: t}")))
+    assert caught.value.remedy == "name a file in it"
+    assert str(caught.value.where).endswith(":13")
 
 
 def test_all_problems_at_once_each_with_its_line(write):
@@ -321,6 +403,7 @@ TRACES = {
     "loss of a link with bursts": (
         "t,loss\n0,1%\n", "loss: {burst: 4, share: 1%}, trace: t.csv", "exp.yaml:13", "loses in bursts", "column loss out",
     ),
+    "binary": ("\0\udcff", "trace: t.csv", "t.csv", "not UTF-8 text", "save it as plain text"),
     "table with junk": ("1 x", "jitter: 1ms, distribution: t.dist", "t.dist:1", "whole numbers", "maketable"),
 }  # fmt: skip
 
@@ -329,7 +412,7 @@ TRACES = {
 def test_files_of_links_are_refused_with_place_and_remedy(write, tmp_path, case):
     text, link, where, message, remedy = TRACES[case]
     for name in ("t.csv", "t.dist"):
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(InputError) as caught:
         load_plan(write(("{rate: 50Mbit}", f"{{{link}}}")))
     problems = getattr(caught.value, "problems", (caught.value,))

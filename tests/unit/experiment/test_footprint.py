@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from nodes.learn import datasets, models
 from nodes.policies.layers import LAYERS
@@ -21,6 +22,24 @@ def test_layers_are_those_of_the_models(model):
 
 def _product(shape):
     return 1 if not shape else shape[0] * _product(shape[1:])
+
+
+@pytest.mark.parametrize("model", LAYERS)
+def test_what_is_kept_is_what_torch_keeps(model):
+    """Tensors that autograd saves, each memory counted once, without weights."""
+    built, batch = models.build(model, 0), 4
+    weights = {tensor.untyped_storage().data_ptr() for tensor in built.state_dict().values()}
+    kept = {}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        built(torch.randn(batch, *footprint.IN_SHAPE)).sum()
+    found = sum(t.numel() * t.element_size() for at, t in kept.items() if at not in weights) / batch / footprint.NUMBER
+    estimate = footprint.SAMPLE + sum(layer.kept for layer in footprint.layers(model))
+    assert 0.97 * found < estimate < 1.03 * found
 
 
 @pytest.mark.parametrize(
@@ -44,3 +63,15 @@ def test_the_built_in_set_has_as_many_samples_as_the_check_thinks():
     digits = datasets.load("digits")
     assert footprint.SAMPLES["digits"] == (len(digits.train_y), len(digits.test_y))
     assert digits.train_x[0].nbytes == footprint.SAMPLE
+
+
+def test_halves_of_several_cuts_are_held_together_and_train_in_turn():
+    assert footprint.tails("vgg5", [4, 4, 4], 16) == footprint.training("vgg5", 4, 7, 16, parts=3)
+    early, late = footprint.training("vgg5", 2, 7, 16), footprint.training("vgg5", 5, 7, 16)
+    assert early < footprint.tails("vgg5", [5, 2], 16) < early + late - footprint.BASE
+    assert footprint.tails("vgg5", [], 16) == footprint.BASE
+
+
+def test_an_aggregator_holds_a_model_of_every_owner():
+    one, four = (footprint.evaluating("resnet18", 100, owners) for owners in (1, 4))
+    assert four - one > 3 * 4 * 11_000_000

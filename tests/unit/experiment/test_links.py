@@ -126,3 +126,8 @@ def test_links_in_words(write, tmp_path):
     )
     told = next(link for link in plain(plan)["links"] if link["name"] == "north -- cloud")
     assert (told["ab"]["spread"], told["ab_trace"]["steps"]) == ({"name": "normal", "table": 4096}, 2)
+
+
+def test_ipv6_is_off_unless_asked_for(write):
+    assert load_plan(write()).ipv6 is False
+    assert load_plan(write(("workload:", "emulation: {ipv6: true}\nworkload:"))).ipv6 is True

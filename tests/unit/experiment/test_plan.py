@@ -7,6 +7,8 @@ from pathlib import Path
 import networkx as nx
 import pytest
 
+from nodes.policies.layers import LAYERS
+from testbed.cli.plan import plain
 from testbed.emulation.links.shape import Shape
 from testbed.errors import CapacityError, InputError
 from testbed.experiment import Plan, check_capacity, load, load_plan
@@ -170,6 +172,51 @@ def test_cut_defaults_to_the_models(write):
     assert load_plan(write(("model: vgg5\n  cut: 4", "model: cnn"))).workload.cut == 2
 
 
+@pytest.mark.parametrize(
+    ("model", "cut", "k"),
+    [("vgg5", "SP1", 2), ("vgg5", "sp2", 4), ("vgg5", "SP3", 5), ("vgg5", "pool1", 2), ("vgg11", "pool2", 4),
+     ("resnet18", "block2", 3), ("mobilenetv3-small", "neck4", 5), ("cnn", "1", 1)],
+)  # fmt: skip
+def test_a_cut_may_be_named(write, model, cut, k):
+    assert load_plan(write(("model: vgg5\n  cut: 4", f"model: {model}\n  cut: {cut}"))).workload.cut == k
+
+
+def test_every_model_has_a_cut_by_default(write):
+    for model, layers in LAYERS.items():
+        assert 0 < load_plan(write(("model: vgg5\n  cut: 4", f"model: {model}"))).workload.cut < len(layers)
+
+
+def test_devices_may_have_cuts_of_their_own(write):
+    own = ("count: 2, at: north}", "count: 2, at: north, cut: SP1}")
+    work = load_plan(write(own)).workload
+    assert work.cuts == {"dev-1": 2, "dev-2": 2}
+    assert (work.cut_of("dev-2"), work.cut_of("lone"), work.cut_of("edge-south")) == (2, 4, 4)
+    assert load_plan(write(("count: 2, at: north}", "count: 2, at: north, cut: SP2}"))).workload.cuts == {}
+
+
+def test_a_device_has_no_cut_where_nothing_is_split(write):
+    with pytest.raises(InputError, match="device's cut has nothing to act on") as error:
+        load_plan(write(("[splitfed, fedfly]", "fedavg"), ("count: 2, at: north}", "count: 2, at: north, cut: 2}")))
+    assert str(error.value.where).endswith(":8")
+
+
+def test_rounds_wait_for_all_and_average_flat_unless_the_file_says(write):
+    work = load_plan(write()).workload
+    assert (work.drop, work.hierarchical) == (None, False)
+    same = load_plan(write(("rounds: 3", "rounds: 3\n  late: wait\n  aggregation: flat"))).workload
+    assert same == work
+    other = load_plan(write(("rounds: 3", "rounds: 3\n  late: {drop: 1min}\n  aggregation: hierarchical"))).workload
+    assert (other.drop, other.hierarchical) == (60.0, True)
+
+
+def test_an_edge_server_that_averages_needs_room_for_the_models(write):
+    small = ("rounds: 3", "rounds: 3\nprofiles: {tiny-edge: {memory: 400MiB}}")
+    model = ("model: vgg5\n  cut: 4", "model: vgg11")
+    load_plan(write(small, model))
+    with pytest.raises(InputError, match="too little memory"):
+        load_plan(write(small, (model[0], model[1] + "\n  aggregation: hierarchical")))
+
+
 def test_fedavg_takes_any_cut_of_the_model(write):
     assert load_plan(write(("[splitfed, fedfly]", "fedavg"), ("cut: 4", "cut: 7"))).workload.cut == 7
     with pytest.raises(InputError, match="cut 8 lies outside"):
@@ -252,13 +299,19 @@ def test_topologies_that_ship_are_what_the_docs_say():
     assert len(nx.cycle_basis(backhaul)) == 1
 
 
+def place(file, text):
+    """``file:line`` of the first line that has this text."""
+    lines = (ROOT / file).read_text().splitlines()
+    return f"{ROOT / file}:{next(i for i, line in enumerate(lines, 1) if text in line)}"
+
+
 def test_more_cpu_than_the_machine_has():
     plan = load_plan(ROOT / "topologies/fedfly.yaml", ["devices.pi4.count=4"])
     check_capacity(plan, cores=2.26, memory_bytes=16 * GIB)
     with pytest.raises(CapacityError) as caught:
         check_capacity(plan, cores=2, memory_bytes=16 * GIB)
     error = caught.value
-    assert (error.exit_code, error.where) == (2, str(ROOT / "topologies/fedfly.yaml"))
+    assert (error.exit_code, error.where) == (2, place("topologies/fedfly.yaml", "edge: {"))
     assert "1.75" in (error.found or "")
     assert "4 x pi4 at 0.16" in (error.found or "")
     assert "1.70" in (error.wanted or "")
@@ -267,8 +320,30 @@ def test_more_cpu_than_the_machine_has():
 
 def test_a_guard_above_the_machine():
     plan = load_plan(ROOT / "topologies/fedfly.yaml", ["profiles.pi3.cpus=99"])
-    with pytest.raises(CapacityError, match="pi3-1 asks for more CPU than this machine has"):
+    with pytest.raises(CapacityError, match="pi3-1 asks for more CPU than this machine has") as caught:
         check_capacity(plan, cores=2, memory_bytes=16 * GIB)
+    assert caught.value.where == "--set profiles.pi3.cpus=..."
+
+
+def test_capacity_is_asked_for_at_the_line_of_who_asks_for_most(write):
+    profiles = "profiles:\n  tiny-edge: {speed: 0.1}\n  tiny-device:\n    {speed: 0.8,\n    memory: 3GiB}\nworkload:"
+    file = write(("workload:", profiles))
+    plan = load_plan(file)
+    with pytest.raises(CapacityError, match="more CPU") as caught:
+        check_capacity(plan, cores=2, memory_bytes=64 * GIB)
+    assert caught.value.where == f"{file}:20"
+    with pytest.raises(CapacityError, match="more memory") as caught:
+        check_capacity(plan, cores=4, memory_bytes=4 * GIB)
+    assert caught.value.where == f"{file}:21"
+
+
+def test_places_are_no_part_of_what_a_plan_is(write):
+    plan = load_plan(write())
+    assert plan.where("north -- cloud") == f"{plan.source}:13"
+    assert plan.where("nothing", "access:south") == f"{plan.source}:11"
+    assert plan.where("nothing") == plan.source
+    assert "places" not in plain(plan)
+    assert dataclasses.replace(plan, places={}) == plan
 
 
 def test_more_cpu_than_a_machine_without_room():

@@ -6,7 +6,7 @@ import torch
 from nodes.errors import InputError
 from nodes.learn.digest import weights_digest
 from nodes.learn.models import build, cut, parameters, shapes
-from nodes.policies.layers import LAYERS
+from nodes.policies.layers import LAYERS, cut_at
 
 
 def test_vgg5_is_fedflys() -> None:
@@ -21,6 +21,47 @@ def test_vgg5_is_fedflys() -> None:
 
 def test_cnn_is_small() -> None:
     assert 10_000 < parameters(build("cnn", 0)) < 30_000
+
+
+@pytest.mark.parametrize(
+    ("model", "published"),
+    # Of ten classes. VGG-11: configuration A with batch norm and fully connected layers of 512. MobileNetV3-small:
+    # 2,542,856 at 1,000 classes, of which the last layer has 1,025,000 there and 10,250 here.
+    [("vgg11", 9_756_426), ("resnet18", 11_173_962), ("mobilenetv3-small", 2_542_856 - 1_025_000 + 10_250)],
+)
+def test_models_have_as_many_parameters_as_published(model: str, published: int) -> None:
+    assert parameters(build(model, None)) == published
+
+
+def test_large_models_come_down_to_a_few_pixels() -> None:
+    assert shapes("vgg11")[13] == (512, 1, 1)
+    assert shapes("resnet18")[9] == (512, 4, 4)
+    assert shapes("mobilenetv3-small")[13] == (576, 4, 4)
+
+
+@pytest.mark.parametrize("model", LAYERS)
+def test_every_weight_is_initialised(model: str) -> None:
+    for name, tensor in build(model, 0).state_dict().items():
+        values = tensor.float()
+        assert bool(values.isfinite().all()), name
+        if name.endswith(("bias", "running_mean", "num_batches_tracked")):
+            assert not values.any(), name
+        elif tensor.dim() == 1:  # what batch norm multiplies by
+            assert bool((values == 1).all()), name
+        else:
+            assert 0 < values.std() < 1, name
+
+
+def test_no_layer_is_random() -> None:
+    for model in LAYERS:
+        assert not [m for m in build(model, None).modules() if "ropout" in type(m).__name__]
+
+
+def test_cuts_have_names() -> None:
+    assert [cut_at("vgg5", name) for name in ("SP1", "sp2", "SP3", "pool2", 4, "fc2")] == [2, 4, 5, 4, 4, 7]
+    assert cut_at("resnet18", "block8") == 9
+    assert cut_at("resnet18", "SP1") is None
+    assert cut_at("cnn", "conv3") is None
 
 
 @pytest.mark.parametrize("model", LAYERS)
@@ -74,7 +115,7 @@ def test_cut_outside_the_model(k: int) -> None:
 
 
 def test_what_cannot_be_built() -> None:
-    with pytest.raises(InputError, match="cnn, vgg5"):
+    with pytest.raises(InputError, match="cnn, mobilenetv3-small, resnet18, vgg11, vgg5"):
         build("vgg55", 0)
     with pytest.raises(InputError, match="3x30x32"):
         build("cnn", 0, (3, 30, 32))

@@ -102,6 +102,16 @@ def test_split_takes_what_the_experiment_asks_for() -> None:
     assert alike(partition.split(y, "ab", 1, 8, fractions=shares), partition.by_fractions(y, shares, 1))
 
 
+def test_nobody_trains_on_less_than_a_batch() -> None:
+    y = labels(200)
+    for rule in ({}, {"fractions": {"a": 0.9, "b": 0.1}}):
+        least = min(map(len, partition.split(y, "ab", 1, 8, **rule).values()))
+        assert alike(partition.split(y, "ab", 1, least, **rule), partition.split(y, "ab", 1, 8, **rule))
+        with pytest.raises(InputError, match="fewer samples than a batch") as error:
+            partition.split(y, "ab", 1, least + 1, **rule)
+        assert f"workload.batch to {least} or less" in str(error.value.remedy)
+
+
 def test_what_cannot_be_split() -> None:
     y = labels(50)
     with pytest.raises(InputError, match="not both"):

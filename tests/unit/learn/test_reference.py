@@ -26,6 +26,16 @@ def test_a_side_without_layers_can_be_measured(cut: int) -> None:
     assert measured.ops[empty] < measured.ops[full]
 
 
+@pytest.mark.parametrize(
+    ("done", "elapsed", "more"),
+    # Asked to take 3 s: until then, and to eight repeats; a slow model ends at three of them, or after 15 s.
+    [(0, 0.0, True), (50, 2.9, True), (50, 3.1, False), (7, 3.1, True), (8, 3.1, False),
+     (1, 60.0, True), (3, 60.0, False), (5, 14.0, True), (5, 16.0, False)],
+)  # fmt: skip
+def test_a_slow_model_is_measured_less_often(done: int, elapsed: float, more: bool) -> None:
+    assert reference.wants_more(done, elapsed, seconds=3.0) is more
+
+
 def test_more_work_takes_longer() -> None:
     small = reference.measure("cnn", 2, 2, 1, seconds=0.0)
     large = reference.measure("cnn", 2, 64, 1, seconds=0.0)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 
 import pytest
 import torch
@@ -13,7 +14,13 @@ from nodes.learn.stage import Sgd, Stage
 from nodes.policies.layers import LAYERS
 from tests.unit.learn.toys import SGD, batches, halves, split_step
 
-CUTS = [(model, k) for model, layers in LAYERS.items() for k in range(len(layers) + 1)]
+CUTS = [(model, k) for model in ("vgg5", "cnn") for k in range(len(LAYERS[model]) + 1)]
+LARGE = {
+    "vgg11": ("conv1", "pool2", "conv5", "pool5", "fc1"),
+    "resnet18": ("conv1", "block3", "block6", "block8", "pool"),
+    "mobilenetv3-small": ("conv1", "neck1", "neck4", "neck5", "neck11", "conv2", "pool", "fc1"),
+}
+"""The last layers on the device: each kind of boundary."""
 
 
 def whole(model: str, sgd: Sgd = SGD) -> Stage:
@@ -30,6 +37,29 @@ def test_cut_anywhere_trains_as_the_whole_does(model: str, k: int) -> None:
     both = merge(head.layers.state_dict(), tail.layers.state_dict())
     assert weights_digest(both) == weights_digest(stage.layers.state_dict()) != before
     assert weights_digest(merge(head.momentum, tail.momentum)) == weights_digest(stage.momentum)
+
+
+@pytest.mark.parametrize(("model", "last"), [(model, last) for model, names in LARGE.items() for last in names])
+def test_a_large_model_cut_anywhere_trains_as_the_whole_does(model: str, last: str) -> None:
+    expected, momentum, losses = trained_whole(model)
+    head, tail = halves(model, LAYERS[model].index(last) + 1, side=SIDE)
+    assert tuple(split_step(head, tail, x, y) for x, y in batches(2, size=3, side=SIDE)) == losses
+    assert weights_digest(merge(head.layers.state_dict(), tail.layers.state_dict())) == expected
+    assert weights_digest(merge(head.momentum, tail.momentum)) == momentum
+
+
+SIDE = 16
+
+
+@functools.cache
+def trained_whole(model: str) -> tuple[str, str, tuple[float, ...]]:
+    """Digests of weights and momentum after two batches, and the losses."""
+    stage = Stage(build(model, 7, (3, SIDE, SIDE)), SGD, first=True)
+    before = weights_digest(stage.layers.state_dict())
+    losses = tuple(stage.train_step_tail(x, y)[1] for x, y in batches(2, size=3, side=SIDE))
+    after = weights_digest(stage.layers.state_dict())
+    assert after != before
+    return after, weights_digest(stage.momentum), losses
 
 
 @pytest.mark.parametrize("sgd", [SGD, Sgd(0.1, 0.0), Sgd(0.1, 0.9), Sgd(0.1, 0.0, 0.01)])

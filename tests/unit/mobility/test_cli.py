@@ -32,8 +32,16 @@ RADIO = "trace: t.csv\nassociation: strongest\nradio: {wifi: {shadowing: 0dB, de
 def test_tables(run):
     code, out, _ = run(RADIO)
     assert code == 0
-    for word in ("2 devices, 2 sites, 1 handovers, 60 s", "│ a      │ west │ east │", "Mbit/s", "predictions: 1 right"):
+    for word in ("2 devices, 2 sites, 1 handovers, 60 s", "│ a      │ west │ east │", "Mbit/s",
+                 "predictions (oracle, 5 s ahead): 1 hits, 4.8 s", "0 misses"):  # fmt: skip
         assert word in out, out
+
+
+def test_a_replay_at_another_pace_says_so(run):
+    code, _, err = run("trace: {file: t.csv, scale: {time: 0.5}}")
+    assert code == 0
+    assert "replayed 2 times faster than recorded" in err
+    assert "replayed" not in run("trace: t.csv")[2]
 
 
 def test_json_and_map(run, tmp_path):

@@ -123,6 +123,8 @@ BAD = {
     "open quote": (H + '0,"5Mbit,,\n', 2, "not CSV", "quotes"),
     "Mahimahi with junk": ("0\n1\nx\n", 3, "no line of a Mahimahi trace", "take the line out"),
     "Mahimahi with an empty line": ("0\n\n3\n", 2, "no line of a Mahimahi trace", "take the line out"),
+    "Mahimahi with blanks": ("0\n 4\n9 \n", 2, "no line of a Mahimahi trace", "take the blanks out"),
+    "Mahimahi that begins with blanks": (" 0\n4\n", 1, "no line of a Mahimahi trace", "take the blanks out"),
     "Mahimahi with fractions": ("0\n1.5\n", 2, "no line of a Mahimahi trace", "take the line out"),
     "Mahimahi below 0": ("0\n-1\n", 2, "no line of a Mahimahi trace", "take the line out"),
     "Mahimahi backwards": ("5\n7\n6\n", 3, "time runs backwards", "sort"),

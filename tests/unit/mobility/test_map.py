@@ -26,7 +26,7 @@ WALK = {"walker": track([(0, 0, 5), (100, 150, 5)])}
 @pytest.fixture(scope="module")
 def seen() -> Overview:
     timeline = timeline_of(WALK, POINTS, Settings(Strongest(), RADIO, predictor=Oracle(60)), LINKS)
-    return overview("walk", timeline, POINTS, LINKS, WALK, RADIO, predicted=True)
+    return overview("walk", timeline, POINTS, LINKS, WALK, RADIO, predictor="oracle, 5 s ahead")
 
 
 def test_the_overview_tells_all(seen):

@@ -247,6 +247,23 @@ def test_the_same_motion_gives_the_same_timeline(written, writer):
     assert (found.starts, found.moves) == (asked.starts, asked.moves)
 
 
+def test_a_drive_log_of_the_same_motion_gives_the_same_timeline_of_its_one_node(written):
+    """Its positions are degrees; its speeds and cells say no more about where it is."""
+    alone = {"0": WALK["0"]}
+
+    def timeline(name: str):
+        found = of_rows(selected(written(WRITERS[name](alone)), ["0"], plane=PLANE))
+        return timeline_of(found, SITES, Timelines())
+
+    asked, found = timeline("own"), timeline("drive_log")
+    assert len(asked.moves) == 2
+    assert (found.starts, found.moves) == (asked.starts, asked.moves)
+
+
+def test_no_format_is_left_out_of_these():
+    assert {READER.get(name, name) for name in WRITERS} == set(formats())
+
+
 def test_a_long_trace_takes_no_room(written):
     text = WRITERS["own"]({str(n): [(float(t % 997), float(n)) for t in range(5000)] for n in range(10)})
     path = written(gzip.compress(text.encode()))

@@ -65,6 +65,30 @@ def test_what_is_said_at_the_moment_itself_is_too_late():
     assert score(said((5, "b")), [("d", 5, "b")]).unforeseen == 1
 
 
+def test_what_is_no_sooner_than_the_notice_is_a_miss():
+    predictions = said((1, "b"), (8, "c"))
+    found = score(predictions, [("d", 5, "b"), ("d", 9, "c")], notice=2)
+    assert (found.hits, found.late, found.misses, found.false_alarms) == (1, 1, 1, 0)
+    assert score(predictions, [("d", 5, "b"), ("d", 9, "c")], notice=1).hits == 2
+
+
+def test_false_alarms_are_to_another_site_or_of_nothing():
+    found = score(said((1, "b"), (2, "c"), (6, "b")), [("d", 5, "b")])
+    assert (found.wrong, found.withdrawn, found.false_alarms, found.misses) == (1, 2, 3, 1)
+    assert found.as_dict()["false_alarms"] == 3
+
+
+def test_what_was_expected_after_the_end_is_not_judged():
+    predictions = said((1, "b"), (6, "c"), (12, "b"))
+    assert score(predictions, [("d", 5, "b")], until=8).false_alarms == 0, "expected at 9"
+    assert score(predictions, [("d", 5, "b")], until=10).false_alarms == 1
+
+
+def test_the_mean_lead_and_its_median():
+    found = score(said((1, "b"), (6, "c"), (11, "b")), [("d", 2, "b"), ("d", 8, "c"), ("d", 20, "b")])
+    assert (found.lead, found.mean_lead) == (2, 4)
+
+
 def test_of_nothing():
     found = score([], [])
     assert (found.recall, found.precision, found.lead) == (None, None, None)

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
+from nodes.events import Span
+from testbed.report.grids import accuracy_grid
 from testbed.report.load import load
+from testbed.report.records import RunRecord, SchemeRecord
 from testbed.report.tables import comparison_table, print_summary
 
 RunOf = Callable[..., Path]
@@ -43,3 +47,13 @@ def test_reasons_and_what_is_missing_are_said(run_of: RunOf) -> None:
 def test_brackets_in_reasons_are_not_markup(tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_text('{"scheme": "fedfly", "verdict": "invalid", "reasons": ["[/bold] [red]x"]}')
     assert "[/bold] [red]x" in printed(tmp_path)
+
+
+def test_rounds_that_went_on_without_a_device_are_told(tmp_path: Path) -> None:
+    late = Span(kind="accuracy", node="cloud", begin=1.0, end=1.0, round=2, attrs={"accuracy": 0.5, "missing": ["d2"]})
+    calm = Span(kind="accuracy", node="cloud", begin=0.5, end=0.5, round=1, attrs={"accuracy": 0.4})
+    scheme = SchemeRecord("fedfly", accuracy=(0.4, 0.5), rounds=2, spans=(calm, late))
+    note = accuracy_grid(RunRecord(tmp_path, "r", "x", "ok", schemes=(scheme,))).note
+    assert note == "fedfly: round 2 was averaged without d2, too late."
+    alone = replace(scheme, spans=(calm,))
+    assert not accuracy_grid(RunRecord(tmp_path, "r", "x", "ok", schemes=(alone,))).note

@@ -1,5 +1,6 @@
 """What a move cost, from events with known times."""
 
+import msgspec
 import pytest
 
 from nodes.events import Span
@@ -67,6 +68,18 @@ def test_waiting_for_state_is_told_from_waiting_as_usual(plan):
     assert row["lost_batches"] == 0
 
 
+def test_gradients_usual_time_is_that_of_the_new_edge_server(plan):
+    # The old one was far away: a second for what takes 10 ms from the new one. The move is not faster for that.
+    spans = [
+        msgspec.structs.replace(s, end=s.end + 1.0) if s.kind == "send" and s.begin < 100.4 else s
+        for s in migrated(0.5)
+    ]
+    spans = [
+        msgspec.structs.replace(s, node="edge-south") if s.kind == "send" and s.begin > 101.0 else s for s in spans
+    ]
+    assert describe(plan, carried(), "migrate", spans, 90.0)["state_s"] == pytest.approx(0.5)
+
+
 def test_the_limit_is_the_slowest_link_between_the_edges_and_one_round_trip(plan):
     trunk = next(link for link in plan.links if link.kind == "backhaul")
     slowest = min(
@@ -78,6 +91,14 @@ def test_the_limit_is_the_slowest_link_between_the_edges_and_one_round_trip(plan
         for link in plan.links if link.name in ("edge:edge-north", "edge:edge-south", trunk.name)
     )
     assert path_limit(plan, "edge-north", "edge-south", STATE) == pytest.approx(STATE * 8 / slowest + rtt)
+
+
+def test_lateness_is_from_due_to_the_port_having_moved(plan):
+    move = carried()
+    move.due, move.moved = 100.74, 100.754
+    row = describe(plan, move, "migrate", migrated(), 90.0)
+    assert (row["due_s"], row["late_s"]) == (pytest.approx(10.74), pytest.approx(0.014))
+    assert describe(plan, carried(), "migrate", migrated(), 90.0)["late_s"] is None
 
 
 def test_a_restart_counts_what_it_threw_away(plan):

@@ -51,7 +51,8 @@ def carry_out(monkeypatch):
         plan = replace(support.loop_plan(), lead=0.05, **changes)
         bed = Bed()
         send = lambda device, notice: bed.note("told" if not notice.done else "arrived", device)  # noqa: E731
-        session = SimpleNamespace(real=plan, bed=bed, control=SimpleNamespace(send=send))
+        session = SimpleNamespace(real=plan, bed=bed, control=SimpleNamespace(send=send), lost={},
+                                   expendable=set())  # fmt: skip
         replay = Replay(session, "t", plan.moves)
         begin = time.monotonic()
         replay.start(begin)
@@ -59,6 +60,7 @@ def carry_out(monkeypatch):
             replay.run_due()
             due = replay.next_due()
             time.sleep(max(0.0, min(due or 1e9, begin + seconds) - time.monotonic()))
+        bed.replay = replay
         return bed, begin, replay.finish()
 
     return run
@@ -95,3 +97,26 @@ def test_what_is_down_at_the_end_comes_up_and_what_was_not_due_is_told(carry_out
     )
     assert bed.done == [("down", "access:dev-1"), ("up", "access:dev-1")]
     assert missing == ["the move of dev-1 to south did not happen: training had ended before"]
+    assert carry_out(0.1, moves=(Move("dev-1", "south", at=9.0, wandered=True),))[2] == []
+
+
+def test_how_late_a_handover_was_is_known(carry_out):
+    bed, begin, _ = carry_out(0.25, moves=(Move("dev-1", "south", at=0.15),), interruption=0.05)
+    (carried,) = bed.replay.carried
+    assert carried.due == pytest.approx(begin + 0.15)
+    assert carried.late == pytest.approx(bed.at[2] - begin - 0.15, abs=0.01), "the interruption is not lateness"
+    assert carried.end - carried.moved == pytest.approx(0.05, abs=0.04)
+
+
+def test_links_that_were_down_are_told_as_they_go(carry_out):
+    outages = (Outage("dev-1", 0.0, 0.1, "absent"), Outage("dev-2", 0.05, None, "out of coverage"))
+    bed, begin, _ = carry_out(0.15, outages=outages)
+    first, second = bed.replay.downs
+    assert (first.device, first.why, first.first) == ("dev-1", "absent", True)
+    assert first.end - first.begin == pytest.approx(0.1, abs=0.04)
+    assert (second.due, second.first) == (pytest.approx(begin + 0.05), False)
+    changed = bed.replay.changed()
+    assert [(d.device, d.end is not None) for d in changed] == [
+        ("dev-1", False), ("dev-2", False), ("dev-1", True), ("dev-2", True)
+    ]  # fmt: skip
+    assert bed.replay.changed() == []

@@ -24,7 +24,7 @@ class Net:
     """All nodes of one task. ``moves`` maps (device, round, batches done) to an edge server."""
 
     def __init__(self, directory: Path, scheme: str, moves=None, *, devices=("d1", "d2"), strategy="", rounds=2,
-                 damage=None, momentum=0.9, late_notices=False):
+                 damage=None, momentum=0.9, late_notices=False, cuts=None):
         self.late_notices = late_notices
         self.moves = dict(moves or {})
         self.queue = deque()
@@ -40,7 +40,7 @@ class Net:
             weight_decay=0.0, threads=1, augment=False, owners=tuple(devices), samples={},
             placement=tuple(chosen.place("t", members)),
             reference={"head.forward": 1e-6, "head.backward": 1e-6, "tail.step": 1e-6, "whole.step": 1e-6},
-            data=data,
+            data=data, edges=("ea", "eb"), cuts=cuts or {},
         )
         self.hosts = {}
         for name in (*devices, "ea", "eb", "cloud"):
@@ -93,6 +93,9 @@ class _Port:
                 self.waiting.append(edge)  # heard in the middle of the next batch's work
             elif edge:
                 self.net.hosts[message.device].notice(edge, False)
+
+    def wake(self, seconds, act):
+        pass  # here every answer comes
 
     def catch_up(self):
         while self.waiting:

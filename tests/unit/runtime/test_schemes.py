@@ -1,7 +1,12 @@
 """Schemes end to end in one process: moves, restarts and exactness, without containers."""
 
+import msgspec
 import pytest
 
+from nodes import schemes
+from nodes.learn.pacing import Pacer
+from nodes.runtime.host import Host
+from nodes.wire.messages import PartId
 from tests.unit.runtime.memory import Net
 
 
@@ -75,6 +80,35 @@ def test_a_damaged_state_is_refused_and_training_goes_on_at_the_source(tmp_path)
     moved, net = digest(tmp_path, "fedfly", {("d1", 1, 4): "eb"}, damage=flip)
     assert moved == still
     assert any("refused" in s.attrs.get("text", "") for s in net.spans)
+
+
+@pytest.mark.parametrize("moves", [{}, {("d1", 1, 2): "eb", ("d2", 2, 1): "eb"}])
+def test_devices_with_cuts_of_their_own_train_the_same_model(tmp_path, moves):
+    alike, _ = digest(tmp_path, "fedfly")
+    own, net = digest(tmp_path, "fedfly", moves, cuts={"d2": 3})
+    assert own == alike
+    sent = {s.node: s.bytes for s in net.spans if s.kind == "send" and s.attrs["message"] == "activations"}
+    assert sent["d2"] > 1.4 * sent["d1"]  # 24 channels cross after the second convolution, 16 after the first pooling
+    assert sum(s.kind == "capture" for s in net.spans) == len(moves)
+
+
+def test_parts_are_paced_by_their_owners_cut(tmp_path):
+    class Recorded(Pacer):
+        def step(self, reference):
+            paced.append(reference)
+            return super().step(reference)
+
+    paced: list[float] = []
+    net = Net(tmp_path, "fedfly", cuts={"d2": 3}, rounds=1)
+    task = msgspec.structs.replace(
+        net.hosts["ea"].task, references={3: {"tail.step": 3e-6}}, reference={"tail.step": 2e-6}
+    )
+    host = Host("ea", task, Recorded(None), net.hosts["ea"]._transport, schemes.get("fedfly").make)
+    for owner in ("d1", "d2"):
+        with host.work(PartId("t", "tail", owner), "tail-step", "tail.step"):
+            pass
+    assert paced == [2e-6, 3e-6]
+    host.rehearse(("tail",))  # parts of either cut
 
 
 def test_averaging_whole_models_learns(tmp_path):

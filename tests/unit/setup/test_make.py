@@ -10,8 +10,8 @@ import pytest
 from tests.unit.setup.machine import ROOT
 
 TARGETS = [
-    "setup", "image", "doctor", "demo", "test", "test-netem", "unit", "smoke", "bench", "bench-fidelity", "up", "down",
-    "lint", "clean",
+    "setup", "image", "doctor", "demo", "test", "test-netem", "unit", "smoke", "bench", "bench-fidelity",
+    "bench-fedfly", "up", "down", "lint", "clean",
 ]  # fmt: skip
 
 

@@ -1,0 +1,320 @@
+"""Moving parts between nodes, exactly once; see docs/moves.md for the states and what ends each.
+
+A move by *copy* goes ``capture -> State -> StateTaken -> release``: the source keeps the part, and holds back what
+comes for it, until the destination has verified the state's digest; then it forwards what it held and leaves a
+redirect behind. A move to a *standby* goes ``digest -> TakeOver -> StateTaken -> release``: the destination holds a
+copy that was kept in step by applying the same batches, and proves by its digest that it is the same; if it is not,
+the whole state is copied after all.
+
+Whatever is lost on the way, no batch is applied twice: a head drives its tail batch by batch, copies of a tail that
+have applied the same batches are the same to the bit, and a placement version says which of them counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from nodes.errors import RoambedError
+from nodes.events import Span
+from nodes.runtime.part import Part, Snapshot, payload
+from nodes.wire.codec import Tensors
+from nodes.wire.control import Task
+from nodes.wire.messages import (
+    Activations,
+    Adopt,
+    Body,
+    DropStandby,
+    Envelope,
+    Holds,
+    PartId,
+    Query,
+    State,
+    StateRefused,
+    StateTaken,
+    TakeOver,
+)
+
+MOVING = (State, TakeOver, DropStandby, StateTaken, StateRefused, Query, Adopt)
+"""Messages that `Mover.take` is for."""
+
+
+class Home(Protocol):
+    """What moving needs of the host that its parts are on."""
+
+    node: str
+    task: Task
+    parts: dict[PartId, Part]
+
+    def post(self, to: str, envelope: Envelope, tensors: Tensors) -> None:
+        """Hand a message to the network."""
+
+    def where(self, part: PartId) -> tuple[str, int]:
+        """Node and placement version of a part."""
+
+    def put(self, part: PartId, node: str, version: int) -> None:
+        """Write down where a part lives."""
+
+    def make(self, part: PartId) -> Part:
+        """Build a part."""
+
+    def deliver_held(self, part: PartId, messages: list[tuple[Envelope, Tensors]]) -> None:
+        """Deliver, or forward, what was held back for a part."""
+
+    def now(self) -> float:
+        """CLOCK_MONOTONIC."""
+
+    def emit(self, span: Span) -> None:
+        """Record an event."""
+
+
+@dataclass
+class Leaving:
+    """A part on its way: to which node, as which version, with which digest, by taking over a standby or by copy."""
+
+    to: str
+    version: int
+    digest: str
+    standby: bool
+
+
+class Mover:
+    """The moves of one node's parts."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._leaving: dict[PartId, Leaving] = {}
+        self._held: dict[PartId, list[tuple[Envelope, Tensors]]] = {}
+        self._copies: dict[PartId, Part] = {}      # standbys of other nodes' parts
+        self._standbys: dict[PartId, str] = {}     # where our parts have theirs
+        self._spoil_next = False
+        self._acts: dict[type[Body], Callable[[Envelope, Body, Tensors], None]] = {
+            State: self._state,
+            TakeOver: self._take_over,
+            DropStandby: lambda envelope, *_: self._drop(envelope.dst),
+            StateTaken: self._settle,
+            StateRefused: self._settle,
+            Query: self._answer,
+            Adopt: self._adopt,
+        }
+
+    # --- what parts ask for -----------------------------------------------------------------------------
+
+    def leaving(self, part: PartId) -> bool:
+        """Whether a part is on its way to another node."""
+        return part in self._leaving
+
+    def standby(self, part: PartId) -> str:
+        """Node that holds a standby of a part of this node; empty if none does."""
+        return self._standbys.get(part, "")
+
+    def move(self, part: PartId, to: str) -> None:
+        """Move a part: its standby takes over if there is one at ``to``, else its state is copied."""
+        if to == self._home.node or part in self._leaving:
+            return
+        standby = self._standbys.pop(part, "")
+        if standby and standby != to:
+            self._send(standby, part, DropStandby())
+        begin = self._home.now()
+        snapshot = self._home.parts[part].capture()
+        version = self._home.where(part)[1] + 1
+        self._leaving[part] = Leaving(to, version, snapshot.digest, standby == to)
+        if standby == to:
+            self._span("capture", part, begin, 0, to, by="standby")
+            self._send(to, part, TakeOver(snapshot.digest, begin), version=version)
+        else:
+            self._copy(part, to, version, snapshot, begin)
+
+    def stand_by(self, part: PartId, to: str) -> None:
+        """Keep a standby of a part on node ``to`` from its present state on; empty: no more."""
+        old = self._standbys.pop(part, "")
+        if old and old != to:
+            self._send(old, part, DropStandby())
+        if not to or to == self._home.node or part in self._leaving:
+            return
+        begin = self._home.now()
+        snapshot = self._home.parts[part].capture(copy=True)
+        self._standbys[part] = to
+        self._span("standby", part, begin, payload(snapshot.tensors), to)
+        body = State(digest=snapshot.digest, meta=snapshot.meta, captured=begin, standby=True)
+        self._send(to, part, body, snapshot.tensors)
+
+    def replay(self, part: PartId, body: Activations, tensors: Tensors) -> None:
+        """Give a part's standby the batch that the part is about to apply."""
+        to = self._standbys.get(part)
+        if to:
+            self._send(to, part, Activations(body.work, body.attempt, replay=True), tensors)
+
+    def spoil(self) -> None:
+        """Flip a bit of a standby that is here, else of the next state that arrives."""
+        for part in sorted(self._copies)[:1]:
+            flip(self._copies[part].capture().tensors)  # these are the copy's own memory
+            return
+        self._spoil_next = True
+
+    # --- what arrives -----------------------------------------------------------------------------------
+
+    def take(self, envelope: Envelope, tensors: Tensors) -> None:
+        """Act on one of the messages `MOVING`."""
+        self._acts[type(envelope.body)](envelope, envelope.body, tensors)
+
+    def applied(self, envelope: Envelope, tensors: Tensors) -> None:
+        """Have a standby apply the batch that its original applied; without one there is nothing to do."""
+        copy = self._copies.get(envelope.dst)
+        if copy is not None:
+            copy.receive(envelope.src, envelope.body, tensors)
+
+    def hold(self, envelope: Envelope, tensors: Tensors) -> None:
+        """Keep a message for a part until it is known where the part will be."""
+        self._held.setdefault(envelope.dst, []).append((envelope, tensors))
+
+    def gone(self, part: PartId) -> None:
+        """A part of this node was closed: its standby is not needed, and nothing is held for it."""
+        standby = self._standbys.pop(part, "")
+        if standby:
+            self._send(standby, part, DropStandby())
+        self._leaving.pop(part, None)
+        self._held.pop(part, None)
+
+    def _state(self, envelope: Envelope, body: Body, tensors: Tensors) -> None:
+        assert isinstance(body, State)
+        part, begin = envelope.dst, self._home.now()
+        if self._spoil_next:
+            self._spoil_next = False
+            flip(tensors)
+        try:
+            made = self._home.make(part)
+            made.restore(Snapshot(tensors, body.meta, body.digest))
+        except (RoambedError, KeyError, ValueError, RuntimeError) as error:
+            if not body.standby:
+                self._reply(envelope, StateRefused(reason=f"{type(error).__name__}: {error}"))
+            return
+        self._span("restore", part, begin, payload(tensors), envelope.node)
+        if body.standby:
+            self._copies[part] = made
+        else:
+            self._begin_here(envelope, made, body.digest)
+
+    def _take_over(self, envelope: Envelope, body: Body, _: Tensors) -> None:
+        assert isinstance(body, TakeOver)
+        part, begin = envelope.dst, self._home.now()
+        copy = self._copies.pop(part, None)
+        digest = copy.capture().digest if copy is not None else ""
+        self._span("restore", part, begin, 0, envelope.node)
+        if copy is None or digest != body.digest:
+            reason = "the standby is not in step" if copy is not None else "there is no standby"
+            self._reply(envelope, StateRefused(reason=reason))
+        else:
+            self._begin_here(envelope, copy, digest)
+
+    def _begin_here(self, envelope: Envelope, made: Part, digest: str) -> None:
+        part = envelope.dst
+        if envelope.version < self._home.where(part)[1]:
+            return  # its head has decided otherwise meanwhile
+        self._drop(part)
+        self._home.parts[part] = made
+        self._home.put(part, self._home.node, envelope.version)
+        # What is owed to the device goes first: it is waiting for it.
+        made.resume()
+        self._reply(envelope, StateTaken(digest=digest))
+        self._release(part)
+
+    def _settle(self, envelope: Envelope, body: Body, _: Tensors) -> None:
+        part = envelope.dst
+        leaving = self._leaving.get(part)
+        if leaving is None or envelope.version != leaving.version:
+            return  # of a move that was given up
+        if isinstance(body, StateTaken) and body.digest == leaving.digest:
+            del self._leaving[part]
+            self._home.parts.pop(part)
+            self._home.put(part, leaving.to, leaving.version)
+            self._release(part)
+            return
+        reason = body.reason if isinstance(body, StateRefused) else "it confirmed another state"
+        if leaving.standby:
+            self._note(f"{leaving.to} could not take over {part} ({reason}): its state is copied")
+            begin = self._home.now()
+            snapshot = self._home.parts[part].capture()
+            leaving.standby, leaving.digest = False, snapshot.digest
+            self._copy(part, leaving.to, leaving.version, snapshot, begin)
+        else:
+            self._note(f"{leaving.to} refused the state of {part} ({reason}); it stays on {self._home.node}")
+            self._stay(part)
+
+    def _answer(self, envelope: Envelope, body: Body, _: Tensors) -> None:
+        assert isinstance(body, Query)
+        part = envelope.dst
+        live, copy = self._home.parts.get(part), self._copies.get(part)
+        held = live if live is not None else copy
+        holds = Holds(node=self._home.node, number=body.number, held=held is not None)
+        if held is not None:
+            number, attempt, following, finished = held.position()
+            holds = Holds(
+                node=self._home.node, number=body.number, held=True, standby=live is None,
+                leaving=part in self._leaving, version=self._home.where(part)[1], round=number,
+                attempt=attempt, next_batch=following, finished=finished,
+            )  # fmt: skip
+        self._send(envelope.node, part, holds, to_part=envelope.src)
+
+    def _adopt(self, envelope: Envelope, body: Body, _: Tensors) -> None:
+        assert isinstance(body, Adopt)
+        part = envelope.dst
+        if body.version <= self._home.where(part)[1]:
+            return
+        copy = self._copies.pop(part, None)
+        if part not in self._home.parts:
+            if copy is None:
+                return  # its head will ask again
+            self._home.parts[part] = copy
+        self._home.put(part, self._home.node, body.version)
+        self._stay(part)
+
+    # --- steps ------------------------------------------------------------------------------------------
+
+    def _stay(self, part: PartId) -> None:
+        self._leaving.pop(part, None)
+        self._home.parts[part].resume()
+        self._release(part)
+
+    def _copy(self, part: PartId, to: str, version: int, snapshot: Snapshot, begin: float) -> None:
+        self._span("capture", part, begin, payload(snapshot.tensors), to)
+        body = State(digest=snapshot.digest, meta=snapshot.meta, captured=begin)
+        self._send(to, part, body, snapshot.tensors, version=version)
+
+    def _drop(self, part: PartId) -> None:
+        self._copies.pop(part, None)
+
+    def _release(self, part: PartId) -> None:
+        self._home.deliver_held(part, self._held.pop(part, []))
+
+    def _reply(self, envelope: Envelope, body: Body) -> None:
+        self._send(envelope.node, envelope.dst, body, version=envelope.version)
+
+    def _send(
+        self, to: str, part: PartId, body: Body, tensors: Tensors | None = None, *,
+        version: int | None = None, to_part: PartId | None = None,
+    ) -> None:  # fmt: skip
+        known = self._home.where(part)[1] if version is None else version
+        envelope = Envelope(
+            src=part, dst=to_part or part, node=self._home.node, body=body, version=known, sent=self._home.now()
+        )
+        self._home.post(to, envelope, tensors or {})
+
+    def _span(self, kind: str, part: PartId, begin: float, size: int, peer: str, **attrs: str) -> None:
+        home = self._home
+        home.emit(
+            Span(
+                kind=kind, node=home.node, scheme=home.task.scheme, task=home.task.id, part=str(part),
+                begin=begin, end=home.now(), bytes=size, peer=peer, attrs={"device": part.owner, **attrs},
+            )
+        )  # fmt: skip
+
+    def _note(self, text: str) -> None:
+        now, home = self._home.now(), self._home
+        home.emit(Span(kind="note", node=home.node, scheme=home.task.scheme, begin=now, end=now, attrs={"text": text}))
+
+
+def flip(tensors: Tensors) -> None:
+    """Flip one bit of the last tensor by name, in place: of a weight, which the next batch does not overwrite."""
+    tensors[max(tensors)].reshape(-1).view("uint8")[-2] ^= 0x10

@@ -1,0 +1,54 @@
+"""What broke in a task, what nodes did about it, and what standbys cost, for ``summary.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from nodes.events import Span
+from testbed.run.breaking import Broken
+
+
+def faults(broken: Sequence[Broken], start: float) -> list[dict[str, Any]]:
+    """A row for each fault that happened, in the order in which they did.
+
+    Args:
+        broken: The faults, in virtual time.
+        start: When training began.
+    """
+    return [
+        {
+            "kind": one.fault.kind,
+            "target": one.fault.target,
+            "at_s": round(one.begin - start, 4),
+            "mended_s": None if one.end is None else round(one.end - start, 4),
+        }
+        for one in sorted(broken, key=lambda one: one.begin)
+    ]
+
+
+def notes(spans: Sequence[Span], start: float) -> list[dict[str, Any]]:
+    """What nodes said for a person to read: copies taken over, rounds begun again, messages dropped."""
+    said = sorted((s for s in spans if s.kind == "note"), key=lambda s: s.begin)
+    return [{"at_s": round(s.begin - start, 4), "node": s.node, "text": s.attrs.get("text", "")} for s in said]
+
+
+def standbys(spans: Sequence[Span], moves: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What standbys cost in all, and the part of it that no move came to use: predictions that were wrong.
+
+    Returns:
+        ``made``, ``bytes`` (of state and of batches to apply), ``edge_s`` (time spent on applying them), and
+        ``unused_bytes``, ``unused_edge_s``. Empty where there were none.
+    """
+    made = sum(s.kind == "standby" for s in spans)
+    if not made:
+        return {}
+    size = sum(s.bytes for s in spans if s.attrs.get("message") in ("standby", "replay"))
+    spent = sum((s.end - s.begin for s in spans if s.kind == "replay-step"), 0.0)
+    return {
+        "made": made,
+        "bytes": size,
+        "edge_s": spent,
+        "unused_bytes": size - sum(row["standby_bytes"] for row in moves),
+        "unused_edge_s": max(0.0, spent - sum(row["standby_s"] for row in moves)),
+    }

@@ -1,0 +1,19 @@
+"""How long a device waits for its first answer: longer where steps are slow and edge servers shared."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from testbed.run.patience import LEAST_S, patience
+from tests import support
+
+
+def test_patience_covers_a_step_of_every_device_on_the_slowest_edge_server():
+    plan = support.loop_plan(devices=4)
+    quick, slow = {"tail.step": 0.01}, {"tail.step": 0.8}
+    assert patience(plan, [quick]) == LEAST_S
+    assert patience(plan, [quick, slow]) == pytest.approx(2 * 4 * 0.8 / 0.2)
+    nodes = [replace(node, speed=0.1) if node.name == "edge-south" else node for node in plan.nodes]
+    assert patience(replace(plan, nodes=tuple(nodes)), [slow]) == pytest.approx(2 * 4 * 0.8 / 0.1)
