@@ -151,8 +151,9 @@ def _migration(plan: Plan, carried: Carried, spans: list[Span], row: dict[str, A
     after = owed.end if owed else math.inf
     normal = [s.end - s.begin for s in returns if s.node == target and after < s.begin < until]
     normal = normal or [s.end - s.begin for s in returns if s.end < capture.begin]
-    row["state_bytes"] = capture.bytes
-    row["limit_s"] = path_limit(plan, capture.node, capture.peer, capture.bytes)
+    # Where a standby was refused, its own capture is without state, and that of the copy after it is not.
+    row["state_bytes"] = size = max(s.bytes for s in captures)
+    row["limit_s"] = path_limit(plan, capture.node, capture.peer, size)
     row["round"], row["batch"] = capture.round or None, capture.batch if capture.batch >= 0 else None
     steps = [s for s in spans if s.kind == "tail-step" and s.end <= capture.begin]
     if steps:

@@ -123,10 +123,11 @@ def test_what_is_cut_or_comes_back_costs_no_batch(bed: StandingBed) -> None:
     refused = same("the digest of the state does not match", moves=(move("west"),), faults=spoilt)
     assert not restarts(refused)
     assert any("refused the state" in note["text"] for note in refused["notes"])
-    # The standby is made 1.5 s before the link moves: about twenty batches, in the midst of which its memory fails.
-    spoilt = (FaultPlan("spoil", "edge-west", device="dev-1", round=1, progress=0.7),)
+    # The standby is made half a second before the link moves: some seven batches, all of the same round, and in the
+    # midst of them its memory fails. (The next round's model would mend it.)
+    spoilt = (FaultPlan("spoil", "edge-west", device="dev-1", round=1, progress=0.65),)
     copied = same("the digest of the standby does not match", moves=(move("west"),), faults=spoilt,
-                  strategy="shadow", lead=1.5)  # fmt: skip
+                  strategy="shadow", lead=0.5)  # fmt: skip
     assert not restarts(copied)
     assert any("not in step" in note["text"] for note in copied["notes"])
     assert copied["moves"][0]["state_bytes"] > 0

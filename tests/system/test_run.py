@@ -123,13 +123,26 @@ def test_two_runs_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
 def test_a_node_that_is_killed_ends_the_run_and_is_named(tmp_path: Path) -> None:
     process = start("run", str(SMOKE), "--runs", str(tmp_path), "--format", "json")
     wait_for_event(tmp_path, '"kind":"backward"', process)
-    [victim] = [name for name in containers(tmp_path) if name.endswith("edge-north")]
+    [victim] = [name for name in containers(tmp_path) if name.endswith("dev-2")]
     subprocess.run(["docker", "kill", victim], check=True, capture_output=True)
     out, err = finish(process, code=1, patience=60)
-    assert "edge-north died" in err
+    assert "dev-2 died" in err
     assert json.loads(out)["verdict"] == "invalid"
     assert (only_run(tmp_path) / "report.html").exists()
     assert '"kind":"backward"' in (only_run(tmp_path) / "events.jsonl").read_text()
+
+
+def test_an_edge_server_that_is_killed_is_named_and_training_goes_on_elsewhere(tmp_path: Path) -> None:
+    process = start("run", str(SMOKE), "--runs", str(tmp_path), "--format", "json")
+    wait_for_event(tmp_path, '"kind":"backward"', process)
+    [victim] = [name for name in containers(tmp_path) if name.endswith("edge-north")]
+    subprocess.run(["docker", "kill", victim], check=True, capture_output=True)
+    out, err = finish(process, code=0, patience=90)
+    assert "edge-north died" in err
+    summary = json.loads(out)
+    assert summary["verdict"] == "invalid"
+    assert any("edge-north died" in reason for reason in summary["reasons"])
+    assert summary["rounds"] == 2
 
 
 def test_a_node_that_hangs_ends_the_run_and_is_named(tmp_path: Path) -> None:

@@ -68,6 +68,13 @@ def test_waiting_for_state_is_told_from_waiting_as_usual(plan):
     assert row["lost_batches"] == 0
 
 
+def test_a_standby_that_was_refused_is_followed_by_a_copy_whose_bytes_count(plan):
+    standby = span("capture", "edge-north", 100.565, 100.568, part="tail:dev-1", peer="edge-south", bytes=0)
+    row = describe(plan, carried(), "shadow", [standby, *migrated(0.5)], 90.0)
+    assert row["state_bytes"] == STATE
+    assert row["state_s"] == pytest.approx(0.505)
+
+
 def test_gradients_usual_time_is_that_of_the_new_edge_server(plan):
     # The old one was far away: a second for what takes 10 ms from the new one. The move is not faster for that.
     spans = [
