@@ -68,6 +68,9 @@ class Home(Protocol):
     def emit(self, span: Span) -> None:
         """Record an event."""
 
+    def note(self, text: str) -> None:
+        """Record what a person should read."""
+
 
 @dataclass
 class Leaving:
@@ -148,10 +151,10 @@ class Mover:
 
     def spoil(self) -> None:
         """Flip a bit of a standby that is here, else of the next state that arrives."""
-        for part in sorted(self._copies)[:1]:
-            flip(self._copies[part].capture().tensors)  # these are the copy's own memory
-            return
-        self._spoil_next = True
+        if self._copies:
+            flip(self._copies[min(self._copies)].capture().tensors)  # these are the copy's own memory
+        else:
+            self._spoil_next = True
 
     # --- what arrives -----------------------------------------------------------------------------------
 
@@ -233,13 +236,13 @@ class Mover:
             return
         reason = body.reason if isinstance(body, StateRefused) else "it confirmed another state"
         if leaving.standby:
-            self._note(f"{leaving.to} could not take over {part} ({reason}): its state is copied")
+            self._home.note(f"{leaving.to} could not take over {part} ({reason}): its state is copied")
             begin = self._home.now()
             snapshot = self._home.parts[part].capture()
             leaving.standby, leaving.digest = False, snapshot.digest
             self._copy(part, leaving.to, leaving.version, snapshot, begin)
         else:
-            self._note(f"{leaving.to} refused the state of {part} ({reason}); it stays on {self._home.node}")
+            self._home.note(f"{leaving.to} refused the state of {part} ({reason}); it stays on {self._home.node}")
             self._stay(part)
 
     def _answer(self, envelope: Envelope, body: Body, _: Tensors) -> None:
@@ -309,10 +312,6 @@ class Mover:
                 begin=begin, end=home.now(), bytes=size, peer=peer, attrs={"device": part.owner, **attrs},
             )
         )  # fmt: skip
-
-    def _note(self, text: str) -> None:
-        now, home = self._home.now(), self._home
-        home.emit(Span(kind="note", node=home.node, scheme=home.task.scheme, begin=now, end=now, attrs={"text": text}))
 
 
 def flip(tensors: Tensors) -> None:
