@@ -56,7 +56,7 @@ def check_capacity(plan: Plan, cores: float, memory_bytes: int) -> None:
                 wanted=f"at most {cores:g} cores",
                 found=f"cpus {node.cpus:g} (profile {node.profile!r})",
                 where=plan.where(f"profiles.{node.profile}.cpus"),
-                remedy=f"leave profiles.{node.profile}.cpus out for 1.5 x its speed",
+                remedy=f"leave profiles.{node.profile}.cpus out: it follows the speed then",
             )
     memory = sum(node.memory for node in plan.nodes)
     if memory > memory_bytes:

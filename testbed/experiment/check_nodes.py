@@ -157,7 +157,7 @@ def _profile(spec: Spec, document: Document, name: str) -> Iterator[InputError]:
             f"profile {name!r} has a CPU quota below its speed",
             wanted=f"cpus above {hardware.speed:g}",
             found=f"{hardware.cpus:g}",
-            remedy="leave cpus out: it is 1.5 x speed then",
+            remedy="leave cpus out: it follows the speed then",
         )
     if not SHORTEST_PERIOD <= hardware.period <= LONGEST_PERIOD:
         yield document.problem(

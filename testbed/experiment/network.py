@@ -34,7 +34,8 @@ class Profile(Section):
     memory: Size | None = None
     """Limit of memory (and swap together). Nodes that train need 256MiB, and what their model takes."""
     cpus: Speed | None = None
-    """CPU quota in cores, a guard above the speed. By default 1.5 x speed. Not with `share`."""
+    """CPU quota in cores, a guard above the speed. By default 2.5 x speed, at most half a core above it. Not with
+    `share`."""
     period: Duration = Field(default="100ms", validate_default=True)
     """Period over which the quota is enforced. Shorter is smoother, and costs a little speed."""
 

@@ -23,7 +23,7 @@ class NodePlan:
         profile: Name of the hardware class.
         speed: Training speed as a fraction of one unthrottled core of this machine; steps are
             paced to it.
-        cpus: CPU quota in cores, the guard (1.5 x speed unless the file says otherwise).
+        cpus: CPU quota in cores, the guard (2.5 x speed, at most half a core more, unless the file says otherwise).
         period: CFS period, s. memory: limit of memory + swap, bytes. threads: torch threads.
         site: Site that an edge belongs to or a device starts at; None for the cloud.
         bridge: Bridge that the node's link hangs on at the start (``ap-<site>`` or ``sw-<name>``).

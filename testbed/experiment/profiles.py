@@ -32,10 +32,18 @@ BUILTIN: Final[dict[str, dict[str, str | float]]] = {
     "small-host": {"speed": 0.05, "memory": "128MiB"},
 }
 
-GUARD = 1.5
-"""CPU quota over speed, unless the profile says. A quota alone is not a slow device (a node saves it up while it
+GUARD: Final = 2.5
+"""Most CPU quota over speed, unless the profile says. A quota alone is not a slow device (a node saves it up while it
 waits for the network, and gets 0.7 to 0.95 of it while it computes), so speed is held by pacing and the quota
-only keeps a node from taking more than it should."""
+only keeps a node from taking more than it should. A step takes up to 1.7 times its CPU time when the other cores are
+busy, too (they share caches and, on many machines, the core itself), and a node does more than its steps."""
+GUARD_CORES: Final = 0.5
+"""Cores that the quota is above the speed, at most: a fast node has little to gain from more."""
 
 TORCH_MEMORY: Final = 256 * 2**20
 """Least memory of a node that trains: importing torch alone holds about 220 MB."""
+
+
+def guard(speed: float) -> float:
+    """CPU quota in cores of a node of this speed, unless its profile says."""
+    return min(GUARD * speed, speed + GUARD_CORES)

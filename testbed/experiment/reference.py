@@ -31,7 +31,7 @@ from testbed.experiment import (
 )
 from testbed.experiment.cuts import CUTS
 from testbed.experiment.model import Spec
-from testbed.experiment.profiles import BUILTIN, GUARD
+from testbed.experiment.profiles import BUILTIN, guard
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs" / "experiment.md"
@@ -218,7 +218,7 @@ def _default(field: FieldInfo) -> str:
 def _profiles() -> str:
     lines = ["## Profiles that ship", "", "| profile | speed | cpus | memory |", "|---|---|---|---|"]
     for name, fields in BUILTIN.items():
-        lines.append(f"| `{name}` | {fields['speed']} | {float(fields['speed']) * GUARD:g} | {fields['memory']} |")
+        lines.append(f"| `{name}` | {fields['speed']} | {guard(float(fields['speed'])):g} | {fields['memory']} |")
     return "\n".join([*lines, ""])
 
 

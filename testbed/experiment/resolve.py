@@ -9,7 +9,7 @@ from testbed.experiment.cuts import CUTS
 from testbed.experiment.link_settings import LinkSettings
 from testbed.experiment.model import Spec
 from testbed.experiment.network import Profile, Site
-from testbed.experiment.profiles import BUILTIN, GUARD
+from testbed.experiment.profiles import BUILTIN, guard
 from testbed.experiment.ways import Layer
 
 CLOUD = "cloud"
@@ -50,7 +50,7 @@ def hardware(spec: Spec, name: str) -> Hardware:
     if own.share is not None:
         return Hardware(own.share, memory, own.share, own.period, paced=False)
     speed = own.speed or ours.speed
-    return Hardware(speed, memory, own.cpus or GUARD * (speed or 0.0), own.period)
+    return Hardware(speed, memory, own.cpus or guard(speed or 0.0), own.period)
 
 
 def devices(spec: Spec) -> dict[str, str]:

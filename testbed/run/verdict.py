@@ -18,6 +18,8 @@ from testbed.run.speed import LEAST_S, NodeSpeed
 _WORTH_NAMING = 0.1
 """Cores that other programs must use, and of these the share that one must use, to be named as a cause."""
 _MOST_NAMES = 4
+_HELD_BACK = 0.05
+"""Share of the time that a late node's own CPU quota must hold it back, to be named as the cause."""
 
 
 def reasons(
@@ -46,9 +48,12 @@ def reasons(
     if starved:
         found.append("; ".join([f"{_starvation(starved)}: {cause(seen)}", *followed, *_relay_late(plan, seen)]))
     elif late:
-        speeds = list(dict.fromkeys(f"{rows[name]['speed']:g}" for name in late))
-        could = f"the machine could not deliver speed{'s' * (len(speeds) > 1)} {_listed(speeds)} all the time"
-        found.append("; ".join([followed[0], could, *followed[1:]]))
+        held = [name for name in late if name in seen.nodes and _throttled(seen.nodes[name]) > _HELD_BACK]
+        slow = list(dict.fromkeys(f"{rows[name]['speed']:g}" for name in late if name not in held))
+        why = [_held_back(plan, held, seen)] if held else []
+        if slow:
+            why.append(f"the machine could not deliver speed{'s' * (len(slow) > 1)} {_listed(slow)} all the time")
+        found.append("; ".join([followed[0], *why, *followed[1:]]))
     else:
         found += followed
     return [*found, *([] if starved else _relay_late(plan, seen)), *notes]
@@ -68,6 +73,20 @@ def cause(seen: Seen) -> str:
 
 def _starved(node: NodeSeen) -> float:
     return node.share(node.starved_by_others_s) or 0.0
+
+
+def _throttled(node: NodeSeen) -> float:
+    return node.share(node.throttled_s) or 0.0
+
+
+def _held_back(plan: Plan, held: Sequence[str], seen: Seen) -> str:
+    profiles = list(dict.fromkeys(f"profiles.{plan.node(name).profile}.cpus" for name in held))
+    share = _up_to(_throttled(seen.nodes[name]) for name in held)
+    whose = "their own CPU quotas" if len(held) > 1 else "its own CPU quota"
+    return (
+        f"{_listed(held)} {'were' if len(held) > 1 else 'was'} held back by {whose} for {share} of the time, as what a "
+        f"node does beside its steps takes CPU, too: set {_listed(profiles)} higher"
+    )
 
 
 def _starvation(starved: Mapping[str, NodeSeen]) -> str:

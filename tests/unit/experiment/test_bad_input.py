@@ -267,10 +267,10 @@ BAD = {
     "share of nothing at all": ("workload:", "profiles:\n  pi4: {share: 0}\nworkload:", 18, "share", "write more than 0"),
     "guard of nothing": ("workload:", "profiles:\n  pi4: {cpus: 0}\nworkload:", 18, "cpus", "write more than 0"),
     "quota below the kernel's": (
-        "workload:", "profiles:\n  pi4: {speed: 0.15, period: 1ms}\nworkload:", 18, "less than 1ms of CPU", "period to 5ms",
+        "workload:", "profiles:\n  pi4: {speed: 0.15, period: 1ms}\nworkload:", 18, "less than 1ms of CPU", "period to 3ms",
     ),
     "quota below the kernel's in any period": (
-        "workload:", "profiles:\n  pi4: {speed: 0.0000001}\nworkload:", 18, "less than 1ms of CPU", "speed to 0.00067",
+        "workload:", "profiles:\n  pi4: {speed: 0.0000001}\nworkload:", 18, "less than 1ms of CPU", "speed to 0.0004",
     ),
     "share below the kernel's in any period": (
         "workload:", "profiles:\n  pi4: {share: 0.0001}\nworkload:", 18, "less than 1ms of CPU", "share to 0.001",

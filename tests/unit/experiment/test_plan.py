@@ -36,7 +36,7 @@ def test_nodes(write):
     ]
     lone = plan.node("lone")
     assert (lone.speed, lone.memory, lone.period, lone.threads) == (0.16, GIB, 0.1, 1)
-    assert lone.cpus == pytest.approx(0.24)
+    assert lone.cpus == pytest.approx(0.4)
     assert plan.bridges == ("ap-north", "ap-south", "sw-cloud")
     assert (plan.name, plan.seed, plan.link_backend, plan.lead) == ("good", 5, "auto", 0.3)
     assert plan.tolerances == Tolerances()
@@ -103,7 +103,7 @@ def test_profiles_are_changed_field_by_field(write):
     plan = load_plan(write(("workload:", text), ("tiny-device, count", "mine, count")))
     lone, dev = plan.node("lone"), plan.node("dev-1")
     assert (lone.speed, lone.memory) == (0.2, GIB)
-    assert lone.cpus == pytest.approx(0.3)  # the guard follows the speed
+    assert lone.cpus == pytest.approx(0.5)  # the guard follows the speed
     assert (dev.speed, dev.memory, dev.cpus, dev.period) == (0.1, 300 * 2**20, 1, 0.02)
 
 

@@ -122,6 +122,20 @@ def test_late_steps_without_starvation() -> None:
     assert reasons(Seen(), dev_1=Pacing("t", 100, 5, 0.0, 1.0, 1.2)) == []
 
 
+def test_a_node_that_its_own_quota_held_back_is_told_to_have_a_looser_one() -> None:
+    spans = [node(name, s, throttled_s=t) for s in range(50) for name, t in (("dev-1", 0.2), ("dev-2", 0.02))]
+    late = Pacing("t", 100, 30, 0.0, 1.0, 1.2)
+    [one] = reasons(seen([*spans, machine(0)], LATE), dev_1=late)
+    profile = PLAN.node("dev-1").profile
+    assert one == (
+        "dev-1: 30% of its training steps ended late (tolerated: 5%); dev-1 was held back by its own CPU quota for 20% "
+        f"of the time, as what a node does beside its steps takes CPU, too: set profiles.{profile}.cpus higher"
+    )
+    [both] = reasons(seen([*spans, machine(0)], LATE), dev_1=late, dev_2=late)
+    assert "dev-1 was held back" in both
+    assert both.endswith("the machine could not deliver speed 0.2 all the time")
+
+
 def test_missed_speeds() -> None:
     rows = summary.node_rows(PLAN, {}, {}, {})
 
