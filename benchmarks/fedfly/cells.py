@@ -26,7 +26,7 @@ ACCEPTED_ROUNDS = 5
 WHOLE_ROUNDS = 100
 STATE_MOVES = 10
 FIRST_MOVE_S = 2.0
-PERIOD_S = {"state-100": 3.2, "state-20": 4.1}
+PERIOD_S = {"state-100": 3.2, "state-20": 4.1, "busy-100": 3.2, "busy-20": 4.1}
 """From one move to the next: longer than the state takes, and for a standby to be in step again."""
 FORETOLD_S = 0.4
 """A forecast is made so long after the move before: that one's own state may still be on its way."""
@@ -79,7 +79,8 @@ class Cell:
 
 def _same_training(setting: str) -> str:
     """Beds whose trainings are the same to the bit: links change no weights."""
-    return "state-100" if setting.startswith("state-") else setting
+    kind, _, rate = setting.partition("-")
+    return f"{kind}-100" if kind in ("state", "busy") and rate else setting
 
 
 def moves(cell: Cell) -> tuple[Move, ...]:
@@ -143,6 +144,15 @@ def quick() -> list[Cell]:
     ]
 
 
+def busy() -> list[Cell]:
+    """What the state takes where edge servers are at work for others, with standbys foretold rightly or none."""
+    found = []
+    for name, setting in SETTINGS.items():
+        if setting.busy:
+            found += [Cell("state", name, "none"), *_states(Cell("state", name, "none"))[:2]]
+    return list(dict.fromkeys(cell.base if cell.strategy == "none" else cell for cell in found))
+
+
 def _states(base: Cell) -> list[Cell]:
     return [
         replace(base, strategy="migrate"),
@@ -157,7 +167,7 @@ def full(seeds: Sequence[int], traces: bool = False) -> list[Cell]:
     Args:
         seeds: Of the grid. traces: Whether there are traces, and so the whole runs.
     """
-    found = dict.fromkeys([*quick(), *_grid(seeds), *(whole() if traces else ())])
+    found = dict.fromkeys([*quick(), *busy(), *_grid(seeds), *(whole() if traces else ())])
     order = list(SETTINGS)
     return sorted(found, key=lambda cell: order.index(cell.setting))
 

@@ -26,8 +26,8 @@ LIMITS: dict[str, tuple[str, float]] = {
     "shadow_wrong_over_migrate": ("at most", 1.1),
     "accuracy_delta_max": ("at most", 0.0),
 }
-SLACK, EXTRA_S = 1.15, 0.02
-"""What the state may take: so many times its bound, and so much more."""
+SLACK, BUSY_SLACK, EXTRA_S = 1.15, 1.5, 0.02
+"""What the state may take: so many times its bound (more where edge servers are busy), and so much more."""
 
 
 @dataclass(frozen=True)
@@ -81,15 +81,16 @@ class State:
         return None if self.limit is None else self.state_s / self.limit
 
 
-def state_limit(state_bytes: float, limit_s: float, rate: float) -> float:
+def state_limit(state_bytes: float, limit_s: float, rate: float, slack: float = SLACK) -> float:
     """What the state may take, s: 1.15 x (bytes over the slowest link's goodput + round trip) + 20 ms.
 
     Args:
         state_bytes: Of the state. rate: Of the slowest link on its way, layer-2 bits per second.
         limit_s: A move's own bound: bytes at that rate, plus the round trip, s.
+        slack: Instead of 1.15.
     """
     wire = state_bytes * 8 / rate
-    return SLACK * (wire / GOODPUT + (limit_s - wire)) + EXTRA_S
+    return slack * (wire / GOODPUT + (limit_s - wire)) + EXTRA_S
 
 
 def state(cell: Cell, found: Found) -> State | None:
@@ -97,8 +98,10 @@ def state(cell: Cell, found: Found) -> State | None:
     rows = [move for move in found.moves if move["state_s"] is not None]
     if not rows:
         return None
-    rate = cell.bed.backhaul * 1e6
-    limits = [state_limit(m["state_bytes"], m["limit_s"], rate) for m in rows if m["state_bytes"] and m["limit_s"]]
+    rate, slack = cell.bed.backhaul * 1e6, BUSY_SLACK if cell.bed.busy else SLACK
+    limits = [
+        state_limit(m["state_bytes"], m["limit_s"], rate, slack) for m in rows if m["state_bytes"] and m["limit_s"]
+    ]
     gaps = [m["handover_gap_s"] for m in rows if m["handover_gap_s"] is not None]
     return State(
         n=len(rows),

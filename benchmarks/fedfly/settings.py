@@ -18,6 +18,7 @@ class Setting:
         device, edge: Speeds, as shares of a core.
         access, backhaul: Rates, Mbit/s. The cloud's links are as fast as the backhaul, but never below 100.
         samples: Training samples of all devices together. epochs: Passes over them in a round.
+        busy: Whether devices that stay keep both edge servers at work while one moves.
         trace: Movement that devices follow in it: a path below the directory of traces; empty for none.
         places: Positions of the sites then, m. radio: Where links' rates come from then; empty for the links' own.
     """
@@ -33,6 +34,7 @@ class Setting:
     backhaul: int
     samples: int
     epochs: int = 1
+    busy: bool = False
     trace: str = ""
     places: tuple[tuple[int, int], ...] = ()
     radio: str = ""
@@ -67,6 +69,14 @@ SETTINGS: dict[str, Setting] = {
             devices=1, sites=3, device=0.06, edge=0.4, access=100, backhaul=20, samples=480, epochs=5,
         ),
         Setting(
+            "busy-100", "State, busy edges, 100 Mbit/s", "one device moves, two train on each edge server all the time",
+            devices=5, sites=2, device=0.15, edge=0.4, access=100, backhaul=100, samples=1435, epochs=20, busy=True,
+        ),
+        Setting(
+            "busy-20", "State, busy edges, 20 Mbit/s", "the same over a slow backhaul",
+            devices=5, sites=2, device=0.15, edge=0.4, access=100, backhaul=20, samples=1435, epochs=24, busy=True,
+        ),
+        Setting(
             "bologna", "Vehicles in Bologna", "20 vehicles of SUMO's Bologna scenario among four edge servers, 15 min",
             devices=20, sites=4, device=0.03, edge=0.2, access=50, backhaul=100, samples=1437, epochs=4,
             trace="mobility-bologna/bologna_joined_20veh_15min_always_present.csv.gz",
@@ -96,7 +106,7 @@ def experiment(setting: Setting, data: str | None = None, traces: str | None = N
     backhaul = f"{{rate: {setting.backhaul}Mbit, delay: 5ms}}"
     cloud = f"{{rate: {max(100, setting.backhaul)}Mbit, delay: 5ms}}"
     at = [f"at: [{x}, {y}], " for x, y in setting.places] or [""] * len(sites)
-    home = "" if setting.trace else ", at: north"
+    homes = [f", at: {sites[i // 2 % 2 if setting.busy else 0]}" for i in range(setting.devices)]  # dev-1 first
     pairs = [(a, b) for i, a in enumerate(sites) for b in sites[i + 1 :]]
     lines = [
         f"name: fedfly-{setting.name}",
@@ -104,7 +114,10 @@ def experiment(setting: Setting, data: str | None = None, traces: str | None = N
         *(f"  {site}: {{{where}edge: {{profile: server}}}}" for site, where in zip(sites, at, strict=True)),
         "cloud: {profile: cloud}",
         "devices:",
-        *(f"  {device}: {{profile: thing{home}}}" for device in setting.names),
+        *(
+            f"  {device}: {{profile: thing{'' if setting.trace else home}}}"
+            for device, home in zip(setting.names, homes, strict=True)
+        ),
         "profiles:",
         f"  thing: {{speed: {setting.device:g}, cpus: {max(0.15, 2 * setting.device):g}, memory: 512MiB}}",
         f"  server: {{speed: {setting.edge:g}, memory: 768MiB}}",
