@@ -70,7 +70,7 @@ SETTINGS: dict[str, Setting] = {
         ),
         Setting(
             "busy-100", "State, busy edges, 100 Mbit/s", "one device moves, two train on each edge server all the time",
-            devices=5, sites=2, device=0.15, edge=0.4, access=100, backhaul=100, samples=1435, epochs=20, busy=True,
+            devices=5, sites=2, device=0.15, edge=0.4, access=100, backhaul=100, samples=1435, epochs=24, busy=True,
         ),
         Setting(
             "busy-20", "State, busy edges, 20 Mbit/s", "the same over a slow backhaul",
