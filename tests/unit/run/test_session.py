@@ -35,8 +35,9 @@ def session():
 def test_a_device_that_dies_ends_the_training_and_the_error_says_how_it_would_not(session):
     session.expendable = set(EDGES)
     session.bed.now["dev-1"] = KILLED
-    with pytest.raises(NodeError, match=r"dev-1 died \(exit code 137\)$") as caught:
+    with pytest.raises(NodeError) as caught:
         session.check()
+    assert caught.value.message == "dev-1 died (exit code 137)"
     assert "workload.late: {drop: 30s}" in caught.value.remedy
     assert caught.value.found == "out of luck"
     session.training = False
