@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, median
 from typing import Any
@@ -131,7 +131,7 @@ class Score:
 
 def score(
     predictions: Sequence[Prediction], handovers: Sequence[tuple[str, float, str]], *, notice: float = 0.0,
-    until: float = math.inf,
+    until: float = math.inf, ends: Mapping[str, float] | None = None,
 ) -> Score:  # fmt: skip
     """How predictions compare with the handovers (device, time, site) that came.
 
@@ -143,13 +143,15 @@ def score(
         handovers: What came.
         notice: Seconds before each handover at which its device is told of it: what is expected later is too late.
         until: When looking ended, s: predictions made later do not count, nor do expectations of what comes later.
+        ends: Devices with whom it ended before that, and when.
     """
     hits, wrong, unforeseen, withdrawn, late = 0, 0, 0, 0, 0
     leads: list[float] = []
     errors: list[float] = []
     devices = sorted({p.device for p in predictions} | {device for device, _, _ in handovers})
     for device in devices:
-        said = [(p.made, 1, p.guess) for p in predictions if p.device == device and p.made <= until]
+        last = min(until, (ends or {}).get(device, until))
+        said = [(p.made, 1, p.guess) for p in predictions if p.device == device and p.made <= last]
         came = [(at, 0, Guess(to, at)) for name, at, to in handovers if name == device]
         standing: Guess | None = None
         since = 0.0
@@ -173,7 +175,7 @@ def score(
                 leads.append(when - since)
                 errors.append(abs(standing.at - when))
             standing = None
-        withdrawn += standing is not None and standing.at <= until
+        withdrawn += standing is not None and standing.at <= last
     return Score(
         hits, wrong, unforeseen, withdrawn, median(leads) if leads else None, median(errors) if errors else None, late,
         fmean(leads) if leads else None,

@@ -83,6 +83,7 @@ class Host:
         self._clock = clock
         self._where: dict[PartId, tuple[str, int]] = {p.part: (p.node, 0) for p in task.placement}
         self._mover = Mover(self)
+        self._dead: set[str] = set()  # nodes that the task goes on without
         self.parts: dict[PartId, Part] = {}
         for placed in task.placement:
             if placed.node == node:
@@ -247,6 +248,16 @@ class Host:
         for part in sorted(self.parts):
             self.parts[part].forecast(edge)
 
+    def lost(self, node: str) -> None:
+        """A node has died: drop its parts and standbys that are here, and tell all other parts."""
+        self._dead.add(node)
+        self._mover.lost(node)
+        for part in sorted(self.parts):
+            if part.owner == node:
+                del self.parts[part]
+            else:
+                self.parts[part].lost(node)
+
     def spoil(self) -> None:
         """Flip a bit of a copy of training state, as failing memory would."""
         self._mover.spoil()
@@ -256,6 +267,8 @@ class Host:
         body, dst = envelope.body, envelope.dst
         if isinstance(body, _TRANSFERS) and envelope.node != self.node:
             self._transferred(envelope, received, size)
+        if dst.owner in self._dead:
+            return  # nobody has a use for it
         if isinstance(body, MOVING):
             self._mover.take(envelope, tensors)
             return

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from nodes.errors import RoambedError
 from nodes.events import Span
@@ -179,6 +179,13 @@ class Mover:
             self._send(standby, part, DropStandby())
         self._leaving.pop(part, None)
         self._held.pop(part, None)
+
+    def lost(self, owner: str) -> None:
+        """An owner has died: nothing of its parts is moved, held or kept in step any more."""
+        kept: tuple[dict[PartId, Any], ...] = (self._leaving, self._held, self._copies, self._standbys)
+        for found in kept:
+            for part in [part for part in found if part.owner == owner]:
+                del found[part]
 
     def _state(self, envelope: Envelope, body: Body, tensors: Tensors) -> None:
         assert isinstance(body, State)

@@ -106,6 +106,9 @@ class Part(Protocol):
     def forecast(self, edge: str) -> None:
         """The device will probably be at this edge server next; empty: it stays (devices only)."""
 
+    def lost(self, node: str) -> None:
+        """A node has died, and the task goes on without it. Parts that it owned are dropped, not told."""
+
     def awake(self, token: int) -> None:
         """The time that `Context.wake` was asked for is over."""
 
@@ -138,6 +141,9 @@ class Quiet:
 
     def forecast(self, edge: str) -> None:
         """Do nothing ahead."""
+
+    def lost(self, node: str) -> None:
+        """Find out by oneself, when no answer comes."""
 
     def awake(self, token: int) -> None:
         """Nothing was waited for."""

@@ -78,6 +78,10 @@ class Worker:
         """Connect to a node and greet it (`host.Transport`)."""
         self.post(lambda: self._greet(node))
 
+    def forget(self, node: str) -> None:
+        """Keep no more messages for a node that has died."""
+        self.post(lambda: self._channel.forget(node))
+
     def tell(self, message: ctl.FromNode) -> None:
         """Say something to the controller, after the events before it (`host.Transport`)."""
 
@@ -319,6 +323,10 @@ class Compute:
                 self._host.forecast(message.edge)
             case ctl.Spoil() if self._host is not None and self._host.task.id == message.task:
                 self._host.spoil()
+            case ctl.Died():
+                self._worker.forget(message.node)
+                if self._host is not None and self._host.task.id == message.task:
+                    self._host.lost(message.node)
             case ctl.StopTask():
                 self._finish(message.task)
             case _:

@@ -1,7 +1,8 @@
 """The aggregator: federated averaging (McMahan et al., 2017), weighted by samples, summed in order of names.
 
 Who is late is waited for, unless the task says how long (`Task.drop_s`): then a round that is older closes with what
-has come, one update at least. An update that comes after its round has closed counts for nothing.
+has come, one update at least. An update that comes after its round has closed counts for nothing. Who is known to have
+died is not waited for; what it had delivered counts.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Aggregator(Quiet):
         self._delivered: set[str] = set()  # owners whose training is in them
         self._overdue = False
         self._behind: set[str] = set()     # owners that a round was closed without
+        self._dead: set[str] = set()
         self._round = 1
         self._done = False
         self._test = shards.read(Path(task.data[context.node]))
@@ -69,6 +71,12 @@ class Aggregator(Quiet):
             self._overdue = True
             self._go_on()
 
+    def lost(self, node: str) -> None:
+        """A node has died: its model is not waited for, and none is sent to it."""
+        self._dead.add(node)
+        if not self._done:
+            self._go_on()
+
     def _take(self, name: str, owners: set[str], samples: int, tensors: Tensors) -> None:
         self._came[name] = (samples, to_torch(tensors))
         self._delivered |= owners
@@ -76,15 +84,19 @@ class Aggregator(Quiet):
 
     def _go_on(self) -> None:
         """Close the round if nobody else is waited for."""
-        if self._delivered == self._owners or (self._overdue and self._delivered):
+        if self._delivered and self._enough(self._delivered):
             self._close_round()
+
+    def _enough(self, owners: set[str]) -> bool:
+        """Whether these owners are all that the round under way waits for."""
+        return self._overdue or owners >= self._owners - self._dead
 
     def _too_late(self, src: PartId) -> None:
         """An update of a round that has closed."""
 
     def _leaves(self) -> list[PartId]:
         """Who is sent the model of a round."""
-        return [PartId(self.id.task, self.leaf, owner) for owner in sorted(self._owners)]
+        return [PartId(self.id.task, self.leaf, owner) for owner in sorted(self._owners - self._dead)]
 
     def _broadcast(self) -> None:
         arrays = to_arrays(self._weights)

@@ -7,7 +7,7 @@ of names, so that the result is the flat mean but for rounding: the mean of an e
 A tail hands its device's model to the `Collector` of the edge server that it is on when it has finished, which reports
 it to the cloud. When all have been reported (or the round's time is over) the cloud asks each collector for the mean of
 those that it holds. A device whose edge server dies before that begins its round again elsewhere, is reported from
-there, and the collectors are asked anew.
+there, and the collectors are asked anew. If the device has died as well, its model is lost, and nobody waits for it.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class OverEdges(OverTails):
         """Collect reports, then means; a part that starts its round over is to be reported anew."""
         match body:
             case Reported() if body.round == self._round and not self._done:
-                if body.owner not in self._delivered:
+                if body.owner not in self._delivered and src.owner not in self._dead:
                     self._reported[body.owner] = src.owner
                     self._go_on()
             case Partial() if body.round == self._round and not self._done:
@@ -100,9 +100,17 @@ class OverEdges(OverTails):
             case _:
                 super().receive(src, body, tensors)
 
+    def lost(self, node: str) -> None:
+        """A node has died; models that it held for the cloud are gone with it."""
+        for owner in [owner for owner, edge in self._reported.items() if edge == node]:
+            if owner not in self._delivered:
+                del self._reported[owner]
+        self._asked.pop(node, None)
+        super().lost(node)
+
     def _go_on(self) -> None:
         here = self._delivered | self._reported.keys()
-        if not here or (here != self._owners and not self._overdue):
+        if not here or not self._enough(here):
             return
         if here == self._delivered:
             self._close_round()

@@ -63,6 +63,7 @@ class Channel:
         self._monitors: dict[str, zmq.Socket[bytes]] = {}
         self._pending: dict[str, deque[Frames]] = {}
         self._reached: set[str] = set()
+        self._dead: set[str] = set()
         self.gate = Gate(context)
         self._router: zmq.Socket[bytes] = context.socket(zmq.ROUTER)
         self._prepare(self._router)
@@ -110,12 +111,19 @@ class Channel:
         self._dealers[peer] = dealer
         return True
 
+    def forget(self, peer: str) -> None:
+        """Keep nothing for a peer that has died: what is still sent to it goes nowhere."""
+        self._dead.add(peer)
+        self._pending.pop(peer, None)
+
     def send(self, peer: str, frames: Frames) -> None:
         """Send to a peer, connecting if needed; kept back while the peer has not connected to us.
 
         Raises:
             WireError: The peer is unknown, or does not take what is sent to it any more.
         """
+        if peer in self._dead:
+            return
         self.connect(peer)
         dealer = self._dealers.get(peer)
         if dealer is not None:

@@ -257,6 +257,16 @@ class Spoil(msgspec.Struct, frozen=True, tag="spoil"):
     task: str
 
 
+class Died(msgspec.Struct, frozen=True, tag="died"):
+    """Controller: this node's container has died. Nobody waits for it, and what was kept for it alone is dropped.
+
+    It is sent only while the task can go on without the node.
+    """
+
+    task: str
+    node: str
+
+
 class StopTask(msgspec.Struct, frozen=True, tag="stop-task"):
     """Controller: drop the task's parts, send what is left of its events and its pacing."""
 
@@ -281,6 +291,7 @@ ToNode: TypeAlias = (
     | Notice
     | Forecast
     | Spoil
+    | Died
     | StopTask
     | Exit
     | Beat

@@ -19,7 +19,8 @@ class Late(Section):
 
     drop: Duration | None = None
     """Go on without them so long after the round began, with those that have delivered (one at least). What they
-    deliver later counts for nothing; they take part in the next round. The report names them."""
+    deliver later counts for nothing; they take part in the next round. A device whose container dies is not waited for
+    any more; with `wait` the run ends. The report names them."""
 
     @model_validator(mode="before")
     @classmethod

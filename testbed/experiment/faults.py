@@ -1,4 +1,4 @@
-"""Faults that the user asks for: edge servers that die, links that are cut; their form, checks and plan."""
+"""Faults that the user asks for: edge servers and devices that die, links that are cut; their form, checks and plan."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class Fault(Section):
     """Something that breaks, at a time or at a point of a device's training."""
 
     kill: str | None = None
-    """Edge server whose container is killed, as by a power failure. It does not come back."""
+    """Edge server or device whose container is killed, as by a power failure. It does not come back. Rounds go on
+    without a device only with `workload.late`: `{drop: ...}`."""
     cut: str | None = None
     """Link that is cut: one of ``links`` (``north -- south``), or a device's access link by the device's name."""
     spoil: str | None = None
@@ -45,7 +46,7 @@ class Fault(Section):
     def _one_of_each(self) -> Self:
         asked = [name for name in ("kill", "cut", "spoil") if getattr(self, name) is not None]
         if len(asked) != 1:
-            wanted, found = "kill: EDGE, cut: LINK or spoil: EDGE", " and ".join(asked) or "none of them"
+            wanted, found = "kill: EDGE or DEVICE, cut: LINK or spoil: EDGE", " and ".join(asked) or "none of them"
             raise UnitError("a fault is one thing", wanted=wanted, found=found)
         if (self.at is None) == (self.round is None):
             raise UnitError(
@@ -62,9 +63,16 @@ def check(faults: list[Fault], resolver: Resolver) -> Iterator[InputError]:
     """Problems of what the faults name."""
     for i, fault in enumerate(faults):
         path: Steps = ("faults", i)
-        for verb, edge in (("kill", fault.kill), ("spoil", fault.spoil)):
-            if edge is not None and edge not in resolver.edges:
-                yield resolver.unknown((*path, verb), "edge server", edge, resolver.edges)
+        if fault.kill is not None and fault.kill not in (*resolver.edges, *resolver.devices):
+            known = [*resolver.edges, *resolver.devices]
+            yield resolver.unknown((*path, "kill"), "edge server or device", fault.kill, known)
+        if fault.kill in resolver.devices and not resolver.drops:
+            yield resolver.document.problem(
+                (*path, "kill"), f"{fault.kill} is killed, and every round waits for it",
+                wanted="workload.late: {drop: 30s}", found="late: wait", remedy="say after how long rounds go on",
+            )  # fmt: skip
+        if fault.spoil is not None and fault.spoil not in resolver.edges:
+            yield resolver.unknown((*path, "spoil"), "edge server", fault.spoil, resolver.edges)
         if fault.cut is not None and resolver.link(fault.cut) is None:
             yield resolver.unknown((*path, "cut"), "link", fault.cut, [*resolver.links, *resolver.devices])
         if fault.device is not None and fault.device not in resolver.devices:
@@ -74,10 +82,11 @@ def check(faults: list[Fault], resolver: Resolver) -> Iterator[InputError]:
                 (*path, "round"), f"a fault in round {fault.round}, and there are {resolver.rounds} rounds",
                 wanted=f"1 to {resolver.rounds}",
             )  # fmt: skip
-    if resolver.edges and {f.kill for f in faults} >= set(resolver.edges):
-        yield resolver.document.problem(
-            ("faults",), "every edge server is killed: nobody is left to train with", remedy="leave one"
-        )
+    for what, all_ in (("edge server", resolver.edges), ("device", resolver.devices)):
+        if all_ and {f.kill for f in faults} >= set(all_):
+            yield resolver.document.problem(
+                ("faults",), f"every {what} is killed: nobody is left to train with", remedy="leave one"
+            )
 
 
 class Resolver:
@@ -86,6 +95,7 @@ class Resolver:
     def __init__(self, spec: Spec, document: Document) -> None:
         self.document = document
         self.rounds = spec.workload.rounds
+        self.drops = spec.workload.late.drop is not None
         self.devices = list(resolve.devices(spec))
         self.edges = [e for s, settings in spec.sites.items() if (e := resolve.edge_name(s, settings))]
         self.links = {" -- ".join(ends): ends for name in spec.links.backhaul if (ends := resolve.ends(name))}

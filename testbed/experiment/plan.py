@@ -107,8 +107,8 @@ FAULTS = {"kill": "killed", "cut": "cut", "spoil": "spoilt"}
 class FaultPlan:
     """Something that breaks, due as a `Move` is (``device`` then says by whose training).
 
-    ``kind`` is ``kill`` or ``spoil`` (``target``: an edge server) or ``cut`` (a link, for ``lasting`` s, None: for
-    good).
+    ``kind`` is ``kill`` (``target``: an edge server or a device), ``spoil`` (an edge server) or ``cut`` (a link, for
+    ``lasting`` s, None: for good).
     """
 
     kind: str

@@ -117,12 +117,26 @@ def accuracy_grid(record: RunRecord) -> Grid:
 
 
 def _averaged_without(record: RunRecord) -> Iterator[str]:
-    """A sentence for each round that went on without devices that were late."""
+    """A sentence for each round that went on without devices that were late, and for each device that died."""
     for scheme in record.schemes:
         for span in scheme.spans:
             if span.kind == "accuracy" and (missing := items(span.attrs.get("missing"))):
-                late = ", ".join(map(str, missing))
-                yield f"{scheme.name}: round {span.round} was averaged without {late}, too late."
+                dead = items(span.attrs.get("dead"))
+                late = ", ".join(str(name) for name in missing if name not in dead)
+                if late:
+                    yield f"{scheme.name}: round {span.round} was averaged without {late}, too late."
+        for death in scheme.deaths:
+            if without := rounds_without(death):
+                were = "were" if without.startswith("rounds") else "was"
+                yield f"{scheme.name}: {without} {were} averaged without {text(death.get('node'))}, which had died."
+
+
+def rounds_without(death: Mapping[str, Any]) -> str:
+    """The rounds that were averaged without a node that had died; they are the last ones. Empty if there are none."""
+    found = items(death.get("rounds_without"))
+    if not found:
+        return ""
+    return f"rounds {found[0]} to {found[-1]}" if len(found) > 1 else f"round {found[0]}"
 
 
 def _rounds(record: RunRecord) -> tuple[list[int], str]:

@@ -94,6 +94,8 @@ def _undone(record: RunRecord, scheme: SchemeRecord) -> Iterator[Case]:
         if key in done:
             done.remove(key)
             continue
+        if scheme.died(key[0]) is not None:
+            continue  # whether it was to die is for the verdict
         name = f"{key[0]} to {key[1]}"
         yield Case(f"{scheme.name}.moves", name, problem=f"the move of {name} did not happen")
 

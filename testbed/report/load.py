@@ -118,6 +118,7 @@ def _scheme(
         spans=spans,
         mobility=table(row.get("mobility")),
         faults=tuple(table(one) for one in items(row.get("faults"))),
+        deaths=tuple(table(one) for one in items(row.get("deaths"))),
         notes=tuple(table(one) for one in items(row.get("notes"))),
         standbys=table(row.get("standbys")),
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from testbed.experiment.plan import FAULTS
 from testbed.report import became, words
-from testbed.report.grids import BAD, QUIET, Cell, Grid
+from testbed.report.grids import BAD, QUIET, Cell, Grid, rounds_without
 from testbed.report.records import RunRecord, SchemeRecord, number, table, text, whole
 
 MOST_ROWS = 200
@@ -40,7 +40,8 @@ def notes(record: RunRecord) -> list[str]:
 def sums_grid(record: RunRecord) -> Grid:
     """How many handovers were carried out, and how late."""
     grid = Grid(
-        "Handovers, all in all", ("scheme", "planned", "carried out", "worst lateness", "median", "of"),
+        "Handovers, all in all",
+        ("scheme", "planned", "carried out", "device had died", "worst lateness", "median", "of"),
         note="Planned: those that were due before training ended, and those at points of it. Lateness runs from when "
         "the port was to move to when it had moved.",
     )  # fmt: skip
@@ -50,7 +51,8 @@ def sums_grid(record: RunRecord) -> Grid:
             worst = number(sums.get("late_max_s"))
             grid.add(
                 scheme.name, words.plain(whole(sums.get("planned"))), words.plain(whole(sums.get("carried_out"))),
-                _late(worst), words.seconds(number(sums.get("late_median_s"))), text(sums.get("latest"), words.DASH),
+                words.plain(whole(sums.get("died_before"))), _late(worst),
+                words.seconds(number(sums.get("late_median_s"))), text(sums.get("latest"), words.DASH),
             )  # fmt: skip
     return grid
 
@@ -115,10 +117,11 @@ def fault_grid(record: RunRecord) -> Grid:
     """What broke as the experiment asked, and what nodes said while they went on."""
     grid = Grid(
         "What broke, and what was done about it", ("at", "scheme", "what"), names=3,
-        note="Faults are those that the experiment asked for; the rest is what nodes said.",
+        note="Faults are those that the experiment asked for; then who died, and what nodes said.",
     )  # fmt: skip
     for scheme in record.schemes:
         rows = [(number(one.get("at_s")) or 0.0, _broke(one)) for one in scheme.faults]
+        rows += [(number(one.get("at_s")) or 0.0, _died(one)) for one in scheme.deaths]
         rows += [
             (number(one.get("at_s")) or 0.0, f"{text(one.get('node'))}: {text(one.get('text'))}")
             for one in scheme.notes
@@ -133,6 +136,13 @@ def _broke(fault: Mapping[str, Any]) -> str:
     target, mended = text(fault.get("target")), number(fault.get("mended_s"))
     done = FAULTS.get(text(fault.get("kind")), "broken")
     return f"{target} was {done}" + ("" if mended is None else f", and mended at {words.seconds(mended)}")
+
+
+def _died(death: Mapping[str, Any]) -> str:
+    asked = "as asked" if death.get("asked") else "which nobody had asked for"
+    without = rounds_without(death)
+    rounds = f"; averaged without it: {without}" if without else ""
+    return f"{text(death.get('node'))} {text(death.get('how'), 'died')}, {asked}{rounds}"
 
 
 def standby_grid(record: RunRecord) -> Grid:
@@ -155,6 +165,9 @@ def standby_grid(record: RunRecord) -> Grid:
 def _did(pair: became.Pair, scheme: SchemeRecord) -> tuple[str | Cell, str | Cell]:
     if pair.move is not None:
         return words.seconds(pair.move.at_s), _late(number(pair.move.raw.get("late_s")))
+    died = None if pair.planned is None else scheme.died(pair.planned.device)
+    if pair.planned is not None and died is not None and (pair.planned.at is None or pair.planned.at >= died):
+        return Cell("its device had died", QUIET), Cell(words.DASH, QUIET)
     over = pair.planned is not None and pair.planned.at is not None and pair.planned.at > became.end(scheme)
     return (Cell("training had ended", QUIET) if over else Cell("not carried out", BAD)), Cell(words.DASH, QUIET)
 

@@ -125,8 +125,13 @@ class SchemeRecord:
     spans: tuple[Span, ...] = ()
     mobility: Mapping[str, Any] = field(default_factory=dict)
     faults: tuple[Mapping[str, Any], ...] = ()
+    deaths: tuple[Mapping[str, Any], ...] = ()
     notes: tuple[Mapping[str, Any], ...] = ()  # what nodes said for a person to read
     standbys: Mapping[str, Any] = field(default_factory=dict)
+
+    def died(self, node: str) -> float | None:
+        """When a node died, s after training began; None if it did not."""
+        return next((number(d.get("at_s")) for d in self.deaths if d.get("node") == node), None)
 
     def time_of(self, device: str, count: int) -> float | None:
         """What a device's round took, s."""

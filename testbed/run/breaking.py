@@ -1,4 +1,4 @@
-"""Has things break as the experiment says, when that is due: edge servers die, their memory fails, links are cut."""
+"""Has things break as the experiment says, when that is due: nodes die, their memory fails, links are cut."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ class Broken:
 
 
 class Breaking:
-    """The faults of one task. `broken` are those that have happened, `killed` the nodes killed so far."""
+    """The faults of one task.
+
+    `broken` are those that have happened, `killed` the nodes killed so far and when, CLOCK_MONOTONIC.
+    """
 
     def __init__(self, session: Session, task: str, faults: tuple[FaultPlan, ...]) -> None:
         self._session = session
@@ -36,7 +39,8 @@ class Breaking:
         self._order = itertools.count()
         self._cut: list[Broken] = []
         self.broken: list[Broken] = []
-        self.killed: set[str] = set()
+        self._void: list[str] = []
+        self.killed: dict[str, float] = {}
 
     def start(self, begin: float) -> None:
         """The task has started: times count from here."""
@@ -63,13 +67,22 @@ class Breaking:
 
     def finish(self) -> list[str]:
         """Mend what is cut; returns what was asked for and did not happen, in words."""
-        for broken in self._cut:
+        for broken in [one for one in self._cut if not self._dead(one.fault)]:
             self._session.bed.mend(broken.fault.target)
         self._cut.clear()
-        return [
-            f"{fault.target} was not {FAULTS[fault.kind]}: training had ended before"
+        left = [
+            f"{fault.target} was not {FAULTS[fault.kind]}: " + (
+                f"{fault.device}, whose training tells the moment, had died before"
+                if fault.device in self._session.lost else "training had ended before"
+            )
             for fault in (*self._scripted, *self._timed)
-        ]
+        ]  # fmt: skip
+        return [*self._void, *left]
+
+    def _dead(self, fault: FaultPlan) -> str:
+        """The node that a fault is about, if it has died; empty otherwise."""
+        node = fault.target.removeprefix("access:")
+        return node if node in self._session.lost else ""
 
     def _at(self, when: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._due, (when, next(self._order), action))
@@ -77,10 +90,13 @@ class Breaking:
     def _break(self, fault: FaultPlan) -> None:
         if fault in self._timed:
             self._timed.remove(fault)
+        if self._dead(fault):
+            self._void.append(f"{fault.target} was not {FAULTS[fault.kind]}: {self._dead(fault)} had died before")
+            return
         broken = Broken(fault, time.monotonic())
         self.broken.append(broken)
         if fault.kind == "kill":
-            self.killed.add(fault.target)
+            self.killed[fault.target] = broken.begin
             self._session.bed.kill(fault.target)
             return
         if fault.kind == "spoil":
@@ -94,5 +110,7 @@ class Breaking:
     def _mend(self, broken: Broken) -> None:
         if broken in self._cut:
             self._cut.remove(broken)
+            if self._dead(broken.fault):
+                return  # there is nothing at its end any more
             self._session.bed.mend(broken.fault.target)
             broken.end = time.monotonic()

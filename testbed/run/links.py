@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from nodes.events import Span
 from testbed.emulation.bed import Bed
 from testbed.emulation.links.shape import LinkStats
+from testbed.errors import EmulationError, NotAppliedError
 
 Stats = dict[str, tuple[LinkStats, LinkStats]]
 
@@ -54,10 +56,15 @@ class LinkWatch:
         }
 
     def _read(self) -> Stats:
-        found: Stats = self._all() if self._all is not None else {}
-        return {
-            name: found[name] if name in found else self._bed.emulator.stats(name) for name in self._bed.record.links
-        }
+        found: Stats = {}
+        if self._all is not None:
+            with suppress(NotAppliedError):  # one of them is gone: they are asked one by one
+                found = dict(self._all())
+        for name in self._bed.record.links:
+            if name not in found:
+                with suppress(EmulationError):  # it went with a node that has died; the others are still watched
+                    found[name] = self._bed.emulator.stats(name)
+        return found
 
 
 def _since(direction: str, before: LinkStats, now: LinkStats) -> dict[str, Any]:

@@ -65,6 +65,12 @@ class Live:
             note = f"round {number}/{self._rounds}  batch {done}/{batches}"
             self._progress.update(self._bars[device], total=batches, completed=done, note=note)
 
+    def gone(self, device: str) -> None:
+        """A device has died: its bar stays where it is."""
+        if self._progress and device in self._bars:
+            task = self._bars.pop(device)
+            self._progress.update(task, note=f"died in {self._progress.tasks[task].fields['note'] or 'round 1'}")
+
     def round(self, number: int, accuracy: float | None, elapsed: float) -> None:
         """A round has been averaged and evaluated."""
         score = f"accuracy {accuracy:.1%}" if accuracy is not None else "averaged"

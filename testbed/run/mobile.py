@@ -6,7 +6,7 @@ All in the experiment's own (virtual) time. ``testbed.run.moves`` tells what eac
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
@@ -64,8 +64,9 @@ def events(down: LinkDown) -> list[tuple[str, float, float, dict[str, Any]]]:
 
 
 def section(
-    plan: Plan, moves: Sequence[Carried], downs: Iterable[LinkDown], begin: float, end: float
-) -> dict[str, Any]:
+    plan: Plan, moves: Sequence[Carried], downs: Iterable[LinkDown], begin: float, end: float,
+    died: Mapping[str, float] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """``mobility`` in ``summary.json``.
 
     Args:
@@ -74,36 +75,43 @@ def section(
         downs: Links that were down, likewise.
         begin: When training began.
         end: When it ended: what was due later is not missed.
+        died: Devices that died, and when: they had nothing to do after that.
     """
     lasted = end - begin
+    lived = {device: at - begin for device, at in (died or {}).items()}
     return {
-        "handovers": _handovers(plan, moves, lasted),
-        "outages": _outages(plan, downs, begin, end),
-        "prediction": _prediction(plan, moves, begin, lasted),
+        "handovers": _handovers(plan, moves, lasted, lived),
+        "outages": _outages(plan, downs, begin, end, lived),
+        "prediction": _prediction(plan, moves, begin, lasted, lived),
     }
 
 
-def _handovers(plan: Plan, moves: Sequence[Carried], lasted: float) -> dict[str, Any]:
+def _handovers(plan: Plan, moves: Sequence[Carried], lasted: float, lived: Mapping[str, float]) -> dict[str, Any]:
+    planned = [m for m in plan.moves if m.at is None or m.at <= lasted]
     done = [(late, m) for m in moves if m.done and (late := m.late) is not None]
     worst = max(done, key=lambda d: d[0], default=None)
     return {
-        "planned": sum(1 for m in plan.moves if m.at is None or m.at <= lasted),
+        "planned": len(planned),
         "carried_out": sum(m.done for m in moves),
+        "died_before": sum(m.device in lived for m in planned) - sum(m.done and m.device in lived for m in moves),
         "late_max_s": None if worst is None else worst[0],
         "late_median_s": median(late for late, _ in done) if done else None,
         "latest": None if worst is None else f"{worst[1].device} to {worst[1].to}",
     }
 
 
-def _outages(plan: Plan, downs: Iterable[LinkDown], begin: float, end: float) -> dict[str, dict[str, Any]]:
+def _outages(
+    plan: Plan, downs: Iterable[LinkDown], begin: float, end: float, lived: Mapping[str, float]
+) -> dict[str, dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
 
     def row(device: str) -> dict[str, Any]:
         return rows.setdefault(device, {"times": 0, **dict.fromkeys(_FIELDS.values(), 0.0), "planned_s": 0.0})
 
     for outage in plan.outages:
+        last = min(end - begin, lived.get(outage.device, math.inf))
         until = math.inf if outage.end is None else outage.end
-        row(outage.device)["planned_s"] += max(0.0, min(until, end - begin) - min(outage.begin, end - begin))
+        row(outage.device)["planned_s"] += max(0.0, min(until, last) - min(outage.begin, last))
     for down in downs:
         mine = row(down.device)
         mine["times"] += down.why != HANDOVER
@@ -112,9 +120,11 @@ def _outages(plan: Plan, downs: Iterable[LinkDown], begin: float, end: float) ->
     return dict(sorted(rows.items()))
 
 
-def _prediction(plan: Plan, moves: Sequence[Carried], begin: float, lasted: float) -> dict[str, Any] | None:
+def _prediction(
+    plan: Plan, moves: Sequence[Carried], begin: float, lasted: float, lived: Mapping[str, float]
+) -> dict[str, Any] | None:
     if plan.predictor is None:
         return None
     came = [(m.device, m.begin - begin, m.to) for m in moves if m.done]
-    found = score(plan.predictions, came, notice=plan.lead, until=lasted)
+    found = score(plan.predictions, came, notice=plan.lead, until=lasted, ends=lived)
     return {"policy": plan.predictor, **found.as_dict()}

@@ -1,8 +1,9 @@
-"""What broke in a task, what nodes did about it, and what standbys cost, for ``summary.json``."""
+"""What broke in a task and who died, what nodes did about it, and what standbys cost, for ``summary.json``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from nodes.events import Span
@@ -24,6 +25,51 @@ def faults(broken: Sequence[Broken], start: float) -> list[dict[str, Any]]:
             "mended_s": None if one.end is None else round(one.end - start, 4),
         }
         for one in sorted(broken, key=lambda one: one.begin)
+    ]
+
+
+@dataclass(frozen=True)
+class Died:
+    """A node that died while the task went on.
+
+    Attributes:
+        node: Its name.
+        kind: ``device`` or ``edge``.
+        at: When; if nobody had asked for it, when that was seen.
+        how: In words: "died (exit code 137)".
+        asked: Whether the experiment had asked for it.
+    """
+
+    node: str
+    kind: str
+    at: float
+    how: str
+    asked: bool
+
+    @property
+    def owns(self) -> bool:
+        """Whether it took its data along: rounds are averaged without it from then on."""
+        return self.kind == "device"
+
+
+def deaths(died: Sequence[Died], dropped: Sequence[dict[str, Any]], start: float) -> list[dict[str, Any]]:
+    """A row for each node that died, in the order in which they did.
+
+    Args:
+        died: They, in virtual time.
+        dropped: Rounds with whom they were averaged without, and who of them was ``dead`` by then.
+        start: When training began.
+    """
+    return [
+        {
+            "node": one.node,
+            "kind": one.kind,
+            "at_s": round(one.at - start, 4),
+            "how": one.how,
+            "asked": one.asked,
+            "rounds_without": [row["round"] for row in dropped if one.node in row.get("dead", ())],
+        }
+        for one in sorted(died, key=lambda one: one.at)
     ]
 
 

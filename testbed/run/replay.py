@@ -4,6 +4,9 @@ A move's life: the device is told as a modem would tell it; after the notice's l
 that it has. A move that has a time is told so much earlier that the port moves then; one at a point of the training is
 told when its device has done its share of the round. A probe stream on the device's link measures the gap all the
 while. Who comes back from an outage at another site is told when it does, and nothing can be measured.
+
+A device that has died is left alone: what the timeline has for it is not carried out, and its link is not touched,
+which may have gone with it.
 """
 
 from __future__ import annotations
@@ -12,8 +15,8 @@ import heapq
 import itertools
 import math
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -29,6 +32,9 @@ from testbed.run.session import Session
 
 _AFTER_S = 0.5
 """How long the probe goes on after a handover."""
+
+_SHOWS_S = 3.0
+"""A node that dies is noticed within so long: nodes are looked at every second, and the engine takes its time."""
 
 
 class Replay:
@@ -108,7 +114,7 @@ class Replay:
     def finish(self) -> list[str]:
         """Close what is open; returns what was asked for and did not happen, in words.
 
-        A trace may outlast the training: what it has after that was not asked for.
+        A trace may outlast the training: what it has after that was not asked for. Nor could those move who had died.
         """
         lasted = time.monotonic() - self._begin
         for carried in [c for c in self.carried if id(c) in self._probes]:
@@ -122,6 +128,7 @@ class Replay:
         missing = [*self._scripted, *(m for m in self._timed if id(m) not in begun)]
         missing += [c.move for c in self.carried if not c.done and c.move not in missing]
         missing = [m for m in missing if not (m.wandered and m.at is not None and m.at > lasted)]
+        missing = [m for m in missing if m.device not in self._session.lost]
         return [f"the move of {m.device} to {m.to} did not happen: training had ended before" for m in missing]
 
     def go_home(self) -> None:
@@ -130,12 +137,36 @@ class Replay:
             if self._session.bed.record.node(device).site != home:
                 self._session.bed.handover(device, home)
 
+    def bury(self, device: str, at: float) -> None:
+        """A device has died, at ``at`` (CLOCK_MONOTONIC): nothing is measured at it or counted of it any more."""
+        for carried in [c for c in self.carried if c.device == device and id(c) in self._probes]:
+            self._probes.pop(id(carried))[0].__exit__(None, None, None)  # its silence is not the handover's
+        for down in self._held.pop(device, {}).values():
+            down.end, down.turned = max(at, down.begin), False
+            self._changed.append(down)
+
+    @contextmanager
+    def _at_link(self, device: str) -> Iterator[None]:
+        """Do something to a device's link. That may fail because the device has just died: it soon shows whether."""
+        try:
+            yield
+        except EmulationError as error:
+            if device not in self._session.expendable:
+                raise
+            self._at(time.monotonic() + _SHOWS_S, partial(self._require_dead, device, error))
+
+    def _require_dead(self, device: str, error: EmulationError) -> None:
+        if device not in self._session.lost:
+            raise error
+
     # --- one move ---------------------------------------------------------------------------------------
 
     def _at(self, when: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._due, (when, next(self._order), action))
 
     def _announce(self, move: Move, when: float | None = None) -> None:
+        if move.device in self._session.lost:
+            return
         carried = self._notice(move)
         carried.due = carried.noticed + self._plan.lead if when is None else when
         old_edge = self._plan.site(carried.origin).edge
@@ -144,10 +175,14 @@ class Replay:
         self._at(carried.due, partial(self._hand_over, carried))
 
     def _foretell(self, prediction: Prediction) -> None:
+        if prediction.device in self._session.lost:
+            return
         edge = self._plan.site(prediction.guess.to).edge if prediction.guess else None
         self._session.control.send(prediction.device, ctl.Forecast(self._task, edge or ""))
 
     def _come_back(self, move: Move, when: float) -> None:
+        if move.device in self._session.lost:
+            return
         carried = self._notice(move)
         carried.due = when
         self._hand_over(carried)
@@ -166,11 +201,17 @@ class Replay:
             probe = measure_gap(targets.gap(self._session.bed, carried.device, edge))
             self._probes[id(carried)] = (probe, probe.__enter__())
         except EmulationError:
-            if edge not in self._session.expendable:
+            if not self._session.expendable & {edge, carried.device}:
                 raise
-            # It has just died: there is nothing left to be silent.
+            # One of them has just died: there is nothing left to be silent.
 
     def _hand_over(self, carried: Carried) -> None:
+        if carried.device in self._session.lost:
+            return
+        with self._at_link(carried.device):
+            self._move_port(carried)
+
+    def _move_port(self, carried: Carried) -> None:
         interruption = self._plan.interruption
         if interruption:
             self._hold(carried.device, HANDOVER, carried.due or time.monotonic())
@@ -184,6 +225,8 @@ class Replay:
             self._arrive(carried)
 
     def _arrive(self, carried: Carried) -> None:
+        if carried.device in self._session.lost:
+            return
         if self._plan.interruption:
             self._release(carried.device, HANDOVER)
             carried.end = time.monotonic()
@@ -196,10 +239,11 @@ class Replay:
 
     def _hold(self, device: str, why: str, due: float, *, first: bool = False) -> None:
         reasons = self._held.setdefault(device, {})
-        if why in reasons:
+        if why in reasons or device in self._session.lost:
             return
         if not reasons:
-            self._session.bed.emulator.carrier(self._link[device], False)
+            with self._at_link(device):
+                self._session.bed.emulator.carrier(self._link[device], False)
         reasons[why] = LinkDown(device, why, time.monotonic(), due, first=first, turned=not reasons)
         self.downs.append(reasons[why])
         self._changed.append(replace(reasons[why]))
@@ -209,7 +253,8 @@ class Replay:
         if why in reasons:
             down = reasons.pop(why)
             if not reasons:
-                self._session.bed.emulator.carrier(self._link[device], True)
+                with self._at_link(device):
+                    self._session.bed.emulator.carrier(self._link[device], True)
             down.end, down.turned = time.monotonic(), not reasons
             self._changed.append(down)
 

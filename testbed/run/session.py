@@ -9,7 +9,7 @@ import os
 import queue
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,7 +21,7 @@ from testbed.emulation.bed import Bed
 from testbed.emulation.calibrate import calibrate
 from testbed.emulation.carry import require_carried, require_playable
 from testbed.emulation.containers import Launch
-from testbed.emulation.fleet import AppliedLimits
+from testbed.emulation.fleet import AppliedLimits, NodeState
 from testbed.emulation.governor import FleetQuotas, Governor, Governors
 from testbed.emulation.ledger import Ledger
 from testbed.emulation.links.shape import LinkCalibration
@@ -38,6 +38,14 @@ from testbed.run.virtual import VirtualTime
 READY_S = 120.0
 MEASURE_S = 4.0
 DRIFT_S = 1.0
+
+
+@dataclass(frozen=True)
+class Death:
+    """A node that died while others went on: when that was seen, CLOCK_MONOTONIC, and how, in words."""
+
+    at: float
+    how: str
 
 
 class Session:
@@ -65,8 +73,9 @@ class Session:
         self.drift: dict[str, Any] | None = None
         self.references: dict[int, dict[str, float]] = {}  # by cut, once `reference` has them
         self.speeds: dict[str, speed.NodeSpeed] = {}
-        self.expendable: set[str] = set()
-        self.lost: dict[str, float] = {}  # edge servers that died while others could go on, and when that was seen
+        self.training = False
+        self.expendable: set[str] = set()  # nodes without which training goes on as long as one of their kind is left
+        self.lost: dict[str, Death] = {}   # those of them that have died
         self._oom_children: dict[str, int] = {}
         self._ledger: Ledger | None = None
         self._bed: Bed | None = None
@@ -222,17 +231,17 @@ class Session:
     def collect(
         self, kind: type, nodes: list[str], patience: float, what: str, also: Callable[[Said], None] | None = None
     ) -> list[Said]:
-        """Wait until each of these nodes has said something of this kind.
+        """Wait until each of these nodes has said something of this kind, or is one of the `lost`.
 
         Raises:
             NodeError: One failed, died, or did not say it in time.
         """
         found: dict[str, Said] = {}
         deadline, checked = time.monotonic() + patience, time.monotonic()
-        while len(found) < len(nodes):
+        while not found.keys() | self.lost.keys() >= set(nodes):
             now = time.monotonic()
             if now > deadline:
-                missing = sorted(set(nodes) - set(found))
+                missing = sorted(set(nodes) - found.keys() - self.lost.keys())
                 raise NodeError(
                     f"{', '.join(missing)} did not {what} within {patience:.0f} s",
                     found=self.last_words(missing[0]),
@@ -252,36 +261,18 @@ class Session:
                 found[said.node] = said
             elif also is not None:
                 also(said)
-        return [found[name] for name in nodes]
+        return [found[name] for name in nodes if name in found]
 
     def check(self) -> list[str]:
         """Look after the nodes; returns what is worth noting (a child process killed for memory).
 
-        An edge server that dies while `expendable` is only noted down, in `lost`.
+        A node that dies while `expendable` is only noted down, in `lost`.
 
         Raises:
             NodeError: A node died, ran out of memory, or is silent for too long.
         """
         notes = []
-        for name, state in self.bed.states().items():
-            if name in self.lost:
-                continue
-            if not state.running and name in self.expendable and len(self.expendable - set(self.lost)) > 1:
-                self.lost[name] = time.monotonic()
-                continue
-            if state.oom_killed:
-                limit = self.plan.node(name).memory
-                raise NodeError(
-                    f"{name} ran out of memory and was killed (limit {limit >> 20} MiB)",
-                    wanted="its work to fit into its memory limit",
-                    where=name,
-                    remedy="give its profile more memory, or use a smaller model or batch",
-                )
-            if not state.running:
-                raise NodeError(
-                    f"{name} died (exit code {state.exit_code})", found=self.last_words(name), where=name,
-                    remedy="if nobody stopped it, its last words above say why",
-                )  # fmt: skip
+        for name, state in self._look().items():
             if state.oom_child_kills > self._oom_children.get(name, 0):
                 self._oom_children[name] = state.oom_child_kills
                 limit = self.plan.node(name).memory >> 20
@@ -296,6 +287,44 @@ class Session:
                     remedy="was it stopped or paused? If the machine is overloaded, raise tolerances.node_silence",
                 )
         return notes
+
+    def _look(self) -> dict[str, NodeState]:
+        """How the nodes are that run; those that have ended are noted down, if they may be."""
+        states = {name: state for name, state in self.bed.states().items() if name not in self.lost}
+        ended = {name: state for name, state in states.items() if not state.running or state.oom_killed}
+        at = time.monotonic()
+        for name, state in ended.items():
+            if name not in self.expendable:
+                raise self._dead(name, state)
+            self.lost[name] = Death(at, self._how(name, state))
+        for name, state in ended.items():
+            if not self._alike(name) - set(self.lost):
+                raise self._dead(name, state)
+        return {name: state for name, state in states.items() if name not in ended}
+
+    def _alike(self, name: str) -> set[str]:
+        """Nodes that can take a node's part, itself among them."""
+        kind = self.plan.node(name).kind
+        return {other for other in self.expendable if self.plan.node(other).kind == kind}
+
+    def _how(self, name: str, state: NodeState) -> str:
+        if state.oom_killed:
+            return f"ran out of memory and was killed (limit {self.plan.node(name).memory >> 20} MiB)"
+        return f"died (exit code {state.exit_code})"
+
+    def _dead(self, name: str, state: NodeState) -> NodeError:
+        what = f"{name} {self._how(name, state)}"
+        go_on = ""
+        if self.training and name not in self.expendable and self.plan.node(name).kind == "device":
+            go_on = "; to train on without devices that die: workload.late: {drop: 30s}"
+        if name in self.expendable:
+            kind = {"device": "device", "edge": "edge server"}.get(self.plan.node(name).kind, "node")
+            what += f", and no {kind} is left to train with"
+        if state.oom_killed:
+            remedy = "give its profile more memory, or use a smaller model or batch"
+            return NodeError(what, wanted="its work to fit into its memory limit", where=name, remedy=remedy + go_on)
+        remedy = "if nobody stopped it, its last words above say why"
+        return NodeError(what, found=self.last_words(name), where=name, remedy=remedy + go_on)
 
     def last_words(self, node: str) -> str:
         """The end of what a node's program wrote, for an error message."""

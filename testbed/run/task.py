@@ -46,9 +46,9 @@ class Outcome:
     accuracy: list[float | None] = field(default_factory=list)
     loss: list[float | None] = field(default_factory=list)
     weights_sha256: str | None = None
-    dropped: list[dict[str, Any]] = field(default_factory=list)  # round, and devices that it was averaged without
+    dropped: list[dict[str, Any]] = field(default_factory=list)  # rounds, and devices that they were averaged without
     moves: list[dict[str, Any]] = field(default_factory=list)
-    recovery: dict[str, Any] = field(default_factory=dict)  # faults, what nodes did about them, standbys
+    recovery: dict[str, Any] = field(default_factory=dict)  # faults, deaths, what nodes did about them, standbys
     mobility: dict[str, Any] = field(default_factory=dict)
     pacing: dict[str, ctl.Pacing] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -84,14 +84,13 @@ class TaskRun:
         self._time = session.time
         self._replay = Replay(session, self.task.id, session.real.moves)
         self._breaking = Breaking(session, self.task.id, session.real.faults)
-        self._told_lost: set[str] = set(session.lost)
+        self._deaths: list[recovery.Died] = []
 
     def run(self) -> Outcome:
         """Run it to its end, its failure or its interruption; never raises for what happens to nodes."""
         outcome, live, plan = self.outcome, self._session.live, self._plan
-        if self._scheme.split:
-            # Devices find what they can go on with by themselves; see docs/moves.md.
-            self._session.expendable = set(self.task.edges)
+        self._session.training = True
+        self._session.expendable = self._expendable()
         watch = Watch(self._session.bed, self._log.path.with_name("watch.csv"), self._time.spans)
         try:
             self._require_all()
@@ -120,6 +119,12 @@ class TaskRun:
         if outcome.begin:
             self._wrap_up(watch)
         return outcome
+
+    def _expendable(self) -> set[str]:
+        # Devices find by themselves what they can go on with when an edge server dies; see docs/moves.md.
+        edges = set(self.task.edges) if self._scheme.split else set()
+        # One that dies itself is waited for like one that is late: for ever, unless the experiment says how long.
+        return edges | (set(self.task.owners) if self.task.drop_s is not None else set())
 
     def _make_task(self, strategy: str, prepared: Prepared, reference: dict[str, float]) -> ctl.Task:
         plan, work, name = self._plan, self._plan.workload, self._scheme.name
@@ -190,15 +195,25 @@ class TaskRun:
             )
 
     def _tell_lost(self) -> None:
-        """Say of edge servers that have died whether that was asked for; devices find out by themselves."""
-        for name in set(self._session.lost) - self._told_lost:
-            self._told_lost.add(name)
-            at = self._time.at(self._session.lost[name])
-            asked = name in self._breaking.killed
-            self._log.add([self._span("node", name, at, at, {"state": "died", "asked": asked})])
-            self._session.live.warn(f"{name} died; its devices go on elsewhere")
-            if not asked:
-                self.outcome.notes.append(f"{name} died, which nobody had asked for")
+        """Say of nodes that have died whether that was asked for, and have nobody wait for a device.
+
+        Devices find out by themselves that an edge server has died.
+        """
+        for name in self._session.lost.keys() - {died.node for died in self._deaths}:
+            death, kind = self._session.lost[name], self._plan.node(name).kind
+            self._session.control.broadcast(ctl.Died(self.task.id, name))
+            when = self._breaking.killed.get(name)
+            at = death.at if when is None else when  # it is noticed within a second
+            died = recovery.Died(name, kind, self._time.at(at), death.how, asked=when is not None)
+            self._deaths.append(died)
+            self._log.add([self._span("node", name, died.at, died.at, {"state": "died", "asked": died.asked})])
+            goes_on = "rounds go on without it" if died.owns else "its devices go on elsewhere"
+            self._session.live.warn(f"{name} died; {goes_on}")
+            if died.owns:
+                self._session.live.gone(name)
+                self._replay.bury(name, at)
+            if not died.asked:
+                self.outcome.notes.append(f"{name} {died.how}, which nobody had asked for")
 
     def _tell_links(self) -> None:
         """Write down which devices' links have gone down or come up."""
@@ -222,10 +237,7 @@ class TaskRun:
                 at = self._time.at(said.at)
                 live.round(message.round, message.accuracy, at - outcome.begin)
                 found: dict[str, Any] = {"accuracy": message.accuracy, "loss": message.loss}
-                if message.missing:
-                    found["missing"] = list(message.missing)
-                    outcome.dropped.append({"round": message.round, "devices": list(message.missing)})
-                    live.warn(f"round {message.round} was averaged without {', '.join(message.missing)}: too late")
+                found |= self._without(message)
                 self._log.add([self._span("accuracy", said.node, at, at, found, message.round)])
             case ctl.TaskDone():
                 outcome.weights_sha256 = message.weights_sha256
@@ -236,6 +248,18 @@ class TaskRun:
                 raise NodeError(f"{said.node} failed: {message.reason}", where=said.node)
             case _:
                 pass
+
+    def _without(self, message: ctl.RoundDone) -> dict[str, Any]:
+        """Write down whom a round was averaged without; returns it as attributes of an event."""
+        if not message.missing:
+            return {}
+        dead = [name for name in message.missing if name in self._session.lost]
+        late = [name for name in message.missing if name not in dead]
+        row = {"round": message.round, "devices": list(message.missing)} | ({"dead": dead} if dead else {})
+        self.outcome.dropped.append(row)
+        if late:
+            self._session.live.warn(f"round {message.round} was averaged without {', '.join(late)}: too late")
+        return {"missing": list(message.missing)} | ({"dead": dead} if dead else {})
 
     def _deadline(self) -> float:
         """Longest time between two signs of progress before a task counts as stuck."""
@@ -270,10 +294,11 @@ class TaskRun:
             except RoambedError as error:
                 outcome.failure = None if self._done else error
                 outcome.notes.append(error.message)
+        self._tell_lost()
         self._tell_links()
         downs = [down.told(self._time) for down in self._replay.downs]  # what ends only now was down to the end
         not_done = [*self._replay.finish(), *self._breaking.finish()]
-        self._session.expendable = set()
+        self._session.training, self._session.expendable = False, set()
         if self._done:
             outcome.notes += not_done
         self._tell_links()
@@ -285,11 +310,13 @@ class TaskRun:
         spans = self._log.spans
         outcome.recovery = {
             "faults": recovery.faults(broken, outcome.begin),
+            "deaths": recovery.deaths(self._deaths, outcome.dropped, outcome.begin),
             "notes": recovery.notes(spans, outcome.begin),
             "standbys": recovery.standbys(spans, outcome.moves),
         }
         moves = [self._told(carried) for carried in self._replay.carried]
-        outcome.mobility = mobile.section(self._plan, moves, downs, outcome.begin, outcome.end)
+        died = {one.node: one.at for one in self._deaths}
+        outcome.mobility = mobile.section(self._plan, moves, downs, outcome.begin, outcome.end, died)
 
     def _describe_moves(self) -> None:
         outcome, spans = self.outcome, self._log.spans

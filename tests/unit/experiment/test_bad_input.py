@@ -58,6 +58,9 @@ BAD = {
     "fault at no moment": ("workload:", "faults:\n  - {spoil: edge-north}\nworkload:", 18, "needs one moment", None),
     "fault on what is not there": ("workload:", "faults:\n  - {spoil: edge-nroth, at: 1s}\nworkload:", 18, "no edge server 'edge-nroth'", "'edge-north'"),
     "cut of what is not there": ("workload:", "faults:\n  - {cut: north -- sout, at: 1s}\nworkload:", 18, "no link 'north -- sout'", "'north -- south'"),
+    "kill of what is not there": ("workload:", "faults:\n  - {kill: dev, at: 1s}\nworkload:", 18, "no edge server or device 'dev'", "did you mean 'dev-"),
+    "kill of a device that is waited for": ("workload:", "faults:\n  - {kill: lone, at: 1s}\nworkload:", 18, "lone is killed, and every round waits for it", "how long"),
+    "every device killed": ("workload:", "faults: [{kill: lone, at: 1s}, {kill: dev-1, at: 1s}, {kill: dev-2, at: 1s}]\nworkload:\n  late: {drop: 9s}", 17, "every device is killed", "leave one"),
     "kill for a while": ("workload:", "faults:\n  - {kill: edge-north, at: 1s, lasting: 2s}\nworkload:", 18, "only a cut comes to an end", None),
     "fault after the last round": ("workload:", "faults:\n  - {kill: edge-north, device: lone, round: 9}\nworkload:", 18, "there are 3 rounds", None),
     # links

@@ -56,6 +56,13 @@ def test_hits_and_misses():
     assert found.precision == pytest.approx(1 / 4)
 
 
+def test_nothing_is_expected_of_a_device_after_its_end():
+    predictions = [*said((1, "b"), (6, "c")), Prediction("e", 1.0, Guess("b", 9.0))]
+    found = score(predictions, [("d", 4, "b")], until=20, ends={"d": 8.0})
+    assert (found.hits, found.withdrawn) == (1, 1), "that of e did not come, and e was there"
+    assert score(predictions, [("d", 4, "b")], until=20).withdrawn == 2
+
+
 def test_a_new_moment_for_the_same_site_keeps_the_lead():
     found = score(said((1, "b"), (2, "b"), (4, "b")), [("d", 5, "b")])
     assert (found.hits, found.withdrawn, found.lead, found.error) == (1, 0, 4, 2)

@@ -170,3 +170,24 @@ def test_faults_and_what_was_done_about_them_are_told_in_order(tmp_path: Path) -
     html = render(record)
     assert "edge-north was killed" in html
     assert "no copy of &lt;it&gt; is left" in html
+
+
+def test_who_died_is_told_and_its_handovers_are_not_missed(tmp_path: Path) -> None:
+    path = run_with(tmp_path)
+    summary = json.loads((path / "summary.json").read_text())
+    row = summary["results"][0]
+    device = OVERVIEW.handovers[0].device
+    row["moves"] = []
+    row["deaths"] = [{"node": device, "kind": "device", "at_s": 0.5, "how": "died (exit code 137)", "asked": True,
+                      "rounds_without": [2, 3, 4]}]  # fmt: skip
+    row["mobility"] = {"handovers": {"planned": 1, "carried_out": 0, "died_before": 1}}
+    (path / "summary.json").write_text(json.dumps(summary))
+    record = load(path)
+    told = [cells[2].text for cells in motiongrids.fault_grid(record).rows]
+    assert told == [f"{device} died (exit code 137), as asked; averaged without it: rounds 2 to 4"]
+    assert motiongrids.sums_grid(record).rows[0][3].text == "1"
+    scheme = record.schemes[0]
+    cells = [cell.text for row in motiongrids.handover_grid(record).rows for cell in row[4:6] if row[0].text == device]
+    assert cells[0] == "its device had died"
+    assert scheme.died(device) == 0.5
+    assert "its device had died" in render(record)

@@ -55,5 +55,12 @@ def test_rounds_that_went_on_without_a_device_are_told(tmp_path: Path) -> None:
     scheme = SchemeRecord("fedfly", accuracy=(0.4, 0.5), rounds=2, spans=(calm, late))
     note = accuracy_grid(RunRecord(tmp_path, "r", "x", "ok", schemes=(scheme,))).note
     assert note == "fedfly: round 2 was averaged without d2, too late."
+    death = {"node": "d2", "kind": "device", "rounds_without": [2]}
+    attrs = {"accuracy": 0.5, "missing": ["d1", "d2"], "dead": ["d2"]}
+    dead = Span(kind="accuracy", node="cloud", begin=1.0, end=1.0, round=2, attrs=attrs)
+    both = replace(scheme, spans=(calm, dead), deaths=(death,))
+    assert accuracy_grid(RunRecord(tmp_path, "r", "x", "ok", schemes=(both,))).note == (
+        "fedfly: round 2 was averaged without d1, too late. fedfly: round 2 was averaged without d2, which had died."
+    )
     alone = replace(scheme, spans=(calm,))
     assert not accuracy_grid(RunRecord(tmp_path, "r", "x", "ok", schemes=(alone,))).note

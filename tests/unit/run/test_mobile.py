@@ -66,6 +66,27 @@ def test_predictions_are_judged_by_the_handovers_that_came(plan):
     assert found["mean_lead"] == pytest.approx(4)
 
 
+def test_nothing_is_expected_of_the_dead(plan):
+    """dev-1 dies at 12 s: before its second move, in an outage, and with a prediction standing."""
+    said = (Prediction("dev-1", 6.0, Guess("south", 10.0)), Prediction("dev-1", 11.0, Guess("north", 20.0)),
+            Prediction("dev-1", 15.0, Guess("north", 20.0)))  # fmt: skip
+    scripted = Move("dev-1", "south", round=9, progress=0.5)
+    plan = replace(plan, moves=(*plan.moves, scripted), predictions=said, predictor="oracle, 5 s ahead",
+                   outages=(Outage("dev-1", 11, 40, COVERAGE), Outage("dev-1", 45, None, ABSENT)))  # fmt: skip
+    downs = [LinkDown("dev-1", COVERAGE, 111.0, 111.0, 112.0)]
+    moves = [carried(TO_SOUTH, "north", 0.0), Carried(BACK, "dev-1", "south", "north", 111.5)]
+    found = mobile.section(plan, moves, downs, 100.0, 150.0, {"dev-1": 112.0})
+    assert {k: found["handovers"][k] for k in ("planned", "carried_out", "died_before")} == {
+        "planned": 3, "carried_out": 1, "died_before": 2,
+    }  # fmt: skip
+    assert found["outages"]["dev-1"]["planned_s"] == pytest.approx(1)
+    assert found["outages"]["dev-1"]["out_of_coverage_s"] == pytest.approx(1)
+    assert (found["prediction"]["hits"], found["prediction"]["false_alarms"]) == (1, 0)
+    alive = mobile.section(plan, moves, downs, 100.0, 150.0)
+    assert alive["handovers"]["died_before"] == 0
+    assert alive["prediction"]["false_alarms"] == 1
+
+
 def test_events_of_links_that_go_down_and_come_up():
     def kinds(down):
         return [kind for kind, *_ in mobile.events(down)]

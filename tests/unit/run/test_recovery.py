@@ -26,7 +26,7 @@ def test_faults_are_told_as_they_happened_and_the_others_as_missing():
         FaultPlan("kill", "edge-north", device="dev-1", round=1, progress=0.5),
         FaultPlan("kill", "edge-west", device="dev-1", round=9, progress=0.5),
     )
-    breaking = Breaking(SimpleNamespace(bed=Bed()), "t", faults)
+    breaking = Breaking(SimpleNamespace(bed=Bed(), lost={}), "t", faults)
     begin = time.monotonic()
     breaking.start(begin)
     breaking.run_due()
@@ -41,12 +41,57 @@ def test_faults_are_told_as_they_happened_and_the_others_as_missing():
 
 
 def test_what_is_still_cut_at_the_end_is_mended_and_not_said_to_have_been():
-    breaking = Breaking(SimpleNamespace(bed=Bed()), "t", (FaultPlan("cut", "north -- south", at=0.0),))
+    breaking = Breaking(SimpleNamespace(bed=Bed(), lost={}), "t", (FaultPlan("cut", "north -- south", at=0.0),))
     breaking.start(time.monotonic())
     breaking.run_due()
     assert breaking.finish() == []
     assert breaking._session.bed.done[-1] == ("mend", "north -- south")
     assert recovery.faults(breaking.broken, 0.0)[0]["mended_s"] is None
+
+
+def test_nothing_is_done_to_the_dead_and_that_is_said():
+    faults = (
+        FaultPlan("cut", "access:dev-1", device="dev-2", round=1, progress=0.1),
+        FaultPlan("cut", "access:dev-1", device="dev-2", round=1, progress=0.1, lasting=0.0),
+        FaultPlan("kill", "dev-1", device="dev-2", round=1, progress=0.2),
+        FaultPlan("spoil", "edge-north", device="dev-1", round=2, progress=0.5),
+    )
+    session = SimpleNamespace(bed=Bed(), lost={})
+    breaking = Breaking(session, "t", faults)
+    breaking.start(0.0)
+    breaking.progress(ctl.Progress(task="t", device="dev-2", round=1, done=1, batches=10))
+    session.lost["dev-1"] = "dead"
+    breaking.run_due()
+    breaking.progress(ctl.Progress(task="t", device="dev-2", round=1, done=2, batches=10))
+    assert breaking.finish() == [
+        "dev-1 was not killed: dev-1 had died before",
+        "edge-north was not spoilt: dev-1, whose training tells the moment, had died before",
+    ]
+    assert session.bed.done == 2 * [("cut", "access:dev-1")], "its link is left alone"
+    assert {row["mended_s"] for row in recovery.faults(breaking.broken, 0.0)} == {None}
+
+
+def test_when_each_node_was_killed_is_known():
+    session = SimpleNamespace(bed=Bed(), lost={})
+    breaking = Breaking(session, "t", (FaultPlan("kill", "dev-2", at=0.0),))
+    breaking.start(time.monotonic())
+    breaking.run_due()
+    assert session.bed.done == [("kill", "dev-2")]
+    assert breaking.killed == {"dev-2": breaking.broken[0].begin}
+
+
+def test_deaths_are_told_with_the_rounds_that_went_on_without():
+    died = [
+        recovery.Died("dev-2", "device", 107.0, "died (exit code 137)", asked=False),
+        recovery.Died("edge-north", "edge", 103.0, "died (exit code 1)", asked=True),
+    ]
+    dropped = [{"round": 1, "devices": ["dev-2"]}, {"round": 2, "devices": ["dev-1", "dev-2"], "dead": ["dev-2"]},
+               {"round": 3, "devices": ["dev-2"], "dead": ["dev-2"]}]  # fmt: skip
+    first, second = recovery.deaths(died, dropped, 100.0)
+    assert (first["node"], first["kind"], first["at_s"], first["asked"]) == ("edge-north", "edge", 3.0, True)
+    assert first["rounds_without"] == []
+    assert (second["node"], second["how"], second["asked"]) == ("dev-2", "died (exit code 137)", False)
+    assert second["rounds_without"] == [2, 3], "in round 1 it was only late"
 
 
 def test_rows_are_in_the_order_in_which_things_happened():

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from testbed.emulation.calibrate import Gap
+from testbed.errors import EmulationError
 from testbed.experiment.plan import Move, Outage
 from testbed.run import replay as module
 from testbed.run.replay import Replay
@@ -47,19 +48,22 @@ def carry_out(monkeypatch):
     monkeypatch.setattr(module.targets, "gap", lambda *_: None)
     monkeypatch.setattr(module, "_AFTER_S", 0.01)
 
-    def run(seconds: float, **changes) -> tuple[Bed, float, list[str]]:
+    def run(seconds: float, dies: float | None = None, bed: Bed | None = None, expendable=frozenset(), **changes):
         plan = replace(support.loop_plan(), lead=0.05, **changes)
-        bed = Bed()
+        bed = bed or Bed()
         send = lambda device, notice: bed.note("told" if not notice.done else "arrived", device)  # noqa: E731
         session = SimpleNamespace(real=plan, bed=bed, control=SimpleNamespace(send=send), lost={},
-                                   expendable=set())  # fmt: skip
+                                   expendable=expendable)  # fmt: skip
         replay = Replay(session, "t", plan.moves)
         begin = time.monotonic()
         replay.start(begin)
         while time.monotonic() < begin + seconds:
+            if dies is not None and time.monotonic() >= begin + dies and not session.lost:
+                session.lost["dev-1"] = "dead"
+                replay.bury("dev-1", time.monotonic())
             replay.run_due()
-            due = replay.next_due()
-            time.sleep(max(0.0, min(due or 1e9, begin + seconds) - time.monotonic()))
+            due = [when for when in (replay.next_due(), begin + dies if dies and not session.lost else None) if when]
+            time.sleep(max(0.0, min([*due, begin + seconds]) - time.monotonic()))
         bed.replay = replay
         return bed, begin, replay.finish()
 
@@ -120,3 +124,46 @@ def test_links_that_were_down_are_told_as_they_go(carry_out):
         ("dev-1", False), ("dev-2", False), ("dev-1", True), ("dev-2", True)
     ]  # fmt: skip
     assert bed.replay.changed() == []
+
+
+DEAD_MOVES = (
+    Move("dev-1", "south", at=0.15), Move("dev-2", "south", at=0.15), Move("dev-1", "north", round=9, progress=0.0),
+)  # fmt: skip
+
+
+def test_what_the_dead_were_to_do_is_not_done_nor_missed(carry_out):
+    outages = (Outage("dev-1", 0.05, 0.2, "absent"), Outage("dev-1", 0.22, 0.25, "out of coverage"))
+    bed, begin, missing = carry_out(0.3, dies=0.08, moves=DEAD_MOVES, outages=outages)
+    assert bed.done == [("down", "access:dev-1"), ("told", "dev-2"), ("to south", "dev-2"), ("arrived", "dev-2")]
+    assert missing == []
+    (down,) = bed.replay.downs
+    assert down.end - begin == pytest.approx(0.08, abs=0.03), "who is dead is not out of coverage"
+    assert [d.end is not None for d in bed.replay.changed()] == [False, True]
+
+
+def test_who_dies_between_the_notice_and_the_handover_is_not_handed_over(carry_out):
+    bed, _, missing = carry_out(0.25, dies=0.12, moves=DEAD_MOVES[:1])
+    assert bed.done == [("told", "dev-1")]
+    (carried,) = bed.replay.carried
+    assert not carried.done
+    assert carried.gap is None, "its silence is not the handover's"
+    assert missing == []
+
+
+@pytest.mark.parametrize("interruption", [0.0, 0.05])
+def test_a_link_that_goes_with_its_device_stops_nothing(carry_out, monkeypatch, interruption):
+    class Gone(Bed):
+        def handover(self, device, site):
+            if device == "dev-1":
+                raise EmulationError("its port is gone")
+            return super().handover(device, site)
+
+    moves = DEAD_MOVES[:2]
+    monkeypatch.setattr(module, "_SHOWS_S", 0.05)
+    may_die = frozenset({"dev-1", "dev-2"})
+    bed = Gone()
+    carry_out(0.3, dies=0.18, bed=bed, moves=moves, interruption=interruption, expendable=may_die)
+    assert ("to south", "dev-2") in bed.done
+    for able in (frozenset(), may_die):  # it is alive: something else is wrong
+        with pytest.raises(EmulationError):
+            carry_out(0.3, bed=Gone(), moves=moves, interruption=interruption, expendable=able)

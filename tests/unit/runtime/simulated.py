@@ -71,6 +71,12 @@ class World:
         self._events = [e for e in self._events if not (e[2] == "message" and node in e[3][:2])]
         heapq.heapify(self._events)
 
+    def tell_died(self, node):
+        """What the controller says to all when it has seen that a node is dead."""
+        for name, host in self.hosts.items():
+            if name not in self.dead:
+                host.lost(node)
+
     def cut(self, a, b):
         self.cuts.add(frozenset((a, b)))
 

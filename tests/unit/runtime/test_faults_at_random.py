@@ -91,7 +91,10 @@ class Faults(RuleBasedStateMachine):
 
 
 class Averaging(Faults):
-    """The same in tiers, and with rounds that go on without the late: they end, and with the same mean if all came."""
+    """The same in tiers, and with rounds that go on without the late: they end, and with the same mean if all came.
+
+    Who dies is told to the others. With a limit to waiting that may be a device.
+    """
 
     @initialize(strategy=st.sampled_from(["migrate", "shadow", "restart"]), hierarchical=st.booleans(),
                 drop=st.sampled_from([None, 0.8, 5.0]))  # fmt: skip
@@ -99,6 +102,21 @@ class Averaging(Faults):
         self.scratch = tempfile.TemporaryDirectory()
         self.world = World(Path(self.scratch.name), strategy=strategy, hierarchical=hierarchical, drop_s=drop)
         self.world.begin()
+        self.drop = drop
+
+    @precondition(lambda self: len(self.world.dead & set(EDGES)) < 2)
+    @rule(edge=edge, after=st.sampled_from([0.0, 0.5]))
+    def a_death(self, edge, after):
+        self.bury(edge, after)
+
+    @precondition(lambda self: self.drop is not None and not self.world.dead & set(DEVICES))
+    @rule(device=device, after=st.sampled_from([0.0, 0.5]))
+    def a_lost_device(self, device, after):
+        self.bury(device, after)
+
+    def bury(self, node, after):
+        self.world.kill(node)
+        self.world.at(after, lambda world: world.tell_died(node))
 
     def teardown(self):
         if not hasattr(self, "world"):

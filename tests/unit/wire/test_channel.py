@@ -79,6 +79,16 @@ def test_both_directions_use_the_connection_of_the_device(pair):
     assert dev.heard == [("edge", [b"early"])]
 
 
+def test_nothing_is_kept_for_a_peer_that_has_died(pair):
+    edge, _, peers = pair
+    edge.channel.know(peers)
+    edge.channel.send("dev", [b"early"])
+    edge.channel.forget("dev")
+    for _ in range(200):  # more than would be kept for one that is yet to connect
+        edge.channel.send("dev", [b"late"])
+    assert not edge.channel._pending
+
+
 def test_an_unknown_key_does_not_get_in(pair):
     edge, dev, peers = pair
     edge.channel.know([p for p in peers if p.name == "edge"])  # the edge has never heard of dev's key
