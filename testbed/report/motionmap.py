@@ -124,7 +124,8 @@ def _lanes(
     foot = _LANE * len(shown) + 2
     ticks = "".join(
         f'<line x1="{_LEFT + t * scale:.1f}" x2="{_LEFT + t * scale:.1f}" y1="0" y2="{foot:.1f}" stroke="var(--line)" '
-        f'stroke-width=".6"/><text x="{_LEFT + t * scale:.1f}" y="{foot + 13:.1f}" text-anchor="middle">{t:g} s</text>'
+        f'stroke-width=".6"/><text x="{_LEFT + t * scale:.1f}" y="{foot + 13:.1f}" '
+        f'text-anchor="{_anchor(t * scale)}">{t:g} s</text>'
         for t in _ticks(until)
     )
     groups = "".join(
@@ -137,6 +138,11 @@ def _lanes(
         f'data-left="{_LEFT:g}" data-scale="{scale:.6f}">{ticks}{"".join(plan)}{groups}'
         f'<line class="now" x1="{_LEFT:g}" x2="{_LEFT:g}" y1="0" y2="{foot:.1f}"/></svg>'
     )
+
+
+def _anchor(x: float) -> str:
+    """How a label at ``x`` of the lanes stands, so that it is not cut off at their end."""
+    return "end" if _LEFT + x > _WIDTH - 16 else "middle"
 
 
 def _ticks(until: float) -> list[float]:

@@ -44,8 +44,11 @@ Rectangles = dict[str, list[tuple[float, float, float, float]]]
 
 
 def edge_colours(record: RunRecord) -> dict[str, str]:
-    """An edge server's colour, the same in all plots of a run."""
-    return {name: EDGES[i % len(EDGES)] for i, name in enumerate(edges(record))}
+    """An edge server's colour, the same in all plots of a run: that of its site, where there is a map."""
+    here = edges(record)
+    sites = [f"edge-{site}" for site in record.motion.sites] if record.motion is not None else []
+    order = [*sites, *(name for name in here if name not in sites)]
+    return {name: EDGES[order.index(name) % len(EDGES)] for name in here}
 
 
 def timeline_plot(record: RunRecord) -> str | None:

@@ -15,6 +15,8 @@ from testbed.mobility.overview import Device, Dwell, Handover, Outage, Overview
 from testbed.report import became, motiongrids, motionmap
 from testbed.report.html import render
 from testbed.report.load import load
+from testbed.report.style import EDGES
+from testbed.report.timeline import edge_colours
 from tests.unit.report.sample import make_run
 from tests.unit.report.test_html import Page
 
@@ -191,3 +193,17 @@ def test_who_died_is_told_and_its_handovers_are_not_missed(tmp_path: Path) -> No
     assert cells[0] == "its device had died"
     assert scheme.died(device) == 0.5
     assert "its device had died" in render(record)
+
+
+def test_an_edge_server_has_the_colour_of_its_site(run: Path) -> None:
+    record = load(run)
+    assert record.motion is not None
+    swapped = replace(record.motion, sites=dict(reversed(SITES.items())))
+    for overview in (record.motion, swapped):
+        colours = edge_colours(replace(record, motion=overview))
+        for i, site in enumerate(overview.sites):
+            assert colours[f"edge-{site}"] == EDGES[i]
+
+
+def test_the_last_time_of_the_lanes_is_not_cut_off(drawn: str) -> None:
+    assert 'text-anchor="end">30 s</text>' in drawn
