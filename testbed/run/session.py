@@ -65,7 +65,7 @@ class Session:
         self.speeds: dict[str, speed.NodeSpeed] = {}
         self.training = False
         self.expendable: set[str] = set()  # nodes without which training goes on as long as one of their kind is left
-        self.lost: dict[str, deaths.Death] = {}  # those of them that have died
+        self.lost: dict[str, deaths.Death] = {}  # nodes that have died
         self._oom_children: dict[str, int] = {}
         self._ledger: Ledger | None = None
         self._bed: Bed | None = None
@@ -220,10 +220,10 @@ class Session:
     def check(self) -> list[str]:
         """Look after the nodes; returns what is worth noting (a child process killed for memory).
 
-        A node that dies while `expendable` is only noted down, in `lost`.
+        Who has died is noted down, in `lost`; that is all where it was `expendable`.
 
         Raises:
-            NodeError: A node died, ran out of memory, or is silent for too long.
+            NodeError: A node died that is not, ran out of memory, or is silent for too long.
         """
         notes = []
         for name, state in self._look().items():
@@ -242,15 +242,13 @@ class Session:
         return notes
 
     def _look(self) -> dict[str, NodeState]:
-        """How the nodes are that run; those that have ended are noted down, if they may be."""
+        """How the nodes are that run; those that have ended are noted down (NodeError if they may not be missing)."""
         states = {name: state for name, state in self.bed.states().items() if name not in self.lost}
         ended = {name: state for name, state in states.items() if not state.running or state.oom_killed}
         for name, state in ended.items():
-            if name not in self.expendable:
-                raise self._fatal(name, state)
             self.lost[name] = deaths.Death(time.monotonic(), deaths.how(self.plan.node(name), state))
         for name, state in ended.items():
-            if not self._alike(name) - set(self.lost):
+            if name not in self.expendable or not self._alike(name) - set(self.lost):
                 raise self._fatal(name, state)
         return {name: state for name, state in states.items() if name not in ended}
 

@@ -136,10 +136,7 @@ class TaskRun:
             )
 
     def _tell_lost(self) -> None:
-        """Say of nodes that have died whether that was asked for, and have nobody wait for a device.
-
-        Devices find out by themselves that an edge server has died.
-        """
+        """Say of nodes that have died whether that was asked for; nobody waits for such a device any more."""
         for name in self._session.lost.keys() - {died.node for died in self._deaths}:
             death, kind = self._session.lost[name], self._plan.node(name).kind
             self._session.control.broadcast(ctl.Died(self.task.id, name))
@@ -148,11 +145,13 @@ class TaskRun:
             died = recovery.Died(name, kind, self._time.at(at), death.how, asked=when is not None)
             self._deaths.append(died)
             self._log.add([self._span("node", name, died.at, died.at, {"state": "died", "asked": died.asked})])
-            goes_on = "rounds go on without it" if died.owns else "its devices go on elsewhere"
-            self._session.live.warn(f"{name} died; {goes_on}")
             if died.owns:
                 self._session.live.gone(name)
                 self._replay.bury(name, at)
+            if self.outcome.failure is not None and self.outcome.failure.where == name:
+                continue  # which has been said
+            goes_on = "rounds go on without it" if died.owns else "its devices go on elsewhere"
+            self._session.live.warn(f"{name} died; {goes_on}")
             if not died.asked:
                 self.outcome.notes.append(f"{name} {died.how}, which nobody had asked for")
 
