@@ -18,12 +18,13 @@ def command(
     format_: FormatOption = Format.table,
 ) -> None:
     """End a topology that stands (or a run that goes on), and remove what it made."""
-    from testbed.emulation import clean, ledger
+    from testbed.emulation import clean, rundirs
+    from testbed.emulation.ledger import Ledger
     from testbed.errors import InputError
 
-    standing = [r.run_id for r in ledger.runs()]
+    standing = [r.run_id for r in rundirs.runs()]
     if run is not None:
-        ledger.Ledger.open(run)  # says which runs stand if this one does not
+        Ledger.open(run)  # says which runs stand if this one does not
         chosen = [run]
     elif all_ or len(standing) <= 1:
         chosen = standing
@@ -32,7 +33,7 @@ def command(
             "several runs stand", found=", ".join(standing), remedy="name one: testbed down RUN, or all of them: --all"
         )
     for name in chosen:
-        for entry in ledger.Ledger.open(name).entries():
+        for entry in Ledger.open(name).entries():
             if entry.kind == "process" and entry.name == "controller":
                 entry.process().end(patience=_PATIENCE_S)
     # What an ended controller could not remove, or one that had died before.

@@ -12,12 +12,12 @@ from testbed.cli.options import Format, FormatOption, print_json
 
 def command(format_: FormatOption = Format.table) -> None:
     """List runs on this machine: those that stand, those coming up or going down, and what dead ones left."""
-    from testbed.emulation import ledger
+    from testbed.emulation import rundirs
     from testbed.emulation.record import BedRecord
     from testbed.errors import InputError
 
     rows = []
-    for run in ledger.runs():
+    for run in rundirs.runs():
         try:
             record = BedRecord.load(run.directory)
             name, nodes, source, run_dir = record.name, len(record.nodes), record.source, record.run_dir

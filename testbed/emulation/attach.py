@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from testbed.emulation import execute, ledger
+from testbed.emulation import execute, rundirs
 from testbed.emulation.cgroups import Cgroup, CpuUse, Limits, MemoryUse
 from testbed.emulation.containers import Engine
 from testbed.emulation.ledger import Ledger
@@ -91,7 +91,7 @@ def attach(run_id: str | None = None) -> AttachedBed:
         InputError: There is no such run, it is dead, or several stand and none was named.
     """
     if run_id is None:
-        standing = [run.run_id for run in ledger.runs() if run.alive]
+        standing = [run.run_id for run in rundirs.runs() if run.alive]
         if len(standing) != 1:
             raise InputError(
                 "several runs stand" if standing else "no run stands",

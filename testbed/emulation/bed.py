@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from testbed.emulation import fabric as fabrics
 from testbed.emulation.cgroups import CpuUse, MemoryUse
+from testbed.emulation.changing import ChangingLinks, Handover, varying
 from testbed.emulation.containers import Launch
 from testbed.emulation.execute import ExecResult
 from testbed.emulation.fleet import AppliedLimits, Fleet, NodeState
 from testbed.emulation.ledger import Ledger
 from testbed.emulation.links.base import Emulator
-from testbed.emulation.links.shape import Schedule
-from testbed.emulation.record import BedRecord, LinkRecord, NodeRecord, TraceRecord
-from testbed.errors import EmulationError, InputError, RoambedError
+from testbed.emulation.record import BedRecord, LinkRecord, NodeRecord
+from testbed.errors import EmulationError, RoambedError
 from testbed.experiment.plan import NodePlan, Plan
 
 if TYPE_CHECKING:
@@ -28,22 +25,6 @@ Progress = Callable[[str, int, int], None]
 """Called with a phase (``images fabric containers links addresses``), how much is done, and of how much."""
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class Handover:
-    """A handover that was carried out. ``begin`` and ``end`` of its commands are CLOCK_MONOTONIC, s."""
-
-    device: str
-    source: str
-    to: str
-    begin: float
-    end: float
-
-    @property
-    def command_s(self) -> float:
-        """How long the commands took."""
-        return self.end - self.begin
 
 
 class Bed:
@@ -72,11 +53,8 @@ class Bed:
         self._emulator = emulator
         self._fleet: Fleet | None = None
         self._fabric: fabrics.Fabric | None = None
-        self._record: BedRecord | None = None
+        self._changing: ChangingLinks | None = None
         self._net: RunNet | None = None
-        self._moving = threading.Lock()
-        self._playing: float | None = None
-        self._cut: set[str] = set()
 
     def up(self, progress: Progress | None = None, *, run_dir: str = "") -> None:
         """Make everything. If anything fails, all of it is taken down again before the error is raised.
@@ -122,8 +100,9 @@ class Bed:
         progress("addresses", 0, nodes)
         congestion = {inner.configure_node(name, pid, addresses) for name, pid in fleet.pids().items()}
         inner.forward()
-        self._record = self._describe(run_dir, addresses, congestion)
-        self._record.save(self.ledger.directory)
+        record = self._describe(run_dir, addresses, congestion)
+        record.save(self.ledger.directory)
+        self._changing = ChangingLinks(plan, inner, self.emulator, record, self._keep)
         progress("addresses", nodes, nodes)
 
     def down(self) -> None:
@@ -151,7 +130,7 @@ class Bed:
                 pool.submit(attempt, self._fleet.remove)
             if self._fabric is not None:
                 pool.submit(attempt, self._fabric.close)
-        self._record = self._net = None
+        self._changing = self._net = None
         if failures:
             raise EmulationError(
                 f"run {self.run_id} could not be taken down whole",
@@ -182,7 +161,7 @@ class Bed:
     @property
     def record(self) -> BedRecord:
         """Who is who."""
-        return self._standing(self._record)
+        return self._standing(self._changing).record
 
     @property
     def net(self) -> RunNet:
@@ -215,32 +194,7 @@ class Bed:
         Raises:
             InputError: There is no such device or site.
         """
-        with self._moving:
-            record = self.record
-            node = record.node(device)
-            where = next((place for place in self.plan.sites if place.name == site), None)
-            if node.kind != "device" or where is None:
-                sites = ", ".join(place.name for place in self.plan.sites)
-                raise InputError(
-                    f"cannot hand {device} over to {site}", wanted=f"a device, and one of: {sites}", where=device
-                )
-            link = next(link for link in record.links.values() if link.a == device)
-            begin = time.monotonic()
-            if link.b != where.bridge:
-                self.fabric.move(device, where.bridge)
-            varied = self._playing is not None and any(self._schedules(link, node.site))
-            if varied:
-                self.emulator.rest(link.name)
-            if (link.ab, link.ba) != (where.access_up, where.access_down):
-                self.emulator.set(link.name, where.access_up, where.access_down)
-            self._play(link, site)
-            end = time.monotonic()
-            link = self._varying(replace(link, b=where.bridge, ab=where.access_up, ba=where.access_down), site)
-            self._record = record.moved(device, site, link)
-            self._record.save(self.ledger.directory)
-            if self._net is not None:
-                self._net.relink(link)
-        return Handover(device, node.site or "", site, begin, end)
+        return self._standing(self._changing).handover(device, site)
 
     def cut(self, *links: str) -> None:
         """Cut links: what is on them is gone, nothing passes, and traffic takes other ways where there are any.
@@ -248,25 +202,11 @@ class Bed:
         Raises:
             InputError: There is no such link.
         """
-        self._set_carrier(links, up=False)
+        self._standing(self._changing).set_carrier(links, up=False)
 
     def mend(self, *links: str) -> None:
         """Bring links back that were cut; one that is up stays so."""
-        self._set_carrier(links, up=True)
-
-    def _set_carrier(self, links: Sequence[str], *, up: bool) -> None:
-        with self._moving:
-            known = self.record.links
-            for name in links:
-                if name not in known:
-                    raise InputError(f"there is no link {name!r}", wanted=", ".join(known))
-            for name in links:
-                self.emulator.carrier(name, up)
-            before = set(self._cut)
-            self._cut = (self._cut - set(links)) if up else (self._cut | set(links))
-            backhaul = {name for name in self._cut ^ before if known[name].kind == "backhaul"}
-            if backhaul:
-                self.fabric.without(name for name in self._cut if known[name].kind == "backhaul")
+        self._standing(self._changing).set_carrier(links, up=True)
 
     def kill(self, node: str) -> None:
         """Kill a node's container at once, as a power failure would; it stays dead."""
@@ -277,40 +217,11 @@ class Bed:
 
         A device that is handed over gets the schedule of where it comes to, as far as that is by then.
         """
-        with self._moving:
-            self._playing = begin
-            for link in self.record.links.values():
-                owner = self.record.nodes.get(link.a)
-                self._play(link, owner.site if owner else None)
+        self._standing(self._changing).play(begin)
 
     def rest(self) -> None:
         """End what `play` began: links are as the plan says them to be again."""
-        with self._moving:
-            if self._playing is None:
-                return
-            self._playing = None
-            for link in self.record.links.values():
-                owner = self.record.nodes.get(link.a)
-                if any(self._schedules(link, owner.site if owner else None)):
-                    self.emulator.rest(link.name)
-
-    def _play(self, link: LinkRecord, site: str | None) -> None:
-        ab, ba = self._schedules(link, site)
-        if self._playing is not None and (ab or ba):
-            self.emulator.play(link.name, self._playing, ab, ba)
-
-    def _schedules(self, link: LinkRecord, site: str | None) -> tuple[Schedule | None, Schedule | None]:
-        """How a link varies; an access link does as its site says, unless it has a schedule of its own."""
-        own = next(own for own in self.plan.links if own.name == link.name)
-        if link.kind == "access" and not own.roams:
-            place = next(place for place in self.plan.sites if place.name == site)
-            return place.access_up_trace, place.access_down_trace
-        return own.ab_trace, own.ba_trace
-
-    def _varying(self, link: LinkRecord, site: str | None) -> LinkRecord:
-        """The link with what it varies by, while its device is at a site."""
-        ab, ba = self._schedules(link, site)
-        return replace(link, ab_trace=TraceRecord.of(ab), ba_trace=TraceRecord.of(ba))
+        self._standing(self._changing).rest()
 
     def exec(self, node: str, argv: Sequence[str], timeout: float | None = None) -> ExecResult:
         """Run a command in a node's container and wait for it."""
@@ -342,6 +253,12 @@ class Bed:
         for pid in self.emulator.pids():
             if pid not in known:
                 self.ledger.add_process(f"links ({self.emulator.name})", pid)
+
+    def _keep(self, record: BedRecord, link: LinkRecord) -> None:
+        """A link has changed: whoever looks at the bed is to see it."""
+        record.save(self.ledger.directory)
+        if self._net is not None:
+            self._net.relink(link)
 
     def _describe(self, run_dir: str, addresses: dict[str, fabrics.Address], congestion: set[str | None]) -> BedRecord:
         fleet, inner = self.fleet, self.fabric
@@ -376,5 +293,5 @@ class Bed:
             ends = inner.interface(link, "a"), inner.interface(link, "b")
             made = LinkRecord(link.name, link.kind, link.a, link.b, *ends, link.ab, link.ba)
             owner = record.nodes.get(link.a)
-            record.links[link.name] = self._varying(made, owner.site if owner else None)
+            record.links[link.name] = varying(self.plan, made, owner.site if owner else None)
         return record

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from testbed.emulation import fabric, ledger, netns
+from testbed.emulation import fabric, netns, rundirs
 from testbed.emulation.containers import RUN, Engine
 from testbed.emulation.ledger import Entry, Ledger
 from testbed.errors import RoambedError
@@ -62,7 +62,7 @@ def clean(run_ids: Iterable[str] | None = None, force: bool = False) -> Report:
         run_ids: Only these, alive or dead; a live one's controller is ended first. None: all dead ones.
         force: With ``run_ids`` None: live ones too.
     """
-    named = None if run_ids is None else {ledger.check_run_id(run_id) for run_id in run_ids}
+    named = None if run_ids is None else {rundirs.check_run_id(run_id) for run_id in run_ids}
     report = Report()
     engine = _connect(report)
     try:
@@ -70,7 +70,7 @@ def clean(run_ids: Iterable[str] | None = None, force: bool = False) -> Report:
         # just coming up is not taken for one whose directory is lost.
         labelled = {item["Labels"][RUN] for item in engine.ours()} if engine else set()
         namespaces = netns.names()
-        alive = {run.run_id: run.alive for run in ledger.runs()}
+        alive = {run.run_id: run.alive for run in rundirs.runs()}
         known = {*alive, *labelled, *_lost(namespaces, alive)}
         report.unknown = sorted(named - known) if named else []
         chosen: list[str] = []
@@ -82,7 +82,7 @@ def clean(run_ids: Iterable[str] | None = None, force: bool = False) -> Report:
     finally:
         if engine:
             engine.close()
-    ledger.remove_abandoned()
+    rundirs.remove_abandoned()
     return report
 
 
@@ -108,7 +108,7 @@ def _owns_namespace(run_id: str, *, ledgered: bool) -> bool:
 
 def _clean_run(run_id: str, engine: Engine | None) -> Removed:
     removed = Removed(run_id)
-    book = Ledger(run_id, ledger.root() / run_id)
+    book = Ledger(run_id, rundirs.root() / run_id)
     entries = book.entries()
     if book.alive():
         _end_controller(entries, removed)
@@ -137,7 +137,7 @@ def _clean_run(run_id: str, engine: Engine | None) -> Removed:
             if entry.kind in ("directory", "file"):
                 _remove_path(Path(entry.name), removed)
         if not removed.problems and book.directory.exists():
-            ledger.remove_directory(book.directory)
+            rundirs.remove_directory(book.directory)
             removed.paths.append(str(book.directory))
     return removed
 

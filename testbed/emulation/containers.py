@@ -23,7 +23,7 @@ from docker import errors as docker_errors
 from docker.types import LogConfig
 from docker.types import Mount as BindMount
 
-from testbed.emulation import ledger
+from testbed.emulation import rundirs
 from testbed.errors import EmulationError, EnvironmentProblem, RoambedError
 from testbed.experiment.plan import NodePlan
 
@@ -140,7 +140,7 @@ class Engine:
                 hostname=node.name,
                 user=USER,
                 environment=dict(launch.env),
-                labels={RUN: run_id, NODE: node.name, KIND: node.kind, PLACE: str(ledger.root())},
+                labels={RUN: run_id, NODE: node.name, KIND: node.kind, PLACE: str(rundirs.root())},
                 host_config=self._host_config(node, launch, hosts),
             )
         try:
@@ -222,7 +222,7 @@ class Engine:
         label = RUN if run_id is None else f"{RUN}={run_id}"
         with engine_errors("list containers"):
             listed = self.api.containers(all=True, filters={"label": label})
-        return [item for item in listed if item["Labels"].get(PLACE) == str(ledger.root())]
+        return [item for item in listed if item["Labels"].get(PLACE) == str(rundirs.root())]
 
     def _host_config(self, node: NodePlan, launch: Launch, hosts: Sequence[tuple[str, str]]) -> Any:
         period = quota = None

@@ -16,7 +16,7 @@ import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from testbed.emulation import forwarding, ledger, netlink, netns
+from testbed.emulation import forwarding, netlink, netns, rundirs
 from testbed.emulation.links.base import Emulator
 from testbed.emulation.links.shape import LinkEnd
 from testbed.errors import EmulationError, NotAppliedError
@@ -65,7 +65,7 @@ def port_mac(index: int, side: str) -> str:
 
 def label(run_id: str) -> str:
     """Alias of the fabric's loopback interface: by it a namespace is known as ours if its ledger is lost."""
-    return f"{LABEL}{ledger.root()}:{run_id}"
+    return f"{LABEL}{rundirs.root()}:{run_id}"
 
 
 class Fabric:

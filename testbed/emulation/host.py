@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from testbed.emulation import ledger
+from testbed.emulation import rundirs
 from testbed.emulation.cgroups import parse_mounts
 from testbed.emulation.containers import NODE_IMAGE, Engine, engine_errors
 from testbed.emulation.image import expected_tag
@@ -294,7 +294,7 @@ def torch_build() -> Check:
 
 def leftovers() -> Check:
     """What runs that died have left standing."""
-    dead = [run.run_id for run in ledger.runs() if not run.alive]
+    dead = [run.run_id for run in rundirs.runs() if not run.alive]
     remedy = "testbed clean" if dead else ""
     return Check("left by dead runs", ", ".join(dead) or "nothing", "nothing", None if dead else True, remedy)
 

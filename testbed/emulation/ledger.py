@@ -6,7 +6,8 @@ Each run has a directory ``/run/roambed/<run-id>/`` with
     ledger.jsonl  one entry a line, appended before (processes: right after) the thing exists
     bed.json      who is who while the bed stands (see ``record``)
 
-This module covers writing and reading it. What is done with the entries of a dead run is in ``clean``.
+This module covers writing and reading it; the directories themselves are in ``rundirs``. What is done with the entries
+of a dead run is in ``clean``.
 """
 
 from __future__ import annotations
@@ -14,9 +15,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import re
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -24,17 +23,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
+from testbed.emulation import rundirs
 from testbed.emulation.process import Process
 from testbed.errors import EmulationError, EnvironmentProblem, InputError
 
 Kind = Literal["container", "netns", "process", "directory", "file"]
 
-ROOT = "/run/roambed"
-ROOT_VARIABLE = "ROAMBED_RUN_DIR"
-RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 SOCKET_PATH_MAX = 106  # sun_path holds 107 bytes and a terminating zero
-_STAGING, _GOING = ".new-", ".gone-"
-_STAGING_GRACE = 60.0  # s; a directory being set up by a live process is never older than this
 
 
 @dataclass(frozen=True)
@@ -61,68 +56,6 @@ class Entry:
         return Process(self.pid, self.start, self.exe)
 
 
-@dataclass(frozen=True)
-class RunInfo:
-    """A run that has a directory. ``alive`` means that its controller holds the lock."""
-
-    run_id: str
-    directory: Path
-    alive: bool
-    created: float  # seconds since the epoch
-
-
-def root() -> Path:
-    """Where runs keep their ledgers: ``ROAMBED_RUN_DIR`` or ``/run/roambed``."""
-    return Path(os.environ.get(ROOT_VARIABLE) or ROOT)
-
-
-def check_run_id(run_id: str) -> str:
-    """Return ``run_id`` if it can name directories, containers and namespaces.
-
-    Raises:
-        InputError: It cannot.
-    """
-    if not RUN_ID.fullmatch(run_id):
-        raise InputError(
-            "not a run id",
-            wanted="1 to 40 letters, digits, '-' or '_', starting with a letter or digit",
-            found=repr(run_id),
-            remedy="testbed ls shows the runs that stand",
-        )
-    return run_id
-
-
-def runs() -> list[RunInfo]:
-    """Every run that has a directory, oldest first."""
-    found = []
-    for directory in _children(root()):
-        if RUN_ID.fullmatch(directory.name) and (directory / "lock").exists():
-            ledger = Ledger(directory.name, directory)
-            found.append(RunInfo(directory.name, directory, ledger.alive(), _created(directory)))
-    return sorted(found, key=lambda run: (run.created, run.run_id))
-
-
-def remove_abandoned() -> None:
-    """Remove directories whose making or removal was killed half-way."""
-    for directory in _children(root()):
-        if directory.name.startswith((_STAGING, _GOING)) and time.time() - _created(directory) > _STAGING_GRACE:
-            shutil.rmtree(directory, ignore_errors=True)
-
-
-def remove_directory(directory: Path) -> None:
-    """Remove a run's directory. It disappears at once, so that nobody takes a half-removed one for a dead run.
-
-    Raises:
-        OSError: It cannot be removed.
-    """
-    going = directory.with_name(f"{_GOING}{directory.name}-{os.getpid()}")
-    try:
-        directory.rename(going)
-    except FileNotFoundError:
-        return
-    shutil.rmtree(going)
-
-
 class Ledger:
     """One run's ledger. ``create`` and ``take_over`` hold the lock; ``open`` only reads."""
 
@@ -139,10 +72,10 @@ class Ledger:
             InputError: The id is not one, or a run of that id exists.
             EnvironmentProblem: The directory cannot be made (no root?).
         """
-        directory = root() / check_run_id(run_id)
-        staging = root() / f"{_STAGING}{run_id}-{os.getpid()}"
+        directory = rundirs.root() / rundirs.check_run_id(run_id)
+        staging = rundirs.staging(run_id)
         try:
-            root().mkdir(mode=0o755, parents=True, exist_ok=True)
+            rundirs.root().mkdir(mode=0o755, parents=True, exist_ok=True)
             staging.mkdir(mode=0o755)
         except OSError as error:
             raise EnvironmentProblem(
@@ -174,9 +107,9 @@ class Ledger:
         Raises:
             InputError: There is no such run.
         """
-        directory = root() / check_run_id(run_id)
+        directory = rundirs.root() / rundirs.check_run_id(run_id)
         if not (directory / "lock").exists():
-            known = ", ".join(run.run_id for run in runs()) or "none"
+            known = ", ".join(run.run_id for run in rundirs.runs()) or "none"
             raise InputError(f"no run {run_id} stands", found=f"runs that stand: {known}", remedy="testbed ls")
         return cls(run_id, directory)
 
@@ -187,16 +120,7 @@ class Ledger:
 
     def alive(self) -> bool:
         """Whether a controller holds the lock."""
-        if self._lock is not None:
-            return True
-        try:
-            lock = os.open(self.directory / "lock", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return False
-        try:
-            return not _try_lock(lock, fcntl.LOCK_SH)
-        finally:
-            os.close(lock)
+        return self._lock is not None or rundirs.held(self.directory)
 
     @contextmanager
     def take_over(self) -> Iterator[bool]:
@@ -210,7 +134,7 @@ class Ledger:
             yield False
             return
         try:
-            yield _try_lock(lock, fcntl.LOCK_EX)
+            yield rundirs.try_lock(lock, fcntl.LOCK_EX)
         finally:
             os.close(lock)
 
@@ -288,7 +212,7 @@ class Ledger:
 
     def finish(self) -> None:
         """Remove the run's directory and let go of the lock: all that was made is gone."""
-        remove_directory(self.directory)
+        rundirs.remove_directory(self.directory)
         self.release()
 
     def __enter__(self) -> Ledger:
@@ -307,31 +231,3 @@ class Ledger:
             os.write(out, line.encode())
         finally:
             os.close(out)
-
-
-def _try_lock(lock: int, operation: int) -> bool:
-    # Readers hold the lock for an instant while they look: a few tries tell them from a controller.
-    for _ in range(3):
-        try:
-            fcntl.flock(lock, operation | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(0.005)
-        else:
-            return True
-    return False
-
-
-def _children(directory: Path) -> list[Path]:
-    try:
-        return [child for child in directory.iterdir() if child.is_dir()]
-    except FileNotFoundError:
-        return []
-
-
-def _created(directory: Path) -> float:
-    for name in ("lock", "."):
-        try:
-            return (directory / name).stat().st_mtime
-        except FileNotFoundError:
-            continue
-    return time.time()

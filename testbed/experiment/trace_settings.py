@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, WithJsonSchem
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from testbed.experiment.movement import Rectangle
+from testbed.experiment.movement_values import Rectangle
 from testbed.experiment.section import Section
 from testbed.experiment.units import Duration, UnitError
 from testbed.mobility.project import Plane, check

@@ -18,10 +18,11 @@ from testbed.report import write_report
 from testbed.run import data, manifest, speed, summary, verdict
 from testbed.run.foreseen import keep_timeline
 from testbed.run.live import Live
+from testbed.run.outcome import Outcome
 from testbed.run.record import EventLog, RunDirectory, new_run_id, plain_calibration, write_metrics
 from testbed.run.seen import seen as watch_sums
 from testbed.run.session import Session
-from testbed.run.task import Outcome, TaskRun
+from testbed.run.task import TaskRun
 from testbed.run.watch import plain
 
 

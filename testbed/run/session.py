@@ -9,7 +9,7 @@ import os
 import queue
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,22 +30,12 @@ from testbed.experiment import check_capacity
 from testbed.experiment.capacity import RESERVE
 from testbed.experiment.dilate import dilated, settled
 from testbed.experiment.plan import NodePlan, Plan
-from testbed.run import birth, reference, speed, targets
+from testbed.run import birth, deaths, freespeed, speed, targets
 from testbed.run.control import ControlServer, Said, make_keys
 from testbed.run.live import Live
 from testbed.run.virtual import VirtualTime
 
 READY_S = 120.0
-MEASURE_S = 4.0
-DRIFT_S = 1.0
-
-
-@dataclass(frozen=True)
-class Death:
-    """A node that died while others went on: when that was seen, CLOCK_MONOTONIC, and how, in words."""
-
-    at: float
-    how: str
 
 
 class Session:
@@ -75,7 +65,7 @@ class Session:
         self.speeds: dict[str, speed.NodeSpeed] = {}
         self.training = False
         self.expendable: set[str] = set()  # nodes without which training goes on as long as one of their kind is left
-        self.lost: dict[str, Death] = {}   # those of them that have died
+        self.lost: dict[str, deaths.Death] = {}  # nodes that have died
         self._oom_children: dict[str, int] = {}
         self._ledger: Ledger | None = None
         self._bed: Bed | None = None
@@ -181,48 +171,13 @@ class Session:
             return {}
         return speed.governed(self.plan, self._governors.kept)
 
-    def reference(self, seconds: float = MEASURE_S) -> dict[str, float]:
+    def reference(self, seconds: float = freespeed.MEASURE_S) -> dict[str, float]:
         """Reference times of the workload: stored ones, or measured now on a node that is not limited yet.
 
         They are those of the workload's cut; `references` has those of devices' own cuts as well.
         Stored ones are held against today's free speed (`drift`), unless the plan has no speeds checked.
         """
-        work = self.plan.workload
-        self.references = {}
-        fresh: set[int] = set()
-        torch = next(iter(self.versions.values()), {}).get("torch", "?")
-        for cut in sorted({work.cut, *work.cuts.values()}):
-            key = reference.key(work.model, cut, work.batch, work.threads, torch)
-            known = reference.load(key)
-            if known is not None:
-                self.references[cut] = known
-                continue
-            with self.live.phase("measuring the reference step of this machine (once per layout)", seconds):
-                self.references[cut] = self._free_speed(seconds, cut)
-            reference.store(key, self.references[cut])
-            fresh.add(cut)
-        stored = self.references[work.cut]
-        if work.cut not in fresh and self.plan.speed_check:
-            with self.live.phase("measuring today's free speed", DRIFT_S):
-                today = self._free_speed(DRIFT_S, work.cut)
-            ops = [op for name in self.workers for op in speed.operations(self.plan.node(name).kind, work.schemes)]
-            self.drift = speed.drift(stored, today, ops)
-            if self.drift["note"]:
-                self.live.warn(self.drift["note"])
-        return stored
-
-    def _free_speed(self, seconds: float, cut: int) -> dict[str, float]:
-        work = self.plan.workload
-        from nodes.learn.models import IN_SHAPE  # imports torch, which a bed that does not train need not wait for
-
-        node = next(n.name for n in self.plan.nodes if n.kind == "cloud")
-        if node in self.limits:  # the bed has stood for a while; `limit` puts them in force again
-            self.release()
-            self.bed.fleet.set_quota(node, None, self.limits[node].read_back.period or 0.1)
-        self.control.send(node, ctl.Measure(work.model, cut, work.batch, work.threads, IN_SHAPE, seconds))
-        said = self.collect(ctl.Measured, [node], 60 + 10 * seconds, "measure the reference step")[0]
-        assert isinstance(said.message, ctl.Measured)
-        return said.message.ops
+        return freespeed.reference_of(self, seconds)
 
     def check_speeds(self, step_times: Mapping[str, float]) -> None:
         """Have all nodes train at once, under their limits, to measure their `speeds`; touches no training."""
@@ -244,10 +199,9 @@ class Session:
                 missing = sorted(set(nodes) - found.keys() - self.lost.keys())
                 raise NodeError(
                     f"{', '.join(missing)} did not {what} within {patience:.0f} s",
-                    found=self.last_words(missing[0]),
-                    where=missing[0],
+                    found=self.last_words(missing[0]), where=missing[0],
                     remedy="look at the machine's load; testbed doctor",
-                )
+                )  # fmt: skip
             if now - checked > 1:
                 checked = now
                 self.check()
@@ -266,10 +220,10 @@ class Session:
     def check(self) -> list[str]:
         """Look after the nodes; returns what is worth noting (a child process killed for memory).
 
-        A node that dies while `expendable` is only noted down, in `lost`.
+        Who has died is noted down, in `lost`; that is all where it was `expendable`.
 
         Raises:
-            NodeError: A node died, ran out of memory, or is silent for too long.
+            NodeError: A node died that is not, ran out of memory, or is silent for too long.
         """
         notes = []
         for name, state in self._look().items():
@@ -281,25 +235,21 @@ class Session:
             silence = self.control.silence(name)
             if silence > self.real.tolerances.node_silence:
                 raise NodeError(
-                    f"{name} hangs: nothing heard of it for {silence:.0f} s",
+                    f"{name} hangs: nothing heard of it for {silence:.0f} s", where=name,
                     wanted=f"a sign of life at least every {self.real.tolerances.node_silence:.0f} s",
-                    where=name,
                     remedy="was it stopped or paused? If the machine is overloaded, raise tolerances.node_silence",
-                )
+                )  # fmt: skip
         return notes
 
     def _look(self) -> dict[str, NodeState]:
-        """How the nodes are that run; those that have ended are noted down, if they may be."""
+        """How the nodes are that run; those that have ended are noted down (NodeError if they may not be missing)."""
         states = {name: state for name, state in self.bed.states().items() if name not in self.lost}
         ended = {name: state for name, state in states.items() if not state.running or state.oom_killed}
-        at = time.monotonic()
         for name, state in ended.items():
-            if name not in self.expendable:
-                raise self._dead(name, state)
-            self.lost[name] = Death(at, self._how(name, state))
+            self.lost[name] = deaths.Death(time.monotonic(), deaths.how(self.plan.node(name), state))
         for name, state in ended.items():
-            if not self._alike(name) - set(self.lost):
-                raise self._dead(name, state)
+            if name not in self.expendable or not self._alike(name) - set(self.lost):
+                raise self._fatal(name, state)
         return {name: state for name, state in states.items() if name not in ended}
 
     def _alike(self, name: str) -> set[str]:
@@ -307,24 +257,9 @@ class Session:
         kind = self.plan.node(name).kind
         return {other for other in self.expendable if self.plan.node(other).kind == kind}
 
-    def _how(self, name: str, state: NodeState) -> str:
-        if state.oom_killed:
-            return f"ran out of memory and was killed (limit {self.plan.node(name).memory >> 20} MiB)"
-        return f"died (exit code {state.exit_code})"
-
-    def _dead(self, name: str, state: NodeState) -> NodeError:
-        what = f"{name} {self._how(name, state)}"
-        go_on = ""
-        if self.training and name not in self.expendable and self.plan.node(name).kind == "device":
-            go_on = "; to train on without devices that die: workload.late: {drop: 30s}"
-        if name in self.expendable:
-            kind = {"device": "device", "edge": "edge server"}.get(self.plan.node(name).kind, "node")
-            what += f", and no {kind} is left to train with"
-        if state.oom_killed:
-            remedy = "give its profile more memory, or use a smaller model or batch"
-            return NodeError(what, wanted="its work to fit into its memory limit", where=name, remedy=remedy + go_on)
-        remedy = "if nobody stopped it, its last words above say why"
-        return NodeError(what, found=self.last_words(name), where=name, remedy=remedy + go_on)
+    def _fatal(self, name: str, state: NodeState) -> NodeError:
+        last, said = name in self.expendable, self.last_words(name)
+        return deaths.fatal(self.plan.node(name), state, said, last_of_its_kind=last, training=self.training)
 
     def last_words(self, node: str) -> str:
         """The end of what a node's program wrote, for an error message."""

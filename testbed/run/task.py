@@ -7,55 +7,30 @@ import math
 import queue
 import threading
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from nodes import schemes
 from nodes.events import Span
-from nodes.schemes import Members
 from nodes.wire import control as ctl
-from testbed.errors import NodeError, RoambedError, RunError
+from testbed.errors import NodeError, RoambedError
 from testbed.experiment.plan import Plan
-from testbed.run import mobile, recovery
+from testbed.run import assignment, mobile, recovery
 from testbed.run import moves as moved
 from testbed.run.breaking import Breaking
 from testbed.run.control import Said
 from testbed.run.data import Prepared
-from testbed.run.patience import patience
+from testbed.run.outcome import Outcome
 from testbed.run.record import EventLog
 from testbed.run.replay import Replay
 from testbed.run.session import Session
-from testbed.run.watch import Watch, Watched
+from testbed.run.watch import Watch
 
 _START_S = 60.0
 _WRAP_UP_S = 10.0
 _CHECK_S = 1.0
-
-
-@dataclass
-class Outcome:
-    """What a task came to, in virtual time. ``failure`` says why it ended early; all else is as far as it got."""
-
-    scheme: str
-    strategy: str
-    begin: float = 0.0
-    end: float = 0.0
-    rounds: int = 0
-    accuracy: list[float | None] = field(default_factory=list)
-    loss: list[float | None] = field(default_factory=list)
-    weights_sha256: str | None = None
-    dropped: list[dict[str, Any]] = field(default_factory=list)  # rounds, and devices that they were averaged without
-    moves: list[dict[str, Any]] = field(default_factory=list)
-    recovery: dict[str, Any] = field(default_factory=dict)  # faults, deaths, what nodes did about them, standbys
-    mobility: dict[str, Any] = field(default_factory=dict)
-    pacing: dict[str, ctl.Pacing] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    watched: Watched | None = None
-    failure: RoambedError | None = None
-    interrupted: bool = False
-    row: dict[str, Any] = field(default_factory=dict)  # as it stands in summary.json
 
 
 class TaskRun:
@@ -75,11 +50,8 @@ class TaskRun:
         self._scheme = schemes.get(scheme)
         self._log = log
         self._stop = stop
-        strategy = self._plan.workload.strategy or self._scheme.strategies[0]
-        if not self._scheme.split:
-            strategy = "none"
-        self.task = self._make_task(strategy, prepared, reference)
-        self.outcome = Outcome(scheme, strategy)
+        self.task = assignment.task(session, self._scheme, prepared, reference)
+        self.outcome = Outcome(scheme, self.task.strategy)
         self._done = False
         self._time = session.time
         self._replay = Replay(session, self.task.id, session.real.moves)
@@ -89,8 +61,7 @@ class TaskRun:
     def run(self) -> Outcome:
         """Run it to its end, its failure or its interruption; never raises for what happens to nodes."""
         outcome, live, plan = self.outcome, self._session.live, self._plan
-        self._session.training = True
-        self._session.expendable = self._expendable()
+        self._session.training, self._session.expendable = True, self._expendable()
         watch = Watch(self._session.bed, self._log.path.with_name("watch.csv"), self._time.spans)
         try:
             self._require_all()
@@ -118,6 +89,7 @@ class TaskRun:
         outcome.notes += [watch.failure] if watch.failure else []
         if outcome.begin:
             self._wrap_up(watch)
+        self._session.training, self._session.expendable = False, set()
         return outcome
 
     def _expendable(self) -> set[str]:
@@ -125,36 +97,6 @@ class TaskRun:
         edges = set(self.task.edges) if self._scheme.split else set()
         # One that dies itself is waited for like one that is late: for ever, unless the experiment says how long.
         return edges | (set(self.task.owners) if self.task.drop_s is not None else set())
-
-    def _make_task(self, strategy: str, prepared: Prepared, reference: dict[str, float]) -> ctl.Task:
-        plan, work, name = self._plan, self._plan.workload, self._scheme.name
-        references = self._session.references
-        devices = tuple(sorted(n.name for n in plan.nodes if n.kind == "device"))
-        sites = {n.name: n.site or "" for n in plan.nodes if n.kind == "device"}
-        edge_of = {d: plan.site(sites[d]).edge or "" for d in devices}
-        stranded = [d for d in devices if not edge_of[d]] if self._scheme.split else []
-        if stranded:
-            raise RunError(
-                f"{name} needs an edge server where a device starts",
-                found=f"none at the site of {', '.join(stranded)}",
-                remedy="give the site an edge server, or use a scheme without one (fedavg)",
-            )
-        cloud = next(n.name for n in plan.nodes if n.kind == "cloud")
-        edges = tuple(sorted(n.name for n in plan.nodes if n.kind == "edge"))
-        hierarchical = work.hierarchical and self._scheme.split
-        collectors = schemes.place_collectors(name, edges) if hierarchical else []
-        return ctl.Task(
-            id=name, scheme=name, strategy=strategy, seed=plan.seed, model=work.model,
-            cut=work.cut, in_shape=prepared.in_shape, classes=prepared.classes, rounds=work.rounds, batch=work.batch,
-            local_epochs=work.local_epochs, lr=work.lr, momentum=work.momentum, weight_decay=work.weight_decay,
-            threads=work.threads, augment=work.data.set == "cifar10", owners=devices,
-            samples=dict(prepared.samples),
-            placement=(*self._scheme.place(name, Members(devices, edge_of, cloud)), *collectors),
-            reference=reference, data=dict(prepared.paths), options=dict(work.options),
-            edges=edges, drop_s=work.drop, hierarchical=hierarchical,
-            cuts=dict(work.cuts), references={k: dict(ops) for k, ops in references.items() if k != work.cut},
-            patience=patience(plan, [reference, *references.values()]),
-        )  # fmt: skip
 
     def _start(self) -> None:
         for name in self._session.workers:
@@ -173,8 +115,7 @@ class TaskRun:
                 checked = now
                 self.outcome.notes += self._session.check()
                 self._log.add(watch.take())
-            deadline = self._deadline()
-            if now - progressed > deadline:
+            if now - progressed > self._deadline():
                 raise self._stuck(now - progressed)
             dues = [due for due in (self._replay.next_due(), self._breaking.next_due()) if due is not None]
             timeout = min(0.25, max(0.0, min(dues) - now)) if dues else 0.25
@@ -195,10 +136,7 @@ class TaskRun:
             )
 
     def _tell_lost(self) -> None:
-        """Say of nodes that have died whether that was asked for, and have nobody wait for a device.
-
-        Devices find out by themselves that an edge server has died.
-        """
+        """Say of nodes that have died whether that was asked for; nobody waits for such a device any more."""
         for name in self._session.lost.keys() - {died.node for died in self._deaths}:
             death, kind = self._session.lost[name], self._plan.node(name).kind
             self._session.control.broadcast(ctl.Died(self.task.id, name))
@@ -207,11 +145,13 @@ class TaskRun:
             died = recovery.Died(name, kind, self._time.at(at), death.how, asked=when is not None)
             self._deaths.append(died)
             self._log.add([self._span("node", name, died.at, died.at, {"state": "died", "asked": died.asked})])
-            goes_on = "rounds go on without it" if died.owns else "its devices go on elsewhere"
-            self._session.live.warn(f"{name} died; {goes_on}")
             if died.owns:
                 self._session.live.gone(name)
                 self._replay.bury(name, at)
+            if self.outcome.failure is not None and self.outcome.failure.where == name:
+                continue  # which has been said
+            goes_on = "rounds go on without it" if died.owns else "its devices go on elsewhere"
+            self._session.live.warn(f"{name} died; {goes_on}")
             if not died.asked:
                 self.outcome.notes.append(f"{name} {died.how}, which nobody had asked for")
 
@@ -298,7 +238,6 @@ class TaskRun:
         self._tell_links()
         downs = [down.told(self._time) for down in self._replay.downs]  # what ends only now was down to the end
         not_done = [*self._replay.finish(), *self._breaking.finish()]
-        self._session.training, self._session.expendable = False, set()
         if self._done:
             outcome.notes += not_done
         self._tell_links()

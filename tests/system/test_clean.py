@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.emulation import fabric, ledger, netlink, netns
+from testbed.emulation import fabric, netlink, netns, rundirs
 from testbed.emulation.clean import clean
 from testbed.emulation.containers import PLACE, RUN, Engine, name_of
 from testbed.emulation.ledger import Ledger
@@ -67,7 +67,7 @@ def killed_with_9(name: str) -> None:
 def left_of(name: str) -> list[str]:
     with Engine() as engine:
         found = [item["Names"][0] for item in engine.ours(name)]
-    return [*found, *(n for n in netns.names() if n == netns.name_of(name)), *(r.run_id for r in ledger.runs())]
+    return [*found, *(n for n in netns.names() if n == netns.name_of(name)), *(r.run_id for r in rundirs.runs())]
 
 
 @pytest.fixture
@@ -103,11 +103,11 @@ def bystanders(tmp_path: Path) -> Iterator[None]:
 def test_kill_9_then_clean_leaves_nothing() -> None:
     name = run_id("kill")
     with controller(name) as child:
-        assert ledger.runs()[0].alive
+        assert rundirs.runs()[0].alive
         assert len(left_of(name)) == 7 + 1 + 1
         child.send_signal(signal.SIGKILL)
         child.wait()
-    assert not ledger.runs()[0].alive
+    assert not rundirs.runs()[0].alive
     begin = time.monotonic()
     report = clean()
     took = time.monotonic() - begin
@@ -203,7 +203,7 @@ def test_a_controller_that_does_not_listen_is_killed() -> None:
 def test_a_run_whose_directory_is_lost() -> None:
     name = run_id("lost")
     killed_with_9(name)
-    shutil.rmtree(ledger.root() / name)
+    shutil.rmtree(rundirs.root() / name)
     report = clean()
     assert [run.run_id for run in report.removed] == [name]
     assert len(report.removed[0].containers) == 7
@@ -214,7 +214,7 @@ def test_a_run_whose_directory_is_lost() -> None:
 def test_a_fabric_is_known_by_its_mark_alone() -> None:
     name = run_id("mark")
     killed_with_9(name)
-    shutil.rmtree(ledger.root() / name)
+    shutil.rmtree(rundirs.root() / name)
     with Engine() as engine:
         for item in engine.ours(name):
             engine.remove(item["Id"])
@@ -274,6 +274,6 @@ def test_without_an_engine_the_rest_goes_and_it_says_so(monkeypatch: pytest.Monk
     assert not report.clean
     assert "does not answer" in report.problems[0]
     assert report.removed[0].namespaces == [netns.name_of(name)]
-    assert (ledger.root() / name).exists(), "kept for the next time"
+    assert (rundirs.root() / name).exists(), "kept for the next time"
     assert clean().clean
     assert left_of(name) == []

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import yaml
 
-from testbed.emulation import ledger, netns
+from testbed.emulation import netns, rundirs
 from tests.support import eventually
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -197,14 +197,14 @@ def test_a_topology_stands_in_the_desk_and_is_seen_from_outside(image: str, proj
         stands = json.loads(call(["docker", "exec", name, "testbed", "up", SMOKE, "--format", "json"]).stdout)
         said = call(["docker", "exec", name, "testbed", "exec", "dev-1", "--", "ping", "-c", "1", "-W", "2", "cloud"])
         assert "1 received" in said.stdout
-        (seen,) = ledger.runs()
+        (seen,) = rundirs.runs()
         assert (seen.run_id, seen.alive) == (stands["run"], True)
         fabric = netns.path_of(netns.name_of(stands["run"]))
         assert len(netns.inside(fabric, socket.if_nameindex)) > 1, "the namespace made inside is not usable outside"
     finally:
         call(["docker", "rm", "--force", name])
-    assert eventually(lambda: not any(run.alive for run in ledger.runs()))
+    assert eventually(lambda: not any(run.alive for run in rundirs.runs()))
     said = call([sys.executable, "-c", "from testbed.cli import main; main()", "clean", "--format", "json"])
     assert [run["run_id"] for run in json.loads(said.stdout)["removed"]] == [stands["run"]]
-    assert ledger.runs() == []
+    assert rundirs.runs() == []
     assert not Path(fabric).exists()

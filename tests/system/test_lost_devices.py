@@ -44,7 +44,7 @@ emulation: {speed_check: 0s}
 tolerances: {late_steps: 100%, starved: 100%, link_late: 1s}
 """
 LONG = 300.0
-MOVES = (Move("dev-1", "south", round=2, progress=0.5), Move("dev-2", "south", round=3, progress=0.5))
+MOVES = (Move("dev-1", "south", round=2, progress=0.5), Move("dev-2", "south", round=2, progress=0.2))
 
 
 @pytest.fixture
@@ -122,6 +122,8 @@ def test_when_all_are_waited_for_a_death_ends_the_run(bed: StandingBed) -> None:
     assert result.failure.message == "dev-1 died (exit code 137)"
     assert "workload.late: {drop: 30s}" in (result.failure.remedy or "")
     assert result.summary["verdict"] == "invalid"
+    assert result.summary["reasons"] == [result.failure.message]
+    assert [row["node"] for row in result.summary["deaths"]] == ["dev-1"]
     assert (result.directory / "report.html").exists()
 
 

@@ -48,12 +48,16 @@ def only_run(runs: Path) -> Path:
     return found
 
 
-def wait_for_event(runs: Path, text: str, process: subprocess.Popen[str]) -> None:
-    def there() -> bool:
-        assert process.poll() is None, process.communicate()
-        return any(text in path.read_text() for path in runs.glob("*/events.jsonl"))
+def under_way(runs: Path, *arguments: str) -> subprocess.Popen[str]:
+    """A run of the smoke topology, started, whose devices train by now."""
+    process = start("run", str(SMOKE), *arguments, "--runs", str(runs))
 
-    assert eventually(there, 60), f"no {text} in the events"
+    def training() -> bool:
+        assert process.poll() is None, process.communicate()
+        return any('"kind":"backward"' in path.read_text() for path in runs.glob("*/events.jsonl"))
+
+    assert eventually(training, 60), "nobody trains"
+    return process
 
 
 def containers(runs: Path) -> list[str]:
@@ -62,6 +66,12 @@ def containers(runs: Path) -> list[str]:
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     return done.stdout.split()
+
+
+def strike(runs: Path, verb: str, node: str, *command: str) -> None:
+    """Have the engine do something to a node's container; how a program ends that it executes is not looked at."""
+    [victim] = [name for name in containers(runs) if name.endswith(node)]
+    subprocess.run(["docker", verb, victim, *command], check=verb != "exec", capture_output=True)
 
 
 def test_a_run_with_a_move_ends_with_the_same_weights_as_one_without(tmp_path: Path) -> None:
@@ -121,10 +131,8 @@ def test_two_runs_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
 
 
 def test_a_node_that_is_killed_ends_the_run_and_is_named(tmp_path: Path) -> None:
-    process = start("run", str(SMOKE), "--runs", str(tmp_path), "--format", "json")
-    wait_for_event(tmp_path, '"kind":"backward"', process)
-    [victim] = [name for name in containers(tmp_path) if name.endswith("dev-2")]
-    subprocess.run(["docker", "kill", victim], check=True, capture_output=True)
+    process = under_way(tmp_path, "--format", "json")
+    strike(tmp_path, "kill", "dev-2")
     out, err = finish(process, code=1, patience=60)
     assert "dev-2 died" in err
     assert json.loads(out)["verdict"] == "invalid"
@@ -133,10 +141,8 @@ def test_a_node_that_is_killed_ends_the_run_and_is_named(tmp_path: Path) -> None
 
 
 def test_an_edge_server_that_is_killed_is_named_and_training_goes_on_elsewhere(tmp_path: Path) -> None:
-    process = start("run", str(SMOKE), "--runs", str(tmp_path), "--format", "json")
-    wait_for_event(tmp_path, '"kind":"backward"', process)
-    [victim] = [name for name in containers(tmp_path) if name.endswith("edge-north")]
-    subprocess.run(["docker", "kill", victim], check=True, capture_output=True)
+    process = under_way(tmp_path, "--format", "json")
+    strike(tmp_path, "kill", "edge-north")
     out, err = finish(process, code=0, patience=90)
     assert "edge-north died" in err
     summary = json.loads(out)
@@ -146,20 +152,16 @@ def test_an_edge_server_that_is_killed_is_named_and_training_goes_on_elsewhere(t
 
 
 def test_a_node_that_hangs_ends_the_run_and_is_named(tmp_path: Path) -> None:
-    process = start("run", str(SMOKE), "--set", "tolerances.node_silence=4s", "--runs", str(tmp_path))
-    wait_for_event(tmp_path, '"kind":"backward"', process)
-    [victim] = [name for name in containers(tmp_path) if name.endswith("dev-2")]
-    subprocess.run(["docker", "pause", victim], check=True, capture_output=True)
+    process = under_way(tmp_path, "--set", "tolerances.node_silence=4s")
+    strike(tmp_path, "pause", "dev-2")
     _, err = finish(process, code=1, patience=60)
     assert "dev-2 hangs" in err
 
 
 def test_a_node_out_of_memory_is_named(tmp_path: Path) -> None:
-    process = start("run", str(SMOKE), "--runs", str(tmp_path))
-    wait_for_event(tmp_path, '"kind":"backward"', process)
-    [victim] = [name for name in containers(tmp_path) if name.endswith("dev-1")]
+    process = under_way(tmp_path)
     eat = "x = bytearray(1 << 30)\nfor i in range(0, len(x), 4096): x[i] = 1"
-    subprocess.run(["docker", "exec", victim, "python3", "-c", eat], capture_output=True, check=False)
+    strike(tmp_path, "exec", "dev-1", "python3", "-c", eat)
     out, err = process.communicate(timeout=120)
     text = out + err + "".join(p.read_text() for p in tmp_path.glob("*/summary.json"))
     assert "dev-1" in text
@@ -167,8 +169,7 @@ def test_a_node_out_of_memory_is_named(tmp_path: Path) -> None:
 
 
 def test_an_interrupt_ends_in_order_and_keeps_results(tmp_path: Path) -> None:
-    process = start("run", str(SMOKE), "--runs", str(tmp_path))
-    wait_for_event(tmp_path, '"kind":"backward"', process)
+    process = under_way(tmp_path)
     process.send_signal(signal.SIGINT)
     finish(process, code=130, patience=30)
     summary = json.loads((only_run(tmp_path) / "summary.json").read_text())
@@ -180,8 +181,7 @@ def test_nodes_and_relay_end_by_themselves_when_the_controller_is_killed(tmp_pat
     from testbed.emulation.clean import clean
     from testbed.emulation.ledger import Ledger
 
-    process = start("run", str(SMOKE), "--runs", str(tmp_path))
-    wait_for_event(tmp_path, '"kind":"backward"', process)
+    process = under_way(tmp_path)
     run = only_run(tmp_path).name
     helpers = [e.process() for e in Ledger.open(run).entries() if e.kind == "process" and e.name != "controller"]
     assert containers(tmp_path)

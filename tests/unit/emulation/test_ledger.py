@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.emulation import ledger
+from testbed.emulation import rundirs
 from testbed.emulation.ledger import Entry, Ledger
 from testbed.emulation.process import Process
 from testbed.errors import EmulationError, EnvironmentProblem, InputError
@@ -51,8 +51,8 @@ def test_a_ledger_tells_what_was_written(here: Path) -> None:
             "process", "controller", os.getpid(), entries[0].start, os.readlink("/proc/self/exe")
         )
         assert entries[1:] == [Entry("container", "rb-run-1-dev"), Entry("netns", "rb-run-1")]
-        assert [(run.run_id, run.alive) for run in ledger.runs()] == [("run-1", True)]
-    assert ledger.runs() == []
+        assert [(run.run_id, run.alive) for run in rundirs.runs()] == [("run-1", True)]
+    assert rundirs.runs() == []
     assert list(here.iterdir()) == []
 
 
@@ -135,8 +135,8 @@ def test_half_made_directories_go_when_they_are_old(here: Path) -> None:
         (here / name).mkdir(parents=True)
         (here / name / "lock").touch()
         os.utime(here / name / "lock", (time.time() - age, time.time() - age))
-    assert ledger.runs() == []
-    ledger.remove_abandoned()
+    assert rundirs.runs() == []
+    rundirs.remove_abandoned()
     assert [child.name for child in here.iterdir()] == [".new-fresh-2"]
 
 
@@ -149,7 +149,7 @@ def test_a_directory_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 def test_socket_paths_fit_into_a_socket_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("ROAMBED_RUN_DIR")
-    longest = Ledger("x" * 40, Path(ledger.ROOT) / ("x" * 40))
+    longest = Ledger("x" * 40, Path(rundirs.ROOT) / ("x" * 40))
     assert len(str(longest.socket_path("control.sock"))) <= 106
     with pytest.raises(EmulationError, match="too long"):
         longest.socket_path("y" * 60)

@@ -40,7 +40,9 @@ def test_a_device_that_dies_ends_the_training_and_the_error_says_how_it_would_no
     assert caught.value.message == "dev-1 died (exit code 137)"
     assert "workload.late: {drop: 30s}" in caught.value.remedy
     assert caught.value.found == "out of luck"
+    assert set(session.lost) == {"dev-1"}, "nothing is asked of it any more"
     session.training = False
+    session.lost.clear()
     with pytest.raises(NodeError) as caught:
         session.check()
     assert "drop" not in caught.value.remedy, "before training it would not help"

@@ -1,0 +1,54 @@
+"""What the nodes are told of a task before it begins: everything of the experiment that concerns its training."""
+
+from __future__ import annotations
+
+from nodes import schemes
+from nodes.schemes import Members, Scheme
+from nodes.wire import control as ctl
+from testbed.errors import RunError
+from testbed.run.data import Prepared
+from testbed.run.patience import patience
+from testbed.run.session import Session
+
+
+def task(session: Session, scheme: Scheme, prepared: Prepared, reference: dict[str, float]) -> ctl.Task:
+    """The task that one scheme of a session's workload is.
+
+    Args:
+        session: Limited and calibrated.
+        scheme: How it trains.
+        prepared: The data.
+        reference: Step times, s by operation.
+
+    Raises:
+        RunError: A device has no edge server where it starts, and the scheme needs one.
+    """
+    plan, work, name = session.plan, session.plan.workload, scheme.name
+    references = session.references
+    devices = tuple(sorted(n.name for n in plan.nodes if n.kind == "device"))
+    sites = {n.name: n.site or "" for n in plan.nodes if n.kind == "device"}
+    edge_of = {d: plan.site(sites[d]).edge or "" for d in devices}
+    stranded = [d for d in devices if not edge_of[d]] if scheme.split else []
+    if stranded:
+        raise RunError(
+            f"{name} needs an edge server where a device starts",
+            found=f"none at the site of {', '.join(stranded)}",
+            remedy="give the site an edge server, or use a scheme without one (fedavg)",
+        )
+    cloud = next(n.name for n in plan.nodes if n.kind == "cloud")
+    edges = tuple(sorted(n.name for n in plan.nodes if n.kind == "edge"))
+    hierarchical = work.hierarchical and scheme.split
+    collectors = schemes.place_collectors(name, edges) if hierarchical else []
+    strategy = (work.strategy or scheme.strategies[0]) if scheme.split else "none"
+    return ctl.Task(
+        id=name, scheme=name, strategy=strategy, seed=plan.seed, model=work.model,
+        cut=work.cut, in_shape=prepared.in_shape, classes=prepared.classes, rounds=work.rounds, batch=work.batch,
+        local_epochs=work.local_epochs, lr=work.lr, momentum=work.momentum, weight_decay=work.weight_decay,
+        threads=work.threads, augment=work.data.set == "cifar10", owners=devices,
+        samples=dict(prepared.samples),
+        placement=(*scheme.place(name, Members(devices, edge_of, cloud)), *collectors),
+        reference=reference, data=dict(prepared.paths), options=dict(work.options),
+        edges=edges, drop_s=work.drop, hierarchical=hierarchical,
+        cuts=dict(work.cuts), references={k: dict(ops) for k, ops in references.items() if k != work.cut},
+        patience=patience(plan, [reference, *references.values()]),
+    )  # fmt: skip

@@ -1,0 +1,60 @@
+"""How fast this machine is free of limits: reference times of a workload's layouts, stored or measured now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nodes.wire import control as ctl
+from testbed.run import reference, speed
+
+if TYPE_CHECKING:
+    from testbed.run.session import Session
+
+MEASURE_S = 4.0
+DRIFT_S = 1.0
+
+
+def reference_of(session: Session, seconds: float = MEASURE_S) -> dict[str, float]:
+    """Reference times of a session's workload, see `Session.reference`.
+
+    Raises:
+        NodeError: The node that measures failed, or did not answer.
+        InputError: The stored ones cannot be read.
+    """
+    plan, work = session.plan, session.plan.workload
+    session.references = {}
+    fresh: set[int] = set()
+    torch = next(iter(session.versions.values()), {}).get("torch", "?")
+    for cut in sorted({work.cut, *work.cuts.values()}):
+        key = reference.key(work.model, cut, work.batch, work.threads, torch)
+        known = reference.load(key)
+        if known is not None:
+            session.references[cut] = known
+            continue
+        with session.live.phase("measuring the reference step of this machine (once per layout)", seconds):
+            session.references[cut] = _free_speed(session, seconds, cut)
+        reference.store(key, session.references[cut])
+        fresh.add(cut)
+    stored = session.references[work.cut]
+    if work.cut not in fresh and plan.speed_check:
+        with session.live.phase("measuring today's free speed", DRIFT_S):
+            today = _free_speed(session, DRIFT_S, work.cut)
+        ops = [op for name in session.workers for op in speed.operations(plan.node(name).kind, work.schemes)]
+        session.drift = speed.drift(stored, today, ops)
+        if session.drift["note"]:
+            session.live.warn(session.drift["note"])
+    return stored
+
+
+def _free_speed(session: Session, seconds: float, cut: int) -> dict[str, float]:
+    from nodes.learn.models import IN_SHAPE  # imports torch, which a bed that does not train need not wait for
+
+    work = session.plan.workload
+    node = next(n.name for n in session.plan.nodes if n.kind == "cloud")
+    if node in session.limits:  # the bed has stood for a while; `limit` puts them in force again
+        session.release()
+        session.bed.fleet.set_quota(node, None, session.limits[node].read_back.period or 0.1)
+    session.control.send(node, ctl.Measure(work.model, cut, work.batch, work.threads, IN_SHAPE, seconds))
+    said = session.collect(ctl.Measured, [node], 60 + 10 * seconds, "measure the reference step")[0]
+    assert isinstance(said.message, ctl.Measured)
+    return said.message.ops
