@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from nodes.policies.samples import FORMS
 from nodes.wire import control as ctl
 from testbed.emulation.bed import Bed
 from testbed.emulation.calibrate import calibrate
@@ -183,7 +184,7 @@ class Session:
         fresh: set[int] = set()
         torch = next(iter(self.versions.values()), {}).get("torch", "?")
         for cut in sorted({work.cut, *work.cuts.values()}):
-            key = reference.key(work.model, cut, work.batch, work.threads, torch)
+            key = reference.key(work.model, cut, work.batch, work.threads, torch, FORMS[work.data.set])
             known = reference.load(key)
             if known is not None:
                 self.references[cut] = known
@@ -203,14 +204,14 @@ class Session:
         return stored
 
     def _free_speed(self, seconds: float, cut: int) -> dict[str, float]:
-        work = self.plan.workload
-        from nodes.learn.models import IN_SHAPE  # imports torch, which a bed that does not train need not wait for
-
+        work, samples = self.plan.workload, FORMS[self.plan.workload.data.set]
         node = next(n.name for n in self.plan.nodes if n.kind == "cloud")
         if node in self.limits:  # the bed has stood for a while; `limit` puts them in force again
             self.release()
             self.bed.fleet.set_quota(node, None, self.limits[node].read_back.period or 0.1)
-        self.control.send(node, ctl.Measure(work.model, cut, work.batch, work.threads, IN_SHAPE, seconds))
+        self.control.send(
+            node, ctl.Measure(work.model, cut, work.batch, work.threads, samples.shape, seconds, samples.classes)
+        )
         said = self.collect(ctl.Measured, [node], 60 + 10 * seconds, "measure the reference step")[0]
         assert isinstance(said.message, ctl.Measured)
         return said.message.ops
