@@ -8,26 +8,45 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from nodes.policies.designs import Conv, Layer, Linear, MaxPool, MeanPool, Neck, Residual
+from nodes.learn.sequences import Embedding, EncoderBlock, TokenMean
+from nodes.policies.designs import (
+    Conv,
+    Embed,
+    Encoder,
+    Layer,
+    Linear,
+    MaxPool,
+    MeanPool,
+    MeanToken,
+    Neck,
+    Residual,
+)
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "hswish": nn.Hardswish}
 
 
 def make(layer: Layer, shape: tuple[int, ...], classes: int) -> nn.Module:
     """A layer for samples of this shape; its weights are whatever torch puts there."""
+    flat = len(shape) == 2  # channels x time
     match layer:
         case Conv():
-            return _conv(shape[0], layer)
+            return _conv_in_time(shape[0], layer) if flat else _conv(shape[0], layer)
         case MaxPool():
-            return nn.MaxPool2d(2, ceil_mode=True)
+            return nn.MaxPool1d(2, ceil_mode=True) if flat else nn.MaxPool2d(2, ceil_mode=True)
         case MeanPool():
-            return nn.AdaptiveAvgPool2d(1)
+            return nn.AdaptiveAvgPool1d(1) if flat else nn.AdaptiveAvgPool2d(1)
         case Linear():
             return _linear(shape, layer.out or classes, layer.act)
         case Residual():
             return ResidualBlock(shape[0], layer)
         case Neck():
             return InvertedResidual(shape[0], layer)
+        case Embed():
+            return Embedding(shape[0], layer)
+        case Encoder():
+            return EncoderBlock(shape[-1], layer)
+        case MeanToken():
+            return TokenMean(shape[-1])
 
 
 class ResidualBlock(nn.Module):
@@ -99,6 +118,15 @@ def _conv(channels: int, design: Conv) -> nn.Sequential:
     return nn.Sequential(OrderedDict(conv=conv, act=_ACTIVATIONS[design.act]()))
 
 
+def _conv_in_time(channels: int, design: Conv) -> nn.Sequential:
+    conv = nn.Conv1d(channels, design.out, design.kernel, padding=design.kernel // 2, bias=design.bias)
+    parts: OrderedDict[str, nn.Module] = OrderedDict(conv=conv)
+    if design.norm:
+        parts["norm"] = nn.BatchNorm1d(design.out)
+    parts["act"] = _ACTIVATIONS[design.act]()
+    return nn.Sequential(parts)
+
+
 def _normed(
     channels: int, out: int, kernel: int, stride: int = 1, *, groups: int = 1, bias: bool = False, act: str = ""
 ) -> nn.Sequential:
@@ -124,15 +152,21 @@ def _linear(shape: tuple[int, ...], out: int, act: str) -> nn.Module:
 
 @torch.no_grad()
 def initialise(layer: nn.Module, generator: torch.Generator) -> None:
-    """He's normal for convolutions (fan out) and activated linear layers, a narrow normal for others, no bias."""
+    """He's normal for convolutions (fan out) and activated linear layers, a narrow normal for others, no bias.
+
+    Layers of sequences have their own ways.
+    """
+    if isinstance(layer, Embedding | EncoderBlock | TokenMean):
+        layer.initialise(generator)
+        return
     activated = any(name == "act" for name, _ in layer.named_children())
     for module in layer.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv1d | nn.Conv2d):
             fan_out = module.out_channels * math.prod(module.kernel_size) // module.groups
             _normal(module.weight, math.sqrt(2 / fan_out), generator)
         elif isinstance(module, nn.Linear):
             _normal(module.weight, math.sqrt(2 / module.in_features) if activated else 0.01, generator)
-        elif isinstance(module, nn.BatchNorm2d):
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.reset_parameters()
             continue
         else:

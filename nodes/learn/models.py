@@ -1,8 +1,9 @@
 """Models as sequences of named layers that can be cut after any of them.
 
 What they are stands in `nodes.policies.designs`: ``vgg5`` is the network of FedFly (582,346 parameters at 3x32x32 and
-ten classes), with its initial distributions; ``cnn`` is small, for smoke tests. A layer's initial weights depend on the
-seed and its name alone, so a model cut anywhere starts from the same numbers.
+ten classes), with its initial distributions; ``cnn`` is small, for smoke tests; ``mlp``, ``cnn1d`` and ``transformer``
+take something else than images. A layer's initial weights depend on the seed and its name alone, so a model cut
+anywhere starts from the same numbers.
 """
 
 from __future__ import annotations
@@ -14,20 +15,34 @@ from torch import nn
 
 from nodes.errors import InputError
 from nodes.learn import blocks, keyed
-from nodes.policies.designs import DESIGNS, after
+from nodes.policies.designs import DESIGNS, FEATURES, IMAGE, TAKES, TOKENS, USUAL, WINDOW, after
 
-IN_SHAPE = (3, 32, 32)
+IN_SHAPE = USUAL[IMAGE]
+_DIMENSIONS = {IMAGE: 3, WINDOW: 2, FEATURES: 1, TOKENS: 1}
+_WANTED = {
+    IMAGE: "channels x height x width, height and width multiples of 4",
+    WINDOW: "channels x time",
+    FEATURES: "a number of features",
+    TOKENS: "a number of tokens",
+}
+
+
+def usual_shape(model: str) -> tuple[int, ...]:
+    """Shape of a sample of those that a model is for: `IN_SHAPE` for images (InputError: there is no such model)."""
+    _known(model)
+    return USUAL[TAKES[model][0]]
 
 
 def build(
-    model: str, seed: int | None, in_shape: tuple[int, ...] = IN_SHAPE, classes: int = 10
+    model: str, seed: int | None, in_shape: tuple[int, ...] | None = None, classes: int = 10
 ) -> nn.Sequential:
     """The whole model with its initial weights, in training mode.
 
     Args:
         model: A name of `DESIGNS`.
         seed: The experiment's; None leaves all weights zero, for a model whose weights are about to be loaded.
-        in_shape: Channels, height, width of one sample; height and width are multiples of 4.
+        in_shape: Shape of one sample, without it `usual_shape`: channels, height, width (multiples of 4) of an image;
+            channels and length of a window; number of features; number of tokens.
         classes: Number of outputs.
 
     Raises:
@@ -71,11 +86,12 @@ def check_cut(k: int, layers: int) -> None:
 
 
 def shapes(
-    model: str, in_shape: tuple[int, ...] = IN_SHAPE, classes: int = 10
+    model: str, in_shape: tuple[int, ...] | None = None, classes: int = 10
 ) -> tuple[tuple[int, ...], ...]:
     """Shape of one sample at every cut, from 0 (the input) to the last (the logits); computes nothing."""
-    _check(model, in_shape)
-    at = [in_shape]
+    shape = usual_shape(model) if in_shape is None else in_shape
+    _check(model, shape)
+    at = [shape]
     for layer in DESIGNS[model].values():
         at.append(after(layer, at[-1], classes))
     return tuple(at)
@@ -86,18 +102,30 @@ def parameters(sequence: nn.Sequential) -> int:
     return sum(p.numel() for p in sequence.parameters())
 
 
-def _design(model: str, in_shape: tuple[int, ...], classes: int) -> nn.Sequential:
+def _design(model: str, in_shape: tuple[int, ...] | None, classes: int) -> nn.Sequential:
     at = shapes(model, in_shape, classes)
     layers = [(name, blocks.make(layer, at[i], classes)) for i, (name, layer) in enumerate(DESIGNS[model].items())]
     return nn.Sequential(OrderedDict(layers))
 
 
-def _check(model: str, in_shape: tuple[int, ...]) -> None:
+def takes_tokens(model: str) -> bool:
+    """Whether a model takes sequences of words: whole numbers, of which there is no gradient."""
+    _known(model)
+    return TOKENS in TAKES[model]
+
+
+def _known(model: str) -> None:
     if model not in DESIGNS:
         raise InputError("no such model", wanted=", ".join(sorted(DESIGNS)), found=model)
-    if len(in_shape) != 3 or any(n <= 0 or n % 4 for n in in_shape[1:]):
+
+
+def _check(model: str, in_shape: tuple[int, ...]) -> None:
+    _known(model)
+    kinds = [kind for kind in TAKES[model] if _DIMENSIONS[kind] == len(in_shape)]
+    odd = IMAGE in kinds and any(n % 4 for n in in_shape[1:])
+    if not kinds or odd or any(n <= 0 for n in in_shape):
         raise InputError(
             f"{model} cannot take samples of this shape",
-            wanted="channels x height x width, height and width multiples of 4",
+            wanted=" or ".join(_WANTED[kind] for kind in TAKES[model]),
             found="x".join(map(str, in_shape)),
         )

@@ -32,6 +32,7 @@ from nodes.learn import keyed, models
 from nodes.learn.evaluate import evaluate
 from nodes.learn.shards import Shard
 from nodes.learn.stage import Sgd, Stage, use_threads
+from nodes.policies.designs import WORDS
 
 OPS = ("head.forward", "tail.step", "head.backward", "whole.step", "evaluate")
 _WARM_UP = 3
@@ -80,12 +81,14 @@ def key(
     cut: int,
     batch: int,
     threads: int,
-    in_shape: tuple[int, ...] = models.IN_SHAPE,
+    in_shape: tuple[int, ...] | None = None,
     torch_version: str = "",
+    classes: int = 10,
 ) -> str:
     """What a reference holds for: this machine, a version of torch (by default this process's), and the layout."""
-    shape = "x".join(map(str, in_shape))
+    shape = "x".join(map(str, in_shape or models.usual_shape(model)))
     layout = f"{model} {shape} cut {cut} batch {batch} threads {threads}"
+    layout += "" if classes == 10 else f" classes {classes}"  # ten are not named: stored numbers go on holding
     return f"{cpu_model()}; torch {torch_version or torch.__version__}; {layout}"
 
 
@@ -94,7 +97,7 @@ def measure(
     cut: int,
     batch: int,
     threads: int,
-    in_shape: tuple[int, ...] = models.IN_SHAPE,
+    in_shape: tuple[int, ...] | None = None,
     classes: int = 10,
     seconds: float = 3.0,
 ) -> Reference:
@@ -107,7 +110,7 @@ def measure(
     before = torch.get_num_threads()
     use_threads(threads)
     try:
-        return _measure(model, cut, batch, threads, in_shape, classes, seconds)
+        return _measure(model, cut, batch, threads, in_shape or models.usual_shape(model), classes, seconds)
     finally:
         use_threads(before)
 
@@ -139,7 +142,8 @@ def _measure(
         low, _, high = statistics.quantiles(times, n=4)
         spread[name] = (high - low) / 2 / middle[name]
     middle["evaluate"] /= _EVALUATED
-    return Reference(key(model, cut, batch, threads, in_shape), middle, spread, len(kept["whole.step"]))
+    layout = key(model, cut, batch, threads, in_shape, classes=classes)
+    return Reference(layout, middle, spread, len(kept["whole.step"]))
 
 
 def wants_more(done: int, elapsed: float, seconds: float) -> bool:
@@ -161,7 +165,7 @@ class Steps:
         front, back = models.cut(models.build(model, 0, in_shape, classes), cut)
         self._head, self._tail = Stage(front, sgd, first=True), Stage(back, sgd, first=cut == 0)
         self._whole = Stage(models.build(model, 0, in_shape, classes), sgd, first=True)
-        self._x, self._labels, self._tests = _samples(batch, in_shape, classes)
+        self._x, self._labels, self._tests = _samples(model, batch, in_shape, classes)
         self._crossing = self._head.forward(self._x)
         self._gradient = self._crossing
         self._head.drop()
@@ -185,15 +189,20 @@ class Steps:
                 raise InputError(f"no operation {op}", wanted=", ".join(OPS))
 
 
-def _samples(batch: int, in_shape: tuple[int, ...], classes: int) -> tuple[Tensor, Tensor, Shard]:
+def _samples(model: str, batch: int, in_shape: tuple[int, ...], classes: int) -> tuple[Tensor, Tensor, Shard]:
     """A batch and a test set of noise; what is in them does not change what they cost."""
     draw = keyed.torch_generator(0, "", "reference")
+    if models.takes_tokens(model):
+        words = torch.randint(WORDS, (batch + _EVALUATED, *in_shape), generator=draw)
+        labels = torch.randint(classes, (batch + _EVALUATED,), generator=draw)
+        return words[:batch], labels[:batch], Shard(words[batch:].to(torch.int16), labels[batch:], classes, (), ())
     x = torch.randn(batch, *in_shape, generator=draw)
     labels = torch.randint(classes, (batch,), generator=draw)
     pixels = torch.randint(256, (_EVALUATED, *in_shape), generator=draw, dtype=torch.uint8)
+    tests = pixels if len(in_shape) == len(models.IN_SHAPE) else pixels.float()
     shown = torch.randint(classes, (_EVALUATED,), generator=draw)
     channels = in_shape[0]
-    return x, labels, Shard(pixels, shown, classes, (0.5,) * channels, (0.25,) * channels)
+    return x, labels, Shard(tests, shown, classes, (0.5,) * channels, (0.25,) * channels)
 
 
 def cpu_model() -> str:

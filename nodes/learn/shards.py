@@ -18,9 +18,17 @@ from nodes.learn import keyed, tensorfile
 _CROP = 4  # pixels of padding that a random crop may shift by, as usual for CIFAR-10
 
 
+_DIMENSIONS = {torch.uint8: (4,), torch.float32: (2, 3), torch.int16: (2,)}
+"""Dimensions that samples of a type may have: images, features or windows, words."""
+
+
 @dataclass(frozen=True)
 class Shard:
-    """Samples (bytes, N x C x H x W), classes, and what normalises them."""
+    """Samples, classes, and what normalises them.
+
+    Samples are bytes (N x C x H x W), float32 (N x C x T, or N x F), or words as int16 (N x T), which nothing
+    normalises.
+    """
 
     x: Tensor
     y: Tensor
@@ -32,15 +40,19 @@ class Shard:
         return len(self.y)
 
     def normalise(self, x: Tensor) -> Tensor:
-        """Bytes to numbers of mean 0 and deviation 1 per channel."""
-        mean = torch.tensor(self.mean, dtype=torch.float32).mul(255).view(1, -1, 1, 1)
-        std = torch.tensor(self.std, dtype=torch.float32).mul(255).view(1, -1, 1, 1)
-        return x.float().sub_(mean).div_(std)
+        """Bytes and numbers to numbers of mean 0 and deviation 1 per channel, words to whole numbers of 64 bits."""
+        if x.dtype == torch.int16:
+            return x.long()
+        scale = 255 if x.dtype == torch.uint8 else 1
+        along = (1, -1, *(1 for _ in x.shape[2:]))
+        mean = torch.tensor(self.mean, dtype=torch.float32).mul(scale).view(along)
+        std = torch.tensor(self.std, dtype=torch.float32).mul(scale).view(along)
+        return x.to(torch.float32, copy=True).sub_(mean).div_(std)
 
 
 def write(
     path: Path,
-    x: npt.NDArray[np.uint8],
+    x: npt.NDArray[Any],
     y: npt.NDArray[np.int64],
     classes: int,
     mean: tuple[float, ...],
@@ -64,8 +76,8 @@ def read(path: Path) -> Shard:
         shard = Shard(x, y, int(about["classes"]), tuple(about["mean"]), tuple(about["std"]))
     except (KeyError, ValueError, TypeError) as error:
         raise InputError("not a shard of training data", where=str(path), found=str(error)) from None
-    typed = x.dtype == torch.uint8 and y.dtype == torch.int64
-    if not typed or x.ndim != 4 or y.shape != x.shape[:1] or not len(y):
+    typed = x.ndim in _DIMENSIONS.get(x.dtype, ()) and y.dtype == torch.int64
+    if not typed or y.shape != x.shape[:1] or not len(y):
         raise InputError("not a shard of training data", where=str(path), found=f"x {x.shape}, y {y.shape}")
     return shard
 
@@ -79,7 +91,7 @@ class Batches:
     Args:
         shard: The device's samples. seed: The experiment's. owner: The device.
         batch: Samples in a batch. epochs: Passes over the shard in a round.
-        augment: Random crops and mirror images, for photographs.
+        augment: Random crops and mirror images, for photographs (bytes).
     """
 
     def __init__(

@@ -77,7 +77,8 @@ def prepare(
     ops: Sequence[str],
     reference: Mapping[str, float],
     speed: float | None,
+    classes: int = 10,
 ) -> SpeedCheck:
     """Build and rehearse a check; sets this process's number of threads to the training's."""
     use_threads(threads)
-    return SpeedCheck(Steps(model, cut, batch, in_shape), ops, reference, speed)
+    return SpeedCheck(Steps(model, cut, batch, in_shape, classes), ops, reference, speed)

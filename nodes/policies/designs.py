@@ -16,7 +16,10 @@ Shape: TypeAlias = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Conv:
-    """Convolution padded by half its kernel, batch norm (unless ``norm`` is off), then ``relu`` or ``hswish``."""
+    """Convolution padded by half its kernel, batch norm (unless ``norm`` is off), then ``relu`` or ``hswish``.
+
+    Over time or over an image, as its input has it; so are the poolings.
+    """
 
     out: int
     kernel: int = 3
@@ -27,7 +30,7 @@ class Conv:
 
 @dataclass(frozen=True)
 class MaxPool:
-    """Largest of each 2 x 2; an odd last row or column is pooled by itself."""
+    """Largest of each 2 x 2 (or 2 in time); an odd last row or column is pooled by itself."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,32 @@ class Neck:
         return rounded + 8 if rounded < 0.9 * quarter else rounded
 
 
-Layer: TypeAlias = Conv | MaxPool | MeanPool | Linear | Residual | Neck
+@dataclass(frozen=True)
+class Embed:
+    """Tokens to vectors of ``width``: one learnt for each word, and one for each place, added."""
+
+    width: int
+    words: int
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Self-attention of some heads, then two linear layers with ReLU between.
+
+    Both have their norm before them and a way around them. Tokens that fill up a short text take part as others do:
+    where they are would have to cross the cut as well.
+    """
+
+    heads: int
+    wide: int
+
+
+@dataclass(frozen=True)
+class MeanToken:
+    """Norm, then the mean over the places of a sequence."""
+
+
+Layer: TypeAlias = Conv | MaxPool | MeanPool | Linear | Residual | Neck | Embed | Encoder | MeanToken
 
 
 def after(layer: Layer, shape: Shape, classes: int) -> Shape:
@@ -84,9 +112,15 @@ def after(layer: Layer, shape: Shape, classes: int) -> Shape:
         case MaxPool():
             return (shape[0], *(-(-n // 2) for n in shape[1:]))
         case MeanPool():
-            return (shape[0], 1, 1)
+            return (shape[0], *(1 for _ in shape[1:]))
         case Linear():
             return (layer.out or classes,)
+        case Embed():
+            return (*shape, layer.width)
+        case Encoder():
+            return shape
+        case MeanToken():
+            return shape[1:]
         case _:
             return (layer.out, *(-(-n // layer.stride) for n in shape[1:]))
 
@@ -161,12 +195,44 @@ MOBILENETV3_SMALL: Mapping[str, Layer] = {
     "fc2": Linear(),
 }
 
+MLP: Mapping[str, Layer] = {
+    "fc1": Linear(256, act="relu"),
+    "fc2": Linear(256, act="relu"),
+    "fc3": Linear(128, act="relu"),
+    "fc4": Linear(),
+}
+
+CNN1D: Mapping[str, Layer] = {
+    "conv1": Conv(32, kernel=5),
+    "pool1": MaxPool(),
+    "conv2": Conv(64, kernel=5),
+    "pool2": MaxPool(),
+    "conv3": Conv(96),
+    "pool": MeanPool(),
+    "fc": Linear(),
+}
+
+WORDS = 1024
+"""Words that a text model knows, the filling and the unknown word among them."""
+
+TRANSFORMER: Mapping[str, Layer] = {
+    "embed": Embed(64, WORDS),
+    "block1": Encoder(heads=4, wide=128),
+    "block2": Encoder(heads=4, wide=128),
+    "block3": Encoder(heads=4, wide=128),
+    "pool": MeanToken(),
+    "fc": Linear(),
+}
+
 DESIGNS: Mapping[str, Mapping[str, Layer]] = {
     "vgg5": VGG5,
     "cnn": CNN,
     "vgg11": VGG11,
     "resnet18": RESNET18,
     "mobilenetv3-small": MOBILENETV3_SMALL,
+    "mlp": MLP,
+    "cnn1d": CNN1D,
+    "transformer": TRANSFORMER,
 }
 """Model name to its layers, in order.
 
@@ -175,4 +241,21 @@ norm, and fully connected layers of 512 as usual for 32 x 32. ``resnet18`` is He
 no first pooling, as usual for 32 x 32. ``mobilenetv3-small`` is Howard et al.'s (2019), with a stride of 1 in the stem
 and the first block, so that 32 x 32 come down to 4 x 4. Dropout is left out everywhere: nothing random happens in a
 training step.
+
+``mlp``, ``cnn1d`` and ``transformer`` are our own, of the usual kinds: fully connected layers (images and windows are
+flattened), convolutions over time, and an encoder (Vaswani et al., 2017) with its norms before the sublayers (Xiong et
+al., 2020), which trains without a warm-up.
 """
+
+IMAGE, WINDOW, FEATURES, TOKENS = "image", "window", "features", "tokens"
+
+USUAL: Mapping[str, Shape] = {IMAGE: (3, 32, 32), WINDOW: (3, 128), FEATURES: (43,), TOKENS: (32,)}
+"""Kind of samples to the shape that those of the data sets have."""
+
+TAKES: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(DESIGNS, (IMAGE,)),
+    "mlp": (FEATURES, WINDOW, IMAGE),
+    "cnn1d": (WINDOW,),
+    "transformer": (TOKENS,),
+}
+"""Model name to the kinds of samples that it takes, the usual one first."""

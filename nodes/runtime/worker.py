@@ -345,8 +345,9 @@ class Compute:
         from nodes.learn import reference
 
         found = reference.measure(
-            message.model, message.cut, message.batch, message.threads, message.in_shape, seconds=message.seconds
-        )
+            message.model, message.cut, message.batch, message.threads, message.in_shape, message.classes,
+            message.seconds,
+        )  # fmt: skip
         self._worker.tell(ctl.Measured(found.key, dict(found.ops)))
 
     def _prepare_speed(self, asked: ctl.PrepareSpeed) -> None:
@@ -354,7 +355,7 @@ class Compute:
 
         self._speed_check = speed.prepare(
             asked.model, asked.cut, asked.batch, asked.threads, asked.in_shape, asked.ops, asked.reference,
-            self._file.speed,
+            self._file.speed, asked.classes,
         )  # fmt: skip
         self._worker.tell(ctl.SpeedReady())
 

@@ -202,6 +202,7 @@ class Measure(msgspec.Struct, frozen=True, tag="measure"):
     threads: int
     in_shape: tuple[int, ...]
     seconds: float
+    classes: int = 10
 
 
 class PrepareSpeed(msgspec.Struct, frozen=True, tag="prepare-speed"):
@@ -214,6 +215,7 @@ class PrepareSpeed(msgspec.Struct, frozen=True, tag="prepare-speed"):
     in_shape: tuple[int, ...]
     ops: tuple[str, ...]
     reference: dict[str, float]
+    classes: int = 10
 
 
 class CheckSpeed(msgspec.Struct, frozen=True, tag="check-speed"):

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from nodes.policies.samples import named
 from testbed.cli.options import Format, print_json
 from testbed.emulation.links.shape import Schedule, Shape
 from testbed.emulation.record import TraceRecord
@@ -23,7 +24,7 @@ def show(plan: Plan, format_: Format) -> None:
     work = plan.workload
     own = "".join(f", {device}'s at {cut}" for device, cut in work.cuts.items())
     trained = (
-        f"{', '.join(work.schemes)} with {work.model} cut at {work.cut}{own} on {work.data.set}, "
+        f"{', '.join(work.schemes)} with {work.model} cut at {work.cut}{own} on {named(work.data.set)}, "
         f"{work.rounds} rounds of batch {work.batch}"
         if plan.trains
         else "a topology that only stands (testbed up)"

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from nodes.policies.samples import taken
 from testbed.errors import InputError
 from testbed.experiment import footprint, resolve
 from testbed.experiment.cuts import CUTS
@@ -54,7 +55,7 @@ def _unknown(spec: Spec, document: Document) -> Iterator[InputError]:
 def _uses(spec: Spec) -> Iterator[_Use]:
     """Every place that names a profile. What trains there is what the most demanding scheme of the file has there."""
     work, devices = spec.workload, resolve.devices(spec)
-    layers = len(footprint.layers(work.model))
+    layers, like = len(footprint.layers(work.model)), taken(work.data.set, work.model)
     cuts = {group: _cut(spec, group) for group in spec.devices}
     splits = any(scheme in SPLIT_SCHEMES for scheme in work.scheme)
     whole = any(scheme not in SPLIT_SCHEMES for scheme in work.scheme)
@@ -65,21 +66,21 @@ def _uses(spec: Spec) -> Iterator[_Use]:
 
     for name, group in spec.devices.items():
         share = max((shares.get(d, 1 / len(devices)) for d in resolve.device_names(spec, name)), default=0)
-        device = footprint.training(work.model, 0, layers if whole else cuts[name], batch)
+        device = footprint.training(work.model, 0, layers if whole else cuts[name], batch, 1, like)
         half = "" if whole else f"the first {cuts[name]} layers of "
-        held = int(share * samples) * footprint.SAMPLE
+        held = int(share * samples) * like.nbytes
         yield _Use(group.profile, ("devices", name, "profile"), device + held, f"{half}{of}")
     for name, site in spec.sites.items():
         if site.edge is not None:
             here = [cuts[g] for g, d in spec.devices.items() if d.at == name for _ in resolve.device_names(spec, g)]
             times = f", for {len(here)} devices" if len(here) > 1 else ""
             here = here or list(cuts.values())[:1]  # a site where nobody starts may have one come
-            edge = footprint.tails(work.model, here, batch) if splits else footprint.BASE
+            edge = footprint.tails(work.model, here, batch, like) if splits else footprint.BASE
             if work.aggregation == "hierarchical":
-                edge += footprint.models(work.model, len(here) + 1)
+                edge += footprint.models(work.model, len(here) + 1, like)
             yield _Use(site.edge.profile, ("sites", name, "edge", "profile"), edge, f"the other layers of {of}{times}")
     if spec.cloud is not None:
-        cloud = footprint.evaluating(work.model, min(work.data.test or test, test), len(devices))
+        cloud = footprint.evaluating(work.model, min(work.data.test or test, test), len(devices), like)
         why = f"averaging and evaluating {work.model}"
         yield _Use(spec.cloud.profile, ("cloud", "profile"), cloud, why)
     for name, host in spec.hosts.items():

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nodes.policies.layers import LAYERS
+from nodes.policies.samples import FORMS, IN_WORDS, fits, sets_for, takers
 from testbed.errors import InputError
 from testbed.experiment import footprint, resolve
 from testbed.experiment.cuts import CUTS, described, names
@@ -35,9 +36,9 @@ def check(spec: Spec, document: Document) -> list[InputError]:
 
 
 def data_directory(spec: Spec, document: Document) -> Path | None:
-    """Where the data set's files are expected; None for the built-in one."""
+    """Where the data set's files are expected; None for those that are built in."""
     data = spec.workload.data
-    return None if data.set == "digits" else (document.path.parent / (data.dir or f"data/{data.set}")).resolve()
+    return None if FORMS[data.set].built_in else (document.path.parent / (data.dir or f"data/{data.set}")).resolve()
 
 
 def _schemes(spec: Spec, document: Document) -> Iterator[InputError]:
@@ -124,13 +125,25 @@ def _averaging(spec: Spec, document: Document) -> Iterator[InputError]:
 
 def _data(spec: Spec, document: Document) -> Iterator[InputError]:
     data, count = spec.workload.data, len(resolve.devices(spec))
+    model, form = spec.workload.model, FORMS[data.set]
+    if not fits(model, form.kind):
+        # At what the file has of the two: the model may be the one by default.
+        written = "model" in spec.workload.model_fields_set
+        path: Steps = ("workload", "model") if written else ("workload", "data", "set")
+        yield document.problem(
+            path, f"the model {model!r} does not take {IN_WORDS[form.kind]}, which {data.set!r} has",
+            wanted=f"one of {', '.join(takers(form.kind))} with {data.set}, or one of {', '.join(sets_for(model))} "
+            f"with {model}",
+            found=f"{model} with {data.set}", remedy=f"set workload.model to {takers(form.kind)[0]}",
+        )  # fmt: skip
     directory = data_directory(spec, document)
     if directory is not None and not directory.is_dir():
         yield document.problem(
             ("workload", "data", "dir" if data.dir else "set"),
             f"the data directory of {data.set!r} is missing",
             wanted=f"the standard files of {data.set} in {directory}",
-            remedy="put them there, set workload.data.dir, or use the built-in set: digits",
+            remedy="put them there, set workload.data.dir, or use a set that is built in: "
+            + ", ".join(name for name in sets_for(model) if FORMS[name].built_in),
         )
     if directory is None and data.dir is not None:
         yield document.problem(

@@ -10,7 +10,10 @@ from pydantic import BeforeValidator, WithJsonSchema
 from nodes.policies.layers import LAYERS, NAMED
 from testbed.experiment.units import UnitError
 
-CUTS: Mapping[str, int] = {"vgg5": 4, "cnn": 2, "vgg11": 4, "resnet18": 5, "mobilenetv3-small": 5}
+CUTS: Mapping[str, int] = {
+    "vgg5": 4, "cnn": 2, "vgg11": 4, "resnet18": 5, "mobilenetv3-small": 5,
+    "mlp": 1, "cnn1d": 2, "transformer": 1,
+}  # fmt: skip
 """Layers on the device unless the file says: FedFly's split for its own model, for others about as early."""
 
 

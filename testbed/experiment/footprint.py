@@ -3,7 +3,8 @@
     BASE + 1.1 x 4 bytes x (batch x (kept + largest) + 3 x parameters x parts) + samples held
 
 ``kept`` are the numbers that a sample leaves for the way back (outputs of convolutions, their norms and activations; a
-pooled value with its index counts as three), ``largest`` is the largest of them once more, as a gradient on its way.
+pooled value with its index counts as three; of an encoder block what goes into its norms and linear layers, queries,
+keys, values and the weights of attention), ``largest`` is the largest of them once more, as a gradient on its way.
 Weights have a gradient and a momentum beside them. Measured in containers of the node image (torch 2 on a CPU, the
 least limit at which six steps were survived, to 12 MiB): vgg5 256 MiB at batch 16, 316 at 64, 436 at 256, 1011 at
 1024; cnn 244 at 16, 307 at 256; the estimate says 255, 291, 436, 1014; 240, 300. It is meant to be below what is
@@ -18,21 +19,30 @@ from dataclasses import dataclass
 from functools import cache
 from math import prod
 
-from nodes.policies.designs import DESIGNS, Conv, Linear, MaxPool, Neck, Residual, Shape, after
+from nodes.policies.designs import (
+    DESIGNS,
+    Conv,
+    Embed,
+    Encoder,
+    Linear,
+    MaxPool,
+    MeanToken,
+    Neck,
+    Residual,
+    Shape,
+    after,
+)
 from nodes.policies.designs import Layer as Design
+from nodes.policies.samples import FORMS, Form, usual
 
 BASE = 236 << 20
 """Bytes of a worker with torch that holds nothing yet: what the kernel cannot take back."""
 WASTE = 1.1
 NUMBER = 4
-IN_SHAPE = (3, 32, 32)
-SAMPLE = prod(IN_SHAPE)
-"""Bytes of a sample as it is kept."""
-SAMPLES = {"digits": (1437, 360), "cifar10": (50_000, 10_000), "fashion-mnist": (60_000, 10_000)}
+SAMPLES = {name: (found.train, found.test) for name, found in FORMS.items()}
 """Training and test samples of each data set."""
 EVALUATED = 256
 """Samples that are evaluated at once."""
-CLASSES = 10
 
 _KEPT = {"": 1, "relu": 1, "hswish": 2}
 """Numbers that an activation leaves for the way back, for each of its output: it, or what it came from as well."""
@@ -49,12 +59,13 @@ class Layer:
 
 
 @cache
-def layers(model: str) -> tuple[Layer, ...]:
-    """The layers of a model, for samples of 3 x 32 x 32."""
-    shape: Shape = IN_SHAPE
+def layers(model: str, samples: Form | None = None) -> tuple[Layer, ...]:
+    """The layers of a model, for samples of a data set; without one for those that it is usually for."""
+    samples = samples or usual(model)
+    shape: Shape = samples.shape
     found = []
     for design in DESIGNS[model].values():
-        behind = after(design, shape, CLASSES)
+        behind = after(design, shape, samples.classes)
         found.append(_layer(design, shape, behind))
         shape = behind
     return tuple(found)
@@ -64,7 +75,7 @@ def _layer(design: Design, shape: Shape, behind: Shape) -> Layer:
     channels, output = shape[0], prod(behind)
     match design:
         case Conv(out, kernel, norm, bias, act):
-            parameters = out * (channels * kernel**2 + bias) + (2 * out if norm else 0)
+            parameters = out * (channels * kernel ** len(shape[1:]) + bias) + (2 * out if norm else 0)
             return Layer(output * (norm + _KEPT[act]), output, parameters, output)
         case MaxPool():
             return Layer(3 * output, output, 0, output)
@@ -76,6 +87,12 @@ def _layer(design: Design, shape: Shape, behind: Shape) -> Layer:
             return Layer(output * (4 + around), output, parameters, output)
         case Neck():
             return _neck(design, shape, behind)
+        case Embed(width, words):
+            return Layer(output, output, width * (words + shape[0]), output)
+        case Encoder():
+            return _encoder(design, shape)
+        case MeanToken():
+            return Layer(output + 2 * shape[0], output, 2 * output, prod(shape))
         case _:
             return Layer(output, output, 0, output)
 
@@ -92,7 +109,19 @@ def _neck(design: Neck, shape: Shape, behind: Shape) -> Layer:
     return Layer(kept, output, parameters, max(before if wide != channels else 0, within, output))
 
 
-def training(model: str, first: int, last: int, batch: int, parts: int = 1) -> int:
+def _encoder(design: Encoder, shape: Shape) -> Layer:
+    length, width = shape
+    numbers, weights, wide = prod(shape), design.heads * length**2, design.wide * length
+    # Into both norms (the first of them is the output before), their four sums a place, out of them, queries, keys and
+    # values, and what heads have joined.
+    kept = 8 * numbers + 4 * length + weights + wide
+    parameters = 4 * width * (width + 1) + 2 * width * design.wide + design.wide + width + 4 * width
+    return Layer(kept, numbers, parameters, max(3 * numbers, weights, wide))
+
+
+def training(
+    model: str, first: int, last: int, batch: int, parts: int = 1, samples: Form | None = None
+) -> int:
     """Bytes that a node needs to train layers ``first`` to ``last`` (not included) with that batch.
 
     Args:
@@ -101,35 +130,39 @@ def training(model: str, first: int, last: int, batch: int, parts: int = 1) -> i
         last: Index after its last.
         batch: Samples a batch.
         parts: Data owners whose layers are there; one computes at a time.
+        samples: What samples are like, without it as `usual`.
     """
-    run = layers(model)[first:last]
+    run = layers(model, samples)[first:last]
     if not run:
         return BASE
-    arrives = SAMPLE if first == 0 else layers(model)[first - 1].output
+    arrives = (samples or usual(model)).numbers if first == 0 else layers(model, samples)[first - 1].output
     kept = arrives + sum(layer.kept for layer in run)
     largest = max(layer.largest for layer in run)
     held = 3 * parts * sum(layer.parameters for layer in run)
     return BASE + round(WASTE * NUMBER * (batch * (kept + largest) + held))
 
 
-def tails(model: str, cuts: Sequence[int], batch: int) -> int:
+def tails(model: str, cuts: Sequence[int], batch: int, samples: Form | None = None) -> int:
     """Bytes that an edge server needs for the halves behind these cuts, one a device; one computes at a time."""
     if not cuts:
         return BASE
-    every = layers(model)
-    alone = [(training(model, cut, len(every), batch), sum(layer.parameters for layer in every[cut:])) for cut in cuts]
+    every = layers(model, samples)
+    alone = [
+        (training(model, cut, len(every), batch, 1, samples), sum(layer.parameters for layer in every[cut:]))
+        for cut in cuts
+    ]
     resting = [need + round(WASTE * NUMBER * 3 * (sum(n for _, n in alone) - own)) for need, own in alone]
     return max(resting)
 
 
-def models(model: str, number: int) -> int:
+def models(model: str, number: int, samples: Form | None = None) -> int:
     """Bytes that so many whole models take."""
-    return round(WASTE * NUMBER * number * sum(layer.parameters for layer in layers(model)))
+    return round(WASTE * NUMBER * number * sum(layer.parameters for layer in layers(model, samples)))
 
 
-def evaluating(model: str, samples: int, owners: int = 1) -> int:
+def evaluating(model: str, tests: int, owners: int = 1, samples: Form | None = None) -> int:
     """Bytes that a node needs to aggregate so many owners' models, and to evaluate one on so many samples."""
-    run = layers(model)
-    numbers = min(samples, EVALUATED) * (SAMPLE + 2 * max(layer.largest for layer in run))
+    run, like = layers(model, samples), samples or usual(model)
+    numbers = min(tests, EVALUATED) * (like.numbers + 2 * max(layer.largest for layer in run))
     held = (2 + owners) * sum(layer.parameters for layer in run)
-    return BASE + round(WASTE * NUMBER * (numbers + held)) + samples * SAMPLE
+    return BASE + round(WASTE * NUMBER * (numbers + held)) + tests * like.nbytes

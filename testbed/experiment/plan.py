@@ -144,6 +144,7 @@ class DataPlan:
     fractions: dict[str, float] | None    # device -> share
     train_samples: int | None = None      # take only so many
     test_samples: int | None = None
+    synthetic: bool = False               # made up
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from nodes.policies.samples import FORMS
 from testbed.emulation.links.shape import Shape
 from testbed.errors import InputError
 from testbed.experiment import faults, motion, resolve
@@ -191,6 +192,7 @@ def _workload(spec: Spec, document: Document) -> WorkloadPlan:
             fractions=fractions,
             train_samples=data.train,
             test_samples=data.test,
+            synthetic=FORMS[data.set].synthetic,
         ),
         rounds=workload.rounds,
         batch=workload.batch,

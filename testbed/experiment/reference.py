@@ -17,7 +17,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from nodes.policies.designs import TAKES
 from nodes.policies.layers import LAYERS, NAMED
+from nodes.policies.samples import IN_WORDS
 from testbed.experiment import (
     averaging,
     emulating,
@@ -223,18 +225,19 @@ def _profiles() -> str:
 
 
 _CUTS = (
-    "`cut: 4` leaves the first four layers on the device; `cut: pool2` leaves all up to that one. Samples are "
-    "3 x 32 x 32. More in [models](models.md)."
+    "`cut: 4` leaves the first four layers on the device; `cut: pool2` leaves all up to that one. "
+    "More in [models](models.md)."
 )
 
 
 def _models() -> str:
     lines = ["## Models and their cuts", "", _CUTS, ""]
-    lines += ["| model | layers | names of cuts | cut by default |", "|---|---|---|---|"]
+    lines += ["| model | takes | layers | names of cuts | cut by default |", "|---|---|---|---|---|"]
     for name, layers in LAYERS.items():
         named = ", ".join(f"`{cut}` is {k}" for cut, k in NAMED.get(name, {}).items())
         numbered = ", ".join(f"{i} `{layer}`" for i, layer in enumerate(layers, 1))
-        lines.append(f"| `{name}` | {numbered} | {named} | {CUTS[name]} |")
+        kinds = ", ".join(IN_WORDS[kind] for kind in TAKES[name])
+        lines.append(f"| `{name}` | {kinds} | {numbered} | {named} | {CUTS[name]} |")
     return "\n".join([*lines, ""])
 
 

@@ -12,6 +12,7 @@ from pydantic_core import CoreSchema
 
 from nodes import schemes
 from nodes.policies.layers import LAYERS
+from nodes.policies.samples import FORMS
 from testbed.experiment.averaging import Aggregation, Late
 from testbed.experiment.cuts import Cut
 from testbed.experiment.movement import Association, Forecast, Movement, RadioModel
@@ -26,7 +27,7 @@ SPLIT_SCHEMES = tuple(name for name in schemes.names() if schemes.get(name).spli
 """Schemes that leave part of the model on an edge server."""
 STRATEGIES: Mapping[str, bool] = {"restart": True, "migrate": True, "relay": True, "shadow": True}
 """What to do with an edge half whose device moves; False: not built yet."""
-DATA_SETS: Mapping[str, bool] = {"digits": True, "cifar10": True, "fashion-mnist": True}
+DATA_SETS: Mapping[str, bool] = dict.fromkeys(FORMS, True)
 
 
 def _known(what: str, names: Mapping[str, bool]) -> AfterValidator:
@@ -214,10 +215,12 @@ class Data(Section):
     """The data set and its owners."""
 
     set: DataSet = "digits"
-    """Data set. ``digits`` (8x8 pixels, brought to 32x32) is built in; the others are read from ``dir``."""
+    """Data set: images (``digits``, ``cifar10``, ``fashion-mnist``), motion (``motion``, which is synthetic, and
+    ``wisdm``) or text (``docstrings``, ``sms``). ``digits`` (8x8 pixels, brought to 32x32), ``motion`` and
+    ``docstrings`` (of this Python's library) are built in; the others are read from ``dir``."""
     dir: str | None = None
     """Directory of the data set's standard files, relative to the experiment file. By default ``data/<set>``. Not for
-    `digits`."""
+    those that are built in."""
     split: Split = Split()
     """How samples are divided among devices: ``equal``, ``{dirichlet: 0.5}`` or ``{fractions: {…}}``."""
     train: Whole | None = None
@@ -244,7 +247,8 @@ class Workload(Section):
     """How training is organised. A list is run one after the other on the same seed and compared: ``fedavg`` (whole
     model on the device), ``splitfed`` (split; a move restarts the round), ``fedfly`` (split; a move migrates)."""
     model: Model = "vgg5"
-    """The network: ``vgg5`` as FedFly defines it, a small ``cnn``, or one of the usual ones for 32x32."""
+    """The network: for images ``vgg5`` as FedFly defines it, a small ``cnn``, or one of the usual ones for 32x32; for
+    motion ``mlp`` or ``cnn1d``; for text a small ``transformer``. ``mlp`` takes images too."""
     cut: Cut | None = None
     """What stays on the device: a number of layers, the name of the last of them, or ``SP1`` to ``SP3`` of ``vgg5``.
     By default as the table of models has it; no matter to ``fedavg``. Devices may have a `cut` of their own."""

@@ -112,6 +112,7 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
     facts: list[tuple[str, Any]] = [
         ("run", record.run),
         ("scheme", ", ".join(s.name for s in record.schemes)),
+        ("data", _data(record.manifest.get("data"))),
         ("rounds", max((s.rounds for s in record.schemes), default=None)),
         ("devices", len(record.devices) or None),
         ("seed", record.seed),
@@ -120,6 +121,13 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
         ("begun", str(record.manifest.get("started") or "")[:16].replace("T", " ")),
     ]
     return [(label, str(value)) for label, value in facts if value not in (None, "", words.DASH)]
+
+
+def _data(used: object) -> str | None:
+    """The data set, and whether it is made up; runs of earlier versions do not tell."""
+    if not isinstance(used, dict) or "set" not in used:
+        return None
+    return f"{used['set']} (synthetic)" if used.get("synthetic") else str(used["set"])
 
 
 def _headline(row: Saving) -> tuple[str, str]:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -53,10 +54,24 @@ def split(plan: Plan) -> Split:
 
 def _split(plan: Plan) -> Split:
     asked, work = plan.workload.data, plan.workload
-    data = datasets.load(asked.set, Path(asked.dir) if asked.dir else None, asked.train_samples, asked.test_samples)
+    data = datasets.load(asked.set, Path(asked.dir) if asked.dir else None, asked.train_samples, asked.test_samples,
+                         plan.seed)  # fmt: skip
     devices = sorted(n.name for n in plan.nodes if n.kind == "device")
     owned = partition.split(data.train_y, devices, plan.seed, work.batch, asked.dirichlet, asked.fractions)
     return Split(data, owned, next(n.name for n in plan.nodes if n.kind == "cloud"))
+
+
+def described(plan: Plan, found: Split) -> dict[str, Any]:
+    """What a run's manifest says about its data."""
+    data = found.data
+    return {
+        "set": plan.workload.data.set,
+        "synthetic": plan.workload.data.synthetic,
+        "train": len(data.train_y),
+        "test": len(data.test_y),
+        "sha256": data.digest(),
+        "notes": list(data.notes),
+    }
 
 
 def write(found: Split, directory: Path) -> Prepared:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nodes.policies.samples import FORMS
 from nodes.wire import control as ctl
 from testbed.run import reference, speed
 
@@ -26,7 +27,7 @@ def reference_of(session: Session, seconds: float = MEASURE_S) -> dict[str, floa
     fresh: set[int] = set()
     torch = next(iter(session.versions.values()), {}).get("torch", "?")
     for cut in sorted({work.cut, *work.cuts.values()}):
-        key = reference.key(work.model, cut, work.batch, work.threads, torch)
+        key = reference.key(work.model, cut, work.batch, work.threads, torch, FORMS[work.data.set])
         known = reference.load(key)
         if known is not None:
             session.references[cut] = known
@@ -47,14 +48,14 @@ def reference_of(session: Session, seconds: float = MEASURE_S) -> dict[str, floa
 
 
 def _free_speed(session: Session, seconds: float, cut: int) -> dict[str, float]:
-    from nodes.learn.models import IN_SHAPE  # imports torch, which a bed that does not train need not wait for
-
-    work = session.plan.workload
+    work, samples = session.plan.workload, FORMS[session.plan.workload.data.set]
     node = next(n.name for n in session.plan.nodes if n.kind == "cloud")
     if node in session.limits:  # the bed has stood for a while; `limit` puts them in force again
         session.release()
         session.bed.fleet.set_quota(node, None, session.limits[node].read_back.period or 0.1)
-    session.control.send(node, ctl.Measure(work.model, cut, work.batch, work.threads, IN_SHAPE, seconds))
+    session.control.send(
+        node, ctl.Measure(work.model, cut, work.batch, work.threads, samples.shape, seconds, samples.classes)
+    )
     said = session.collect(ctl.Measured, [node], 60 + 10 * seconds, "measure the reference step")[0]
     assert isinstance(said.message, ctl.Measured)
     return said.message.ops

@@ -17,8 +17,10 @@ from testbed.run.session import Session
 _PACKAGES = ("docker", "mininet", "msgspec", "numpy", "pydantic", "pyzmq", "scikit-learn", "torch")
 
 
-def build(plan: Plan, session: Session, reference: dict[str, float], argv: list[str]) -> dict[str, Any]:
-    """The manifest of a run that stands."""
+def build(
+    plan: Plan, session: Session, reference: dict[str, float], argv: list[str], data: dict[str, Any]
+) -> dict[str, Any]:
+    """The manifest of a run that stands, with what `testbed.run.data.described` says about its data."""
     with Engine() as engine:
         version, image = engine.api.version(), engine.require_image(NODE_IMAGE)
     return {
@@ -27,6 +29,7 @@ def build(plan: Plan, session: Session, reference: dict[str, float], argv: list[
         "source": plan.source,
         "argv": argv,
         "seed": plan.seed,
+        "data": data,
         "dilation": plan.dilation,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "roambed": importlib.metadata.version("roambed"),

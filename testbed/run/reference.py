@@ -11,6 +11,7 @@ import os
 import pwd
 from pathlib import Path
 
+from nodes.policies.samples import Form
 from testbed.errors import InputError
 
 VARIABLE = "ROAMBED_REFERENCE"
@@ -26,11 +27,11 @@ def path() -> Path:
     return home / ".cache" / "roambed" / "reference.json"
 
 
-def key(model: str, cut: int, batch: int, threads: int, torch: str) -> str:
+def key(model: str, cut: int, batch: int, threads: int, torch: str, samples: Form) -> str:
     """What the numbers are kept under: this machine, the version of torch that nodes have, and the layout."""
     from nodes.learn.reference import key  # imports torch, which those who only look at the file need not wait for
 
-    return key(model, cut, batch, threads, torch_version=torch)
+    return key(model, cut, batch, threads, samples.shape, torch, samples.classes)
 
 
 def load(key: str) -> dict[str, float] | None:

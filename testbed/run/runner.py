@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from nodes.policies.samples import named
 from testbed.emulation.host import preflight
 from testbed.errors import RoambedError
 from testbed.experiment.plan import Plan
@@ -103,11 +104,13 @@ def train(
     directory.place().joinpath("experiment.yaml").write_text(plan.rendered)
     keep_timeline(plan, directory, live)
     directory.write_json("calibration.json", plain_calibration(session.calibration))
-    prepared = data.write(split, session.directory)
+    prepared, used = data.write(split, session.directory), data.described(plan, split)
+    for note in split.data.notes:
+        live.warn(f"{plan.workload.data.set}: {note}")
     reference = session.reference()
     session.limit()
     session.check_speeds(reference)
-    directory.write_json("manifest.json", manifest.build(plan, session, reference, argv))
+    directory.write_json("manifest.json", manifest.build(plan, session, reference, argv, used))
     outcomes: list[Outcome] = []
     for name in names:
         log = EventLog(directory.place(name if len(names) > 1 else None) / "events.jsonl")
@@ -178,6 +181,7 @@ def _write_summary(
         "dropped": outcome.dropped,
         "weights_sha256": outcome.weights_sha256,
         "seed": plan.seed,
+        "data": named(plan.workload.data.set),
         "begin": outcome.begin,
         "duration_s": outcome.end - outcome.begin if outcome.begin else 0.0,
         "dilation": plan.dilation,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from nodes import schemes
 from nodes.events import Span
 from nodes.learn.pacing import WINDOW_S, Window
+from nodes.policies.samples import FORMS
 from nodes.wire import control as ctl
 from testbed.emulation.fleet import AppliedLimits
 from testbed.emulation.governor import Kept
@@ -99,16 +100,16 @@ def check(session: Session, reference: Mapping[str, float]) -> dict[str, NodeSpe
     plan, seconds, names = session.plan, session.real.speed_check, session.workers
     if not seconds:
         return {}
-    from nodes.learn.models import IN_SHAPE  # imports torch, which a bed that does not train need not wait for
-
     work, slowest = plan.workload, 0.0
+    samples = FORMS[work.data.set]
     for name in names:
         ops, cut = operations(plan.node(name).kind, work.schemes), work.cut_of(name)
         times = dict(session.references.get(cut, reference))
         slowest = max(slowest, *times.values())
-        session.control.send(
-            name, ctl.PrepareSpeed(work.model, cut, work.batch, work.threads, IN_SHAPE, ops, times)
+        ask_for = ctl.PrepareSpeed(
+            work.model, cut, work.batch, work.threads, samples.shape, ops, times, samples.classes
         )
+        session.control.send(name, ask_for)
     with session.live.phase("having all nodes train at once to measure their speeds", 2 + seconds):
         session.collect(ctl.SpeedReady, names, _PREPARE_S * plan.dilation, "prepare its training steps")
         ask = ctl.CheckSpeed(time.monotonic() + _SOON_S, seconds, WINDOW_S * plan.dilation)

@@ -139,6 +139,15 @@ BAD = {
     "unknown strategy": ("rounds: 3", "strategy: migrat", 21, "unknown strategy", "did you mean 'migrate'?"),
     "unknown model": ("model: vgg5", "model: vgg", 19, "unknown model 'vgg'", "did you mean 'vgg5'?"),
     "unknown data set": ("rounds: 3", "data: {set: cifar}", 21, "unknown data set 'cifar'", "did you mean 'cifar10'?"),
+    "model that does not take the set": (
+        "model: vgg5", "model: transformer", 19, "'transformer' does not take images, which 'digits' has", "model to vgg5",
+    ),
+    "set that the model does not take": ("model: vgg5\n  cut: 4", "model: cnn1d\n  data: {set: wisdm, dir: .}", 19, "does not take features", "model to mlp"),
+    "set that the model by default does not take": ("model: vgg5\n  cut: 4", "data: {set: motion}", 19, "'vgg5' does not take windows", "model to cnn1d"),
+    "directory of what is made up": ("model: vgg5\n  cut: 4", "model: mlp\n  data: {set: motion, dir: .}", 20, "'motion' is built in", "take dir out"),
+    "missing directory of texts": ("model: vgg5\n  cut: 4", "model: transformer\n  data: {set: sms}", 20, "is missing", "built in: docstrings"),
+    "more docstrings than are used": ("model: vgg5\n  cut: 4", "model: transformer\n  data: {set: docstrings, train: 1801}", 20, "fewer samples", "leave train out"),
+    "block that the model does not have": ("model: vgg5\n  cut: 4", "model: transformer\n  cut: block9\n  data: {set: docstrings}", 20, "no layer or cut 'block9'", "block"),
     "missing data directory": (
         "rounds: 3", "data: {set: cifar10, dir: nowhere}", 21, "data directory of 'cifar10' is missing", "workload.data.dir",
     ),

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from nodes.learn import datasets, models
+from nodes.policies import samples
 from nodes.policies.layers import LAYERS
 from testbed.experiment import footprint
 
@@ -36,9 +37,10 @@ def test_what_is_kept_is_what_torch_keeps(model):
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        built(torch.randn(batch, *footprint.IN_SHAPE)).sum()
+        shape = (batch, *models.usual_shape(model))
+        built(torch.randint(1024, shape) if models.takes_tokens(model) else torch.randn(shape)).sum()
     found = sum(t.numel() * t.element_size() for at, t in kept.items() if at not in weights) / batch / footprint.NUMBER
-    estimate = footprint.SAMPLE + sum(layer.kept for layer in footprint.layers(model))
+    estimate = samples.usual(model).numbers + sum(layer.kept for layer in footprint.layers(model))
     assert 0.97 * found < estimate < 1.03 * found
 
 
@@ -62,7 +64,36 @@ def test_a_batch_and_another_owner_take_more():
 def test_the_built_in_set_has_as_many_samples_as_the_check_thinks():
     digits = datasets.load("digits")
     assert footprint.SAMPLES["digits"] == (len(digits.train_y), len(digits.test_y))
-    assert digits.train_x[0].nbytes == footprint.SAMPLE
+    assert digits.train_x[0].nbytes == samples.FORMS["digits"].nbytes
+
+
+@pytest.mark.parametrize("name", [name for name, form in samples.FORMS.items() if form.built_in])
+def test_forms_are_those_of_the_sets_that_are_built_in(name):
+    data, form = datasets.load(name, seed=2), samples.FORMS[name]
+    assert (len(data.train_y), len(data.test_y)) == (form.train, form.test)
+    assert data.train_x.shape[1:] == data.test_x.shape[1:] == form.shape
+    assert data.train_x[0].nbytes == form.nbytes
+    assert set(data.train_y.tolist()) == set(data.test_y.tolist()) == set(range(form.classes))
+
+
+@pytest.mark.parametrize("name", samples.FORMS)
+def test_every_set_has_models_that_know_its_form(name):
+    form = samples.FORMS[name]
+    assert samples.takers(form.kind)
+    for model in samples.takers(form.kind):
+        built = models.build(model, None, form.shape, form.classes)
+        found = footprint.layers(model, form)
+        assert [layer.parameters for layer in found] == [models.parameters(child) for child in built]
+        assert found[-1].output == form.classes
+        assert footprint.training(model, 0, len(found), 16, 1, form) > footprint.BASE
+
+
+def test_samples_count_as_what_they_are():
+    tokens, digits = samples.FORMS["docstrings"], samples.FORMS["digits"]
+    assert footprint.evaluating("mlp", 1000, 1, digits) - footprint.evaluating("mlp", 900, 1, digits) == 100 * 3072
+    more = [footprint.evaluating("transformer", n, 1, tokens) for n in (900, 1000)]
+    assert more[1] - more[0] == 100 * 32 * 2
+    assert samples.taken("motion", "transformer") == samples.usual("transformer")
 
 
 def test_halves_of_several_cuts_are_held_together_and_train_in_turn():

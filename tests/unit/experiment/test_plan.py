@@ -7,8 +7,10 @@ from pathlib import Path
 import networkx as nx
 import pytest
 
+from nodes.policies import samples
 from nodes.policies.layers import LAYERS
-from testbed.cli.plan import plain
+from testbed.cli.options import Format
+from testbed.cli.plan import plain, show
 from testbed.emulation.links.shape import Shape
 from testbed.errors import CapacityError, InputError
 from testbed.experiment import Plan, check_capacity, load, load_plan
@@ -183,7 +185,9 @@ def test_a_cut_may_be_named(write, model, cut, k):
 
 def test_every_model_has_a_cut_by_default(write):
     for model, layers in LAYERS.items():
-        assert 0 < load_plan(write(("model: vgg5\n  cut: 4", f"model: {model}"))).workload.cut < len(layers)
+        data = next(samples.sets_for(model))  # one that is built in
+        file = write(("model: vgg5\n  cut: 4", f"model: {model}\n  data: {{set: {data}}}"))
+        assert 0 < load_plan(file).workload.cut < len(layers)
 
 
 def test_devices_may_have_cuts_of_their_own(write):
@@ -285,6 +289,15 @@ def test_topologies_that_ship_fit_on_two_cores(path):
     plan = load_plan(path)
     check_capacity(plan, cores=2, memory_bytes=8 * GIB)
     assert plan.moves
+
+
+def test_what_is_made_up_says_so(capsys):
+    motion, text = (load_plan(ROOT / f"topologies/{name}.yaml") for name in ("motion", "text"))
+    show(motion, Format.table)
+    assert "on motion (synthetic)" in " ".join(capsys.readouterr().out.split())
+    show(text, Format.table)
+    assert "synthetic" not in capsys.readouterr().out
+    assert plain(motion)["workload"]["data"]["synthetic"] is True
 
 
 def test_topologies_that_ship_are_what_the_docs_say():

@@ -5,7 +5,7 @@ import torch
 
 from nodes.errors import InputError
 from nodes.learn.digest import weights_digest
-from nodes.learn.models import build, cut, parameters, shapes
+from nodes.learn.models import build, cut, parameters, shapes, takes_tokens, usual_shape
 from nodes.policies.layers import LAYERS, cut_at
 
 
@@ -17,6 +17,20 @@ def test_vgg5_is_fedflys() -> None:
     assert (parameters(head), parameters(tail)) == (19_584, 562_762)
     fully_connected = torch.nn.Sequential(*list(model)[5:])
     assert not [m for m in fully_connected.modules() if isinstance(m, torch.nn.ReLU)]
+
+
+def test_models_of_motion_and_text_are_as_their_sizes_by_hand() -> None:
+    linear = [43 * 256 + 256, 256 * 256 + 256, 256 * 128 + 128, 128 * 10 + 10]
+    assert parameters(build("mlp", None)) == sum(linear)
+    convolutions = [3 * 5 * 32 + 32 * 3, 32 * 5 * 64 + 64 * 3, 64 * 3 * 96 + 96 * 3]
+    assert parameters(build("cnn1d", None)) == sum(convolutions) + 96 * 10 + 10
+    block = 64 * 192 + 192 + 64 * 64 + 64 + 2 * 64 * 128 + 128 + 64 + 4 * 64
+    assert parameters(build("transformer", None)) == (1024 + 32) * 64 + 3 * block + 2 * 64 + 650
+
+
+def test_mlp_takes_whatever_is_a_number() -> None:
+    for shape in ((43,), (3, 128), (3, 32, 32)):
+        assert build("mlp", 0, shape, 4)(torch.zeros(2, *shape)).shape == (2, 4)
 
 
 def test_cnn_is_small() -> None:
@@ -68,8 +82,9 @@ def test_cuts_have_names() -> None:
 def test_shapes_are_those_that_cross_the_cut(model: str) -> None:
     sequence = build(model, 0)
     at = shapes(model)
+    x = torch.zeros(2, *usual_shape(model), dtype=torch.int64 if takes_tokens(model) else torch.float32)
     for k in range(len(sequence) + 1):
-        crossing = cut(sequence, k)[0](torch.zeros(2, 3, 32, 32))
+        crossing = cut(sequence, k)[0](x)
         assert tuple(crossing.shape) == (2, *at[k])
 
 
@@ -115,7 +130,17 @@ def test_cut_outside_the_model(k: int) -> None:
 
 
 def test_what_cannot_be_built() -> None:
-    with pytest.raises(InputError, match="cnn, mobilenetv3-small, resnet18, vgg11, vgg5"):
+    with pytest.raises(InputError, match="cnn, cnn1d, mlp, mobilenetv3-small, resnet18, transformer, vgg11, vgg5"):
         build("vgg55", 0)
     with pytest.raises(InputError, match="3x30x32"):
         build("cnn", 0, (3, 30, 32))
+    for model, shape, wanted in (
+        ("vgg5", (43,), "channels x height x width"), ("cnn1d", (3, 32, 32), "channels x time"),
+        ("cnn1d", (3, 0), "channels x time"), ("transformer", (3, 128), "tokens"),
+        ("mlp", (3, 128, 1, 1), "a number of features or channels x time or channels x height x width"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=f"{model} cannot take") as error:
+            shapes(model, shape)
+        assert wanted in str(error.value.wanted)
+    with pytest.raises(InputError, match="no such model"):
+        usual_shape("vgg55")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nodes.errors import InputError
-from nodes.learn import reference
+from nodes.learn import models, reference
 from nodes.learn.reference import OPS, Reference
 
 
@@ -73,6 +73,18 @@ def test_steps_of_a_layout_leave_the_global_generator_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
     with pytest.raises(InputError, match="no operation"):
         steps.do("sleep")
+
+
+@pytest.mark.parametrize("model", ["mlp", "cnn1d", "transformer"])
+def test_steps_on_something_else_than_images(model: str) -> None:
+    steps = reference.Steps(model, 1, 4, models.usual_shape(model), 6)
+    for op in OPS:
+        steps.do(op)
+    assert steps._x.dtype == (torch.int64 if model == "transformer" else torch.float32)
+    key = reference.key(model, 1, 4, 1, classes=6)
+    shape = "x".join(map(str, models.usual_shape(model)))
+    assert key.endswith(f"; {model} {shape} cut 1 batch 4 threads 1 classes 6")
+    assert reference.key(model, 1, 4, 1, models.usual_shape(model), classes=6) == key
 
 
 def test_stored_data_that_is_none() -> None:

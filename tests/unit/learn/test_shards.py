@@ -53,6 +53,37 @@ def test_normalised_by_mean_and_deviation() -> None:
     torch.testing.assert_close(x.sum((0, 2, 3)), expected.sum((0, 2, 3)).float(), rtol=1e-4, atol=1e-2)
 
 
+@pytest.mark.parametrize("shape", [(5,), (3, 7)])
+def test_numbers_are_normalised_along_their_first_dimension(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    x = np.random.default_rng(0).normal(3, 2, (40, *shape)).astype(np.float32)
+    mean, std = tuple(range(shape[0])), tuple(1.0 + i for i in range(shape[0]))
+    shards.write(tmp_path / "s", x, np.arange(40) % 2, 2, tuple(map(float, mean)), std)
+    made = shards.read(tmp_path / "s")
+    before = made.x.clone()
+    got = made.normalise(made.x[:10])
+    along = (1, -1, *(1 for _ in shape[1:]))
+    expected = (x[:10] - np.reshape(mean, along)) / np.reshape(std, along)
+    torch.testing.assert_close(got, torch.from_numpy(expected.astype(np.float32)))
+    assert torch.equal(made.x, before)  # the shard itself stays as it is
+
+
+def test_words_stay_whole_numbers(tmp_path: Path) -> None:
+    x = np.arange(60, dtype=np.int16).reshape(20, 3)
+    shards.write(tmp_path / "s", x, np.arange(20) % 2, 2, (), ())
+    batch, _ = Batches(shards.read(tmp_path / "s"), 0, "a", 20).get(1, 0)
+    assert batch.dtype == torch.int64
+    assert sorted(batch[:, 0].tolist()) == x[:, 0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind"), [((4, 3), "uint8"), ((4, 3, 8, 8), "float32"), ((4, 3), "int64"), ((4,), "int16")]
+)
+def test_samples_of_a_form_that_nothing_takes(tmp_path: Path, shape: tuple[int, ...], kind: str) -> None:
+    shards.write(tmp_path / "s", np.zeros(shape, kind), np.zeros(4, np.int64), 2, (), ())
+    with pytest.raises(InputError, match="not a shard"):
+        shards.read(tmp_path / "s")
+
+
 def test_a_round_deals_every_full_batch_once_an_epoch() -> None:
     made = shard(43)
     numbered = shards.Shard(made.x, torch.arange(43), 43, made.mean, made.std)

@@ -12,9 +12,9 @@ from nodes.learn.digest import weights_digest
 from nodes.learn.models import build
 from nodes.learn.stage import Sgd, Stage
 from nodes.policies.layers import LAYERS
-from tests.unit.learn.toys import SGD, batches, halves, split_step
+from tests.unit.learn.toys import SGD, batches, halves, in_shape, split_step
 
-CUTS = [(model, k) for model in ("vgg5", "cnn") for k in range(len(LAYERS[model]) + 1)]
+CUTS = [(model, k) for model in ("vgg5", "cnn", "mlp", "cnn1d", "transformer") for k in range(len(LAYERS[model]) + 1)]
 LARGE = {
     "vgg11": ("conv1", "pool2", "conv5", "pool5", "fc1"),
     "resnet18": ("conv1", "block3", "block6", "block8", "pool"),
@@ -24,7 +24,7 @@ LARGE = {
 
 
 def whole(model: str, sgd: Sgd = SGD) -> Stage:
-    return Stage(build(model, 7, (3, 8, 8)), sgd, first=True)
+    return Stage(build(model, 7, in_shape(model)), sgd, first=True)
 
 
 @pytest.mark.parametrize(("model", "k"), CUTS)
@@ -32,7 +32,7 @@ def test_cut_anywhere_trains_as_the_whole_does(model: str, k: int) -> None:
     stage = whole(model)
     head, tail = halves(model, k)
     before = weights_digest(stage.layers.state_dict())
-    for x, y in batches(5):
+    for x, y in batches(5, model=model):
         assert split_step(head, tail, x, y) == stage.train_step_tail(x, y)[1]
     both = merge(head.layers.state_dict(), tail.layers.state_dict())
     assert weights_digest(both) == weights_digest(stage.layers.state_dict()) != before
@@ -100,6 +100,27 @@ def test_first_stage_makes_no_gradient_of_the_data() -> None:
     assert whole("cnn").train_step_tail(x, y)[0] is None
     assert x.grad is None
     assert not x.requires_grad
+
+
+def test_words_have_no_gradient() -> None:
+    [(x, y)] = batches(1, model="transformer")
+    before = x.clone()
+    assert x.dtype == torch.int64
+    assert whole("transformer").train_step_tail(x, y)[0] is None
+    head, tail = halves("transformer", 1)
+    crossing = head.forward(x)
+    gradient, _ = tail.train_step_tail(crossing, y)
+    assert gradient is not None
+    assert crossing.shape == gradient.shape == (6, 32, 64)
+    assert head.backward(gradient) is None
+    assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("model", ["mlp", "transformer"])
+def test_samples_are_independent_where_there_is_no_batch_norm(model: str) -> None:
+    [(x, _)] = batches(1, model=model)
+    stage = whole(model)
+    torch.testing.assert_close(stage.layers(x)[:2], stage.layers(x[:2]), rtol=1e-5, atol=1e-6)
 
 
 def test_a_gradient_must_belong_to_a_forward_pass() -> None:

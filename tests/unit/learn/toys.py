@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nodes.learn.models import build, cut
+from nodes.learn.models import build, cut, takes_tokens, usual_shape
 from nodes.learn.shards import Shard
 from nodes.learn.stage import Sgd, Stage
+from nodes.policies.designs import WORDS
 
 SGD = Sgd(lr=0.05, momentum=0.9, weight_decay=1e-3)
 
@@ -21,16 +22,27 @@ def shard(samples: int = 40, classes: int = 10, side: int = 8) -> Shard:
     return Shard(x, y, classes, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
 
 
-def batches(number: int, size: int = 6, side: int = 8) -> list[tuple[Tensor, Tensor]]:
+def in_shape(model: str, side: int = 8) -> tuple[int, ...]:
+    """Small images for those who take images, what is usual for the others."""
+    usual = usual_shape(model)
+    return (3, side, side) if len(usual) == 3 else usual
+
+
+def batches(number: int, size: int = 6, side: int = 8, model: str = "vgg5") -> list[tuple[Tensor, Tensor]]:
     draw = torch.Generator().manual_seed(2)
-    shape = (size, 3, side, side)
+    shape = (size, *in_shape(model, side))
+    if takes_tokens(model):
+        return [
+            (torch.randint(WORDS, shape, generator=draw), torch.randint(10, (size,), generator=draw))
+            for _ in range(number)
+        ]
     return [
         (torch.randn(shape, generator=draw), torch.randint(10, (size,), generator=draw)) for _ in range(number)
     ]
 
 
 def halves(model: str, k: int, seed: int = 7, side: int = 8, sgd: Sgd = SGD) -> tuple[Stage, Stage]:
-    head, tail = cut(build(model, seed, (3, side, side)), k)
+    head, tail = cut(build(model, seed, in_shape(model, side)), k)
     return Stage(head, sgd, first=True), Stage(tail, sgd, first=k == 0)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from testbed.report import write_report
+from testbed.report.html import _facts
 from testbed.report.load import load
 from tests.unit.report.sample import write
 
@@ -197,3 +198,16 @@ def test_many_devices_and_rounds_stay_readable(run_of: RunOf) -> None:
     assert "All 14 rounds are in metrics.csv" in page.text
     assert load(run).devices[0] == "pi4-30"
     assert "pi4-30 moves from north to south" in page.text
+
+
+def test_data_that_is_made_up_is_called_so(run_of: RunOf) -> None:
+    path = run_of()
+    file = path / "manifest.json"
+    manifest = json.loads(file.read_text())
+    for used, told in (
+        ({"set": "motion", "synthetic": True}, "motion (synthetic)"), ({"set": "wisdm", "synthetic": False}, "wisdm"),
+    ):  # fmt: skip
+        write(file, {**manifest, "data": used})
+        assert dict(_facts(load(path)))["data"] == told
+    write(file, manifest)
+    assert "data" not in dict(_facts(load(path)))

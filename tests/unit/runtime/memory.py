@@ -13,6 +13,7 @@ from nodes.events import Span
 from nodes.learn import partition, shards
 from nodes.learn.datasets import load
 from nodes.learn.pacing import Pacer
+from nodes.policies.samples import FORMS
 from nodes.runtime.host import Host
 from nodes.schemes._base import Members
 from nodes.wire import codec
@@ -24,7 +25,7 @@ class Net:
     """All nodes of one task. ``moves`` maps (device, round, batches done) to an edge server."""
 
     def __init__(self, directory: Path, scheme: str, moves=None, *, devices=("d1", "d2"), strategy="", rounds=2,
-                 damage=None, momentum=0.9, late_notices=False, cuts=None):
+                 damage=None, momentum=0.9, late_notices=False, cuts=None, model="cnn", cut=2, data="digits"):
         self.late_notices = late_notices
         self.moves = dict(moves or {})
         self.queue = deque()
@@ -33,11 +34,11 @@ class Net:
         self.damage = damage
         chosen = schemes.get(scheme)
         members = Members(tuple(devices), dict.fromkeys(devices, "ea"), "cloud")
-        data = self._data(directory, devices)
+        form, data = FORMS[data], self._data(directory, devices, data)
         task = Task(
-            id="t", scheme=scheme, strategy=strategy or chosen.strategies[0], seed=3, model="cnn", cut=2,
-            in_shape=(3, 32, 32), classes=10, rounds=rounds, batch=16, local_epochs=1, lr=0.05, momentum=momentum,
-            weight_decay=0.0, threads=1, augment=False, owners=tuple(devices), samples={},
+            id="t", scheme=scheme, strategy=strategy or chosen.strategies[0], seed=3, model=model, cut=cut,
+            in_shape=form.shape, classes=form.classes, rounds=rounds, batch=16, local_epochs=1, lr=0.05,
+            momentum=momentum, weight_decay=0.0, threads=1, augment=False, owners=tuple(devices), samples={},
             placement=tuple(chosen.place("t", members)),
             reference={"head.forward": 1e-6, "head.backward": 1e-6, "tail.step": 1e-6, "whole.step": 1e-6},
             data=data, edges=("ea", "eb"), cuts=cuts or {},
@@ -47,15 +48,15 @@ class Net:
             self.hosts[name] = Host(name, task, Pacer(None), _Port(self, name), chosen.make)
 
     @staticmethod
-    def _data(directory, devices):
-        digits = load("digits", None, 160, 40)
-        parts = partition.equal(digits.train_y, devices, 3)
+    def _data(directory, devices, name):
+        found = load(name, None, 160, 40)
+        parts = partition.equal(found.train_y, devices, 3)
         data = {}
         for name, indices in [*parts.items(), ("cloud", None)]:
-            x, y = (digits.train_x[indices], digits.train_y[indices]) if indices is not None else (
-                digits.test_x, digits.test_y)
+            x, y = (found.train_x[indices], found.train_y[indices]) if indices is not None else (
+                found.test_x, found.test_y)
             path = directory / f"{name}.safetensors"
-            shards.write(path, x, y, digits.classes, digits.mean, digits.std)
+            shards.write(path, x, y, found.classes, found.mean, found.std)
             data[name] = str(path)
         return data
 

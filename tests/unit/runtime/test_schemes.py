@@ -92,6 +92,18 @@ def test_devices_with_cuts_of_their_own_train_the_same_model(tmp_path, moves):
     assert sum(s.kind == "capture" for s in net.spans) == len(moves)
 
 
+@pytest.mark.parametrize(
+    ("model", "cut", "data"), [("cnn1d", 2, "motion"), ("mlp", 1, "motion"), ("transformer", 1, "docstrings")]
+)
+def test_motion_and_text_train_under_every_scheme_and_move_exactly(tmp_path, model, cut, data):
+    work = {"model": model, "cut": cut, "data": data}
+    still, _ = digest(tmp_path, "splitfed", **work)
+    assert digest(tmp_path, "fedavg", **work)[0] == still  # cut or whole, the model trains the same
+    moved, net = digest(tmp_path, "fedfly", {("d1", 1, 2): "eb", ("d2", 2, 1): "eb"}, **work)
+    assert moved == still
+    assert sum(s.kind == "capture" for s in net.spans) == 2
+
+
 def test_parts_are_paced_by_their_owners_cut(tmp_path):
     class Recorded(Pacer):
         def step(self, reference):
