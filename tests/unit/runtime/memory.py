@@ -48,7 +48,7 @@ class Net:
             self.hosts[name] = Host(name, task, Pacer(None), _Port(self, name), chosen.make)
 
     @staticmethod
-    def _data(directory, devices, name):
+    def _data(directory, devices, name="digits"):
         found = load(name, None, 160, 40)
         parts = partition.equal(found.train_y, devices, 3)
         data = {}
