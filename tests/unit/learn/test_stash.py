@@ -130,7 +130,7 @@ def test_a_state_that_does_not_fit_changes_nothing() -> None:
     before = weights_digest(other.layers.state_dict())
     state.weights = {name: t + 1 for name, t in state.weights.items()}
     state.gradients["fc.linear.bias"] = torch.zeros(3)
-    with pytest.raises(RunError, match="gradients: fc.linear.bias does not fit"):
+    with pytest.raises(RunError, match=r"gradients: fc\.linear\.bias does not fit"):
         state.restore(other)
     state.gradients = {"conv9.weight": torch.zeros(3)}
     with pytest.raises(RunError, match="gradients of another model"):
