@@ -33,6 +33,13 @@ def key(model: str, cut: int, batch: int, threads: int, torch: str) -> str:
     return key(model, cut, batch, threads, torch_version=torch)
 
 
+def layers_key(model: str, micro: int, threads: int, torch: str) -> str:
+    """The same for times by layer, of micro-batches of so many samples."""
+    from nodes.learn.layer_times import key
+
+    return key(model, micro, threads, torch_version=torch)
+
+
 def load(key: str) -> dict[str, float] | None:
     """Seconds by operation, None where they were not measured yet.
 

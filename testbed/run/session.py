@@ -64,6 +64,7 @@ class Session:
         self.timings: dict[str, float] = {}
         self.drift: dict[str, Any] | None = None
         self.references: dict[int, dict[str, float]] = {}  # by cut, once `reference` has them
+        self.layer_times: dict[str, float] = {}  # by way and layer, for a micro-batch, where there are any
         self.speeds: dict[str, speed.NodeSpeed] = {}
         self.expendable: set[str] = set()
         self.lost: dict[str, float] = {}  # edge servers that died while others could go on, and when that was seen
@@ -192,6 +193,14 @@ class Session:
                 self.references[cut] = self._free_speed(seconds, cut)
             reference.store(key, self.references[cut])
             fresh.add(cut)
+        if work.pipelined:
+            key = reference.layers_key(work.model, work.micro_size, work.threads, torch)
+            known = reference.load(key)
+            if known is None:
+                with self.live.phase("measuring the reference time of each layer (once per size)", seconds):
+                    known = self._free_speed(seconds, 0, layers=True)
+                reference.store(key, known)
+            self.layer_times = known
         stored = self.references[work.cut]
         if work.cut not in fresh and self.plan.speed_check:
             with self.live.phase("measuring today's free speed", DRIFT_S):
@@ -202,15 +211,16 @@ class Session:
                 self.live.warn(self.drift["note"])
         return stored
 
-    def _free_speed(self, seconds: float, cut: int) -> dict[str, float]:
+    def _free_speed(self, seconds: float, cut: int, *, layers: bool = False) -> dict[str, float]:
         work = self.plan.workload
+        batch = work.micro_size if layers else work.batch
         from nodes.learn.models import IN_SHAPE  # imports torch, which a bed that does not train need not wait for
 
         node = next(n.name for n in self.plan.nodes if n.kind == "cloud")
         if node in self.limits:  # the bed has stood for a while; `limit` puts them in force again
             self.release()
             self.bed.fleet.set_quota(node, None, self.limits[node].read_back.period or 0.1)
-        self.control.send(node, ctl.Measure(work.model, cut, work.batch, work.threads, IN_SHAPE, seconds))
+        self.control.send(node, ctl.Measure(work.model, cut, batch, work.threads, IN_SHAPE, seconds, layers))
         said = self.collect(ctl.Measured, [node], 60 + 10 * seconds, "measure the reference step")[0]
         assert isinstance(said.message, ctl.Measured)
         return said.message.ops

@@ -75,9 +75,8 @@ class TaskRun:
         self._scheme = schemes.get(scheme)
         self._log = log
         self._stop = stop
-        strategy = self._plan.workload.strategy or self._scheme.strategies[0]
-        if not self._scheme.split:
-            strategy = "none"
+        asked = self._plan.workload.strategy
+        strategy = asked if asked in self._scheme.strategies else self._scheme.strategies[0]
         self.task = self._make_task(strategy, prepared, reference)
         self.outcome = Outcome(scheme, strategy)
         self._done = False
@@ -149,7 +148,13 @@ class TaskRun:
             edges=edges, drop_s=work.drop, hierarchical=hierarchical,
             cuts=dict(work.cuts), references={k: dict(ops) for k, ops in references.items() if k != work.cut},
             patience=patience(plan, [reference, *references.values()]),
+            pipeline=self._pipeline(),
         )  # fmt: skip
+
+    def _pipeline(self) -> ctl.Pipeline | None:
+        if not self._scheme.pipelined:
+            return None
+        return ctl.Pipeline(**vars(self._plan.workload.pipeline), times=self._session.layer_times)
 
     def _start(self) -> None:
         for name in self._session.workers:
