@@ -4,7 +4,8 @@ A batch is divided into micro-batches. `Op`s of a stage are ``forward`` and ``ba
 ``update`` of the weights after the last micro-batch of a batch; the last stage has ``tail`` instead of the first two:
 forward, loss and backward of a micro-batch at once, as nobody has to be waited for in between.
 
-    sync        as GPipe (Huang et al., 2019): all forwards of a batch, all backwards, the update. Exact gradients.
+    sync        as GPipe (Huang et al., 2019): all forwards of a batch, all backwards, the update. Exact gradients. That
+                is the first stage; those in the middle take turns within the batch, which changes no gradient.
     sequential  one micro-batch at a time, all the way there and back; the same weights as ``sync``. What is compared
                 with, to tell the gain of overlap from that of smaller batches.
     1f1b        as PipeDream (Narayanan et al., 2019): ``depth`` forwards, then one backward, one forward, in turn, on
@@ -25,7 +26,7 @@ from nodes.errors import InputError
 SCHEDULES = ("sync", "1f1b", "sequential")
 
 BETWEEN = 3
-"""What a further stage adds to the depth of those before it: the way there, its work, and the way back."""
+"""What a further stage adds to the depth of the first: the way there, its work, and the way back."""
 
 
 class Op(NamedTuple):
@@ -43,8 +44,12 @@ def depths(schedule: str, stages: int, micro: int, depth: int | None = None) -> 
         schedule: One of `SCHEDULES`.
         stages: How many there are.
         micro: Micro-batches of a batch.
-        depth: Of ``1f1b`` on the first stage; None: enough to keep all stages and links busy if none is slower than
-            the slowest stage (our own rule), but no more than a batch: staleness is 1 then, at most.
+        depth: Of ``1f1b`` on the first stage; None: enough to keep all stages and links busy if no link takes longer
+            for a micro-batch than the slowest stage, but no more than a batch: staleness is 1 then, at most.
+
+    Returns:
+        Depths that go down evenly to 1 on the last stage (our own rule). Two neighbours of one depth would take turns:
+        the second goes backward only when the first has sent all that it may.
 
     Raises:
         InputError: There is no such schedule, or a number is below 1.
@@ -58,10 +63,12 @@ def depths(schedule: str, stages: int, micro: int, depth: int | None = None) -> 
         )  # fmt: skip
     if schedule == "sequential":
         return (1,) * stages
-    if schedule == "sync":
-        return (*(micro,) * (stages - 1), 1)
-    first = micro if depth is None else depth
-    return tuple(min(first, 1 + BETWEEN * (stages - 1 - stage)) for stage in range(stages))
+    enough, behind = 1 + BETWEEN * (stages - 1), max(1, stages - 1)
+    first = micro if schedule == "sync" else min(micro, enough) if depth is None else depth
+    if stages == 1:
+        return (1,)
+    down = (1 + (min(first, enough) - 1) * (stages - 1 - stage) // behind for stage in range(1, stages))
+    return (first, *down)
 
 
 def order(schedule: str, micro: int, batches: int, depth: int, *, last: bool) -> Iterator[Op]:

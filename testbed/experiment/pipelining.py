@@ -73,7 +73,7 @@ class Pipeline(Section):
     recorded). ``sequential``: one micro-batch at a time, the same weights as ``sync``; to compare with."""
     depth: Depth = None
     """With ``1f1b``, micro-batches under way on the device at most; ``auto``: 1, and 3 for each further stage, up to
-    ``micro``. Above ``micro``, weights may be more than one batch old."""
+    ``micro``. Above ``micro``, weights may be more than one batch old. On further stages it goes down evenly to 1."""
     stages: Annotated[int, Field(strict=True, ge=2, le=MOST)] = 2
     """Most stages that a plan which is chosen may have, 2 to 4."""
     keep: Annotated[int, Field(strict=True, ge=0)] = 1

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from nodes import schemes
 from testbed.emulation.host import preflight
 from testbed.errors import RoambedError
 from testbed.experiment.plan import Plan
@@ -103,7 +104,7 @@ def train(
     keep_timeline(plan, directory, live)
     directory.write_json("calibration.json", plain_calibration(session.calibration))
     prepared = data.write(split, session.directory)
-    reference = session.reference()
+    reference = session.reference(layers=any(schemes.get(name).pipelined for name in names))
     session.limit()
     session.check_speeds(reference)
     directory.write_json("manifest.json", manifest.build(plan, session, reference, argv))

@@ -173,10 +173,11 @@ class Session:
             return {}
         return speed.governed(self.plan, self._governors.kept)
 
-    def reference(self, seconds: float = MEASURE_S) -> dict[str, float]:
+    def reference(self, seconds: float = MEASURE_S, *, layers: bool = False) -> dict[str, float]:
         """Reference times of the workload: stored ones, or measured now on a node that is not limited yet.
 
-        They are those of the workload's cut; `references` has those of devices' own cuts as well.
+        They are those of the workload's cut; `references` has those of devices' own cuts as well, and `layer_times`,
+        with ``layers``, those of each layer.
         Stored ones are held against today's free speed (`drift`), unless the plan has no speeds checked.
         """
         work = self.plan.workload
@@ -193,7 +194,7 @@ class Session:
                 self.references[cut] = self._free_speed(seconds, cut)
             reference.store(key, self.references[cut])
             fresh.add(cut)
-        if work.pipelined:
+        if layers:
             key = reference.layers_key(work.model, work.micro_size, work.threads, torch)
             known = reference.load(key)
             if known is None:

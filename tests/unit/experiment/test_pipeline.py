@@ -45,7 +45,7 @@ def test_a_plan_that_is_given(write) -> None:
     layout = plan.layouts()["dev-2"]
     assert layout.nodes == ("dev-2", "edge-south", "edge-north", "dev-2")
     assert layout.bounds == (0, 2, 3, 6, 7)
-    assert layout.depths == (5, 5, 4, 1)
+    assert layout.depths == (5, 3, 2, 1)
     assert pipeline(plan)[2].endswith("fc2 on dev-2; labels stay")
 
 

@@ -105,7 +105,7 @@ def test_depths_never_grow_along_the_chain(name: str, stages: int, micro: int, d
     require_depths(found)
     assert len(found) == stages
     assert found[-1] == 1
-    assert depth is None or name != "1f1b" or stages == 1 or found[0] <= depth
+    assert depth is None or name != "1f1b" or stages == 1 or found[0] == depth
 
 
 def test_one_stage_after_the_other_in_words() -> None:
@@ -115,6 +115,18 @@ def test_one_stage_after_the_other_in_words() -> None:
     assert told("sync", 3) == "f00 f01 f02 b00 b01 b02 u02"
     assert told("sequential", 1) == "f00 b00 f01 b01 f02 b02 u02"
     assert told("1f1b", 2, 2) == "f00 f01 b00 f02 b01 f10 b02 u02 f11 b10 f12 b11 b12 u12"
+
+
+def test_depths_go_down_evenly() -> None:
+    """Neighbours of one depth would take turns."""
+    assert depths("1f1b", 2, 4) == depths("sync", 2, 4) == (4, 1)
+    assert depths("1f1b", 2, 8) == (4, 1)
+    assert depths("sync", 2, 8) == (8, 1)
+    assert depths("1f1b", 3, 4) == (4, 2, 1)
+    assert depths("1f1b", 3, 8) == (7, 4, 1)
+    assert depths("sync", 4, 16) == (16, 7, 4, 1)
+    assert depths("1f1b", 3, 4, 9) == (9, 4, 1)
+    assert depths("sequential", 3, 4) == (1, 1, 1)
 
 
 @pytest.mark.parametrize("found", [(), (0,), (1, 2), (3, 1, 2)])

@@ -180,7 +180,7 @@ def test_what_a_round_tells(tmp_path) -> None:
         stage = span.attrs["stage"]
         assert span.attrs["layers"] == [[0, 1], [1, 3], [3, 5]][stage]
         assert span.node == ("d1", "ea", "eb")[stage]
-        assert span.attrs["depth"] == (4, 4, 1)[stage]
+        assert span.attrs["depth"] == (4, 2, 1)[stage]
         assert 0 <= span.attrs["bubble"] < 1
         work = [s for s in net.spans if s.part == span.part and s.round == span.round and s.kind != "pipeline"
                 and "stage" in s.attrs]  # fmt: skip
