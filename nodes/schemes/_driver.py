@@ -15,7 +15,7 @@ from nodes.policies.layouts import Layout
 from nodes.policies.order import Op
 from nodes.runtime.part import Context
 from nodes.schemes._base import stage_role
-from nodes.schemes._plan import first_layout
+from nodes.schemes._plan import first_layout, own_batches
 from nodes.schemes._stage import PipelineStage
 from nodes.wire.codec import Tensors
 from nodes.wire.control import Progress
@@ -30,7 +30,7 @@ class Driver(PipelineStage):
 
     def __init__(self, part: PartId, context: Context) -> None:
         super().__init__(part, context)
-        self._data = self._own_data()
+        self._data = own_batches(context, part.owner)
         self._batch: tuple[tuple[int, int], torch.Tensor, torch.Tensor] | None = None
         self._waiting: set[int] = set()  # stages that have not said that they are ready
 

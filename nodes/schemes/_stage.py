@@ -11,14 +11,13 @@ its end it hands them back. Labels go along with activations, or stay on the dev
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from nodes.errors import RunError, WireError
 from nodes.events import Span
-from nodes.learn import models, packing, shards
+from nodes.learn import models, packing
 from nodes.learn.shards import Batches
 from nodes.learn.stage import Sgd
 from nodes.learn.stash import StashStage
@@ -29,7 +28,7 @@ from nodes.policies.stage_times import StageTimes
 from nodes.runtime.part import Context, Quiet
 from nodes.schemes._arrays import copies, to_arrays, to_torch
 from nodes.schemes._base import AGGREGATOR, stage_role
-from nodes.schemes._plan import first_layout
+from nodes.schemes._plan import first_layout, own_batches
 from nodes.schemes._record import Record
 from nodes.wire.codec import Tensors
 from nodes.wire.control import Pipeline
@@ -121,22 +120,7 @@ class PipelineStage(Quiet):
         self._layers = self._build(first, last)
         self._names = LAYERS[self._context.task.model][first:last]
         if self._settings.labels == "stay" and layout.last(self.stage) and self._data is None:
-            self._data = self._own_data()
-
-    def _own_data(self) -> Batches:
-        task = self._context.task
-        if self._context.node not in task.data:
-            raise RunError("labels that stay on the device, and a last stage that is elsewhere", where=str(self.id))
-        batches = Batches(
-            shards.read(Path(task.data[self._context.node])), seed=task.seed, owner=self.id.owner,
-            batch=task.batch, epochs=task.local_epochs, augment=task.augment,
-        )  # fmt: skip
-        if batches.size % self._settings.micro:
-            raise RunError(
-                "a batch cannot be divided into equal micro-batches",
-                wanted=f"a multiple of {self._settings.micro}", found=f"{batches.size} samples", where=str(self.id),
-            )  # fmt: skip
-        return batches
+            self._data = own_batches(self._context, self.id.owner)
 
     def _begin(self, number: int, attempt: int) -> None:
         """A round begins: have its weights sent."""

@@ -5,7 +5,7 @@ import torch
 
 from nodes.errors import InputError
 from nodes.learn.digest import weights_digest
-from nodes.learn.models import build, cut, parameters, shapes
+from nodes.learn.models import build, cut, layers, parameters, shapes
 from nodes.policies.layers import LAYERS, cut_at
 
 
@@ -119,3 +119,17 @@ def test_what_cannot_be_built() -> None:
         build("vgg55", 0)
     with pytest.raises(InputError, match="3x30x32"):
         build("cnn", 0, (3, 30, 32))
+
+
+@pytest.mark.parametrize("model", sorted(LAYERS))
+def test_some_layers_alone_are_those_of_the_whole(model: str) -> None:
+    count = len(LAYERS[model])
+    whole = build(model, 3, (3, 16, 16))
+    for first, last in ((0, count), (1, 3), (count - 1, count), (2, 2)):
+        part = layers(model, first, last, (3, 16, 16))
+        expected = cut(cut(whole, first)[1], last - first)[0].state_dict()
+        assert {n: t.shape for n, t in part.state_dict().items()} == {n: t.shape for n, t in expected.items()}
+        assert part.training
+        assert not any(t.any() for t in part.state_dict().values())
+    with pytest.raises(InputError, match="outside the model"):
+        layers(model, 0, count + 1)
