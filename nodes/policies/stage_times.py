@@ -33,7 +33,8 @@ class StageTimes:
         missing = [name for name in operations(layers) if name not in ops]
         if missing:
             raise InputError("layers without reference times", found=", ".join(missing[:4]))
-        return cls(*(tuple(ops[f"{way}.{layer}"] for layer in layers) for way in WAYS), loss=ops["loss"])
+        forward, backward, update = (tuple(ops[f"{way}.{layer}"] for layer in layers) for way in WAYS)
+        return cls(forward, backward, update, ops["loss"])
 
     def op(self, kind: str, first: int, last: int) -> float:
         """Seconds of an operation (`nodes.policies.order`) on layers ``first`` to ``last``, not included.

@@ -112,6 +112,24 @@ def training(model: str, first: int, last: int, batch: int, parts: int = 1) -> i
     return BASE + round(WASTE * NUMBER * (batch * (kept + largest) + held))
 
 
+def staged(model: str, stages: Sequence[tuple[int, int, int]], micro: int) -> int:
+    """Bytes that a node needs for stages of pipelines, all of which are at work at once.
+
+    Args:
+        model: Name of the model.
+        stages: First layer of each, the one after its last, and its micro-batches under way.
+        micro: Samples of a micro-batch.
+    """
+    kept = held = largest = 0
+    for first, last, depth in stages:
+        run = layers(model)[first:last]
+        arrives = SAMPLE if first == 0 else layers(model)[first - 1].output
+        kept += depth * (arrives + sum(layer.kept for layer in run)) if run else 0
+        held += 3 * sum(layer.parameters for layer in run)
+        largest = max(largest, *(layer.largest for layer in run), 0)
+    return BASE + round(WASTE * NUMBER * (micro * (kept + largest) + held))
+
+
 def tails(model: str, cuts: Sequence[int], batch: int) -> int:
     """Bytes that an edge server needs for the halves behind these cuts, one a device; one computes at a time."""
     if not cuts:

@@ -33,6 +33,9 @@ links:
   access: {rate: 20Mbit, delay: 4ms}
   north -- south: {rate: 100Mbit, delay: 2ms}
   north -- cloud: {rate: 100Mbit, delay: 5ms}
+mobility:
+  moves:
+    - dev to south at 50% of round 2
 workload:
   scheme: [edgemove, local]
   model: cnn
@@ -68,6 +71,8 @@ def test_stages_on_containers_come_to_the_weights_of_one_node(tmp_path: Path) ->
             found, events = train(bed, schedule="sync", plan=plan, labels=labels)
             assert found["weights_sha256"] == local["weights_sha256"]
             assert found["verdict"] == "ok", found["reasons"]
+            [move] = found["moves"]
+            assert (move["to"], move["strategy"], move["lost_batches"]) == ("south", "relay", 0)
             stages = len(plan) or 2
             steps = Counter((e["kind"], e["attrs"]["stage"]) for e in events if "stage" in e.get("attrs", {}))
             every = 2 * BATCHES * MICRO

@@ -146,6 +146,20 @@ def test_fewer_layers_than_stages_cannot_be_asked_for(write) -> None:
         load_plan(write((WORK, HERE % text), (CUT, ""), ("model: vgg5", "model: cnn")))
 
 
+def test_a_node_without_memory_for_its_stages(write) -> None:
+    """440 samples under way on the device; its edge server has one micro-batch at a time."""
+    big = HERE % "micro: 4" + "\n  batch: 440\n  data: {train: 1437}"
+    small = "profiles: {tiny-device: {memory: 400MiB}}\nworkload:"
+    with pytest.raises(InputError, match="too little memory") as caught:
+        load_plan(write((WORK, big), ("workload:", small)))
+    assert "1 stage of vgg5 in micro-batches of 110" in str(caught.value)
+    sequential = big.replace("micro: 4", "micro: 4, schedule: sequential")
+    assert load_plan(write((WORK, sequential), ("workload:", small))).workload.micro_size == 110
+    whole = big.replace("edgemove", "local").replace("micro: 4", "micro: 2")
+    with pytest.raises(InputError, match="micro-batches of 220"):
+        load_plan(write((WORK, whole), ("workload:", small)))
+
+
 # --- layouts themselves -----------------------------------------------------------------------------------
 
 
