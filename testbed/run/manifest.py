@@ -42,6 +42,7 @@ def build(plan: Plan, session: Session, reference: dict[str, float], argv: list[
         "nodes": session.versions,
         "reference": reference,
         "reference_by_cut": {str(cut): ops for cut, ops in session.references.items()} if plan.workload.cuts else {},
+        "reference_by_layer": session.layer_times,
         "timings": session.timings,
     }
 

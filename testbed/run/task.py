@@ -88,7 +88,7 @@ class TaskRun:
     def run(self) -> Outcome:
         """Run it to its end, its failure or its interruption; never raises for what happens to nodes."""
         outcome, live, plan = self.outcome, self._session.live, self._plan
-        if self._scheme.split:
+        if self._scheme.split and not self._scheme.pipelined:
             # Devices find what they can go on with by themselves; see docs/moves.md.
             self._session.expendable = set(self.task.edges)
         watch = Watch(self._session.bed, self._log.path.with_name("watch.csv"), self._time.spans)

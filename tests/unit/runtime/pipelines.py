@@ -61,16 +61,17 @@ class Network:
     ``twice`` has a share of the messages arrive twice (but not `Open`, which makes a part afresh).
     """
 
-    def __init__(self, task, *, shuffle=None, twice=0.0):
+    def __init__(self, task, *, shuffle=None, twice=0.0, pacer=Pacer):
         self.task = task
         self._random = random.Random(shuffle)
         self._shuffled = shuffle is not None
         self._twice = twice
         self.spans, self.said, self.sent = [], [], []
         self._queue = []
+        self.stuck = set()  # nodes that nothing reaches or leaves for now
         chosen = schemes.get(task.scheme)
         self.hosts = {
-            name: Host(name, task, Pacer(None), _Port(self, name), chosen.make)
+            name: Host(name, task, pacer(None), _Port(self, name), chosen.make)
             for name in (*task.owners, *EDGES, "cloud")
         }
 
@@ -78,20 +79,24 @@ class Network:
         frames = [bytes(f) for f in codec.encode(envelope, tensors)]
         self.sent.append((source, node, envelope.body, {k: v.copy() for k, v in tensors.items()}))
         again = 2 if self._random.random() < self._twice and not isinstance(envelope.body, Open) else 1
-        self._queue += [(node, frames)] * again
+        self._queue += [(source, node, frames)] * again
 
     def run(self):
         """Until nothing is left to do; what the aggregator said of the task."""
         for name in sorted(self.hosts):
             self.hosts[name].begin()
-        while self._queue:
-            at = self._random.randrange(len(self._queue)) if self._shuffled else 0
-            node, frames = self._queue.pop(at)
-            envelope, tensors = codec.decode(frames)
-            self.hosts[node].deliver(envelope, tensors, time.monotonic(), codec.size(frames))
+        self.go_on()
         done = [m for m in self.said if isinstance(m, TaskDone)]
         assert len(done) == 1, "the task did not end"
         return done[0]
+
+    def go_on(self):
+        """Until nothing is left to do but what is stuck."""
+        while able := [i for i, (source, node, _) in enumerate(self._queue) if not {source, node} & self.stuck]:
+            at = able[self._random.randrange(len(able)) if self._shuffled else 0]
+            _, node, frames = self._queue.pop(at)
+            envelope, tensors = codec.decode(frames)
+            self.hosts[node].deliver(envelope, tensors, time.monotonic(), codec.size(frames))
 
     def weights(self):
         return self.hosts["cloud"].parts[PartId("t", "aggregator", "")]._weights

@@ -7,13 +7,15 @@ from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nodes.learn.pacing import Pacer
 from nodes.policies.layers import LAYERS
-from nodes.wire.control import Progress
-from nodes.wire.messages import Activations, Gradients, Model, Open, Update
+from nodes.wire.control import Progress, RoundDone, TaskDone
+from nodes.wire.messages import Activations, Gradients, Model, Open, PartId, Update
 from tests.unit.runtime.pipelines import EDGES, Network, make_task, on_one_node
 
 
@@ -192,6 +194,47 @@ def test_what_a_round_tells(tmp_path) -> None:
     ]
     sent = {(s.attrs["message"], s.batch, s.micro) for s in net.spans_of("send") if s.attrs["message"] == "gradients"}
     assert sent == {("gradients", b, m) for b in range(3) for m in range(4)}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_round_that_closes_without_a_late_device(tmp_path, seed) -> None:
+    """Its link is lost in the middle of round 1 and whole again in round 2: it takes part in that, from its start."""
+    task = msgspec.structs.replace(make_task(tmp_path, owners=("d1", "d2"), micro=2), drop_s=1.0)
+    net = Network(task, shuffle=seed)
+    aggregator = net.hosts["cloud"].parts[PartId("t", "aggregator", "")]
+    net.stuck = {"d2"}
+    for name in sorted(net.hosts):
+        net.hosts[name].begin()
+    net.go_on()
+    aggregator.awake(1)
+    net.go_on()
+    net.stuck = set()
+    net.go_on()
+    assert [m.missing for m in net.said if isinstance(m, RoundDone)] == [("d2",), ()]
+    [done] = [m for m in net.said if isinstance(m, TaskDone)]
+    updates = [(s.round, s.batch) for s in net.spans_of("update") if s.part == "stage1:d2" and s.round == 2]
+    assert updates == [(2, b) for b in range(3)]
+    assert len(done.weights_sha256) == 64
+
+
+def test_work_is_paced_by_the_sum_of_its_layers(tmp_path) -> None:
+    class Recorded(Pacer):
+        def step(self, reference_s):
+            paced.append(round(reference_s * 1e9))
+            return super().step(reference_s)
+
+    names = LAYERS["cnn"]
+    ways = (("forward", 1), ("backward", 10), ("update", 100))
+    times = {f"{way}.{name}": unit * 1e-9 * 2**i for way, unit in ways for i, name in enumerate(names)} | {"loss": 5e-6}
+    for scheme, expected in (
+        ("edgemove", {3: 12, 30: 12, 300: 6, 28: 0, 5000 + 11 * 28: 12, 2800: 6}),
+        ("local", {5000 + 11 * 31: 12, 3100: 6}),
+    ):
+        paced: list[int] = []
+        task = make_task(tmp_path, scheme, micro=2)
+        task = msgspec.structs.replace(task, pipeline=msgspec.structs.replace(task.pipeline, times=times))
+        Network(task, pacer=Recorded).run()
+        assert Counter(paced) == Counter(expected)
 
 
 def test_parts_can_be_rehearsed(tmp_path) -> None:
