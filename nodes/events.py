@@ -4,10 +4,18 @@ One object a line in ``events.jsonl``. Times are seconds of CLOCK_MONOTONIC, whi
 the host. Kinds and what they mean:
 
     forward backward    paced compute of one batch on one stage (``cpu_s`` is the CPU time it took)
-    tail-step           the same on the edge half: forward, loss, backward and update in one
+    tail-step           the same on the edge half: forward, loss, backward and update in one; on the last stage of a
+                        pipeline without the update
+    update              paced update of weights after the last micro-batch of a batch. Of a pipeline, this and the
+                        three above have ``micro`` and attrs.stage: what a Gantt chart is drawn from
+    pipeline            one stage's round in a pipeline: first work begun .. last done; attrs.device, stage, stages,
+                        layers (first, and after the last), schedule, micro, depth, batches, attempt, busy_s, bubble
+                        (share of the time in which it did nothing), staleness and staleness_most (updates that its
+                        weights were behind: mean, worst), packing_error (share that compression lost, root mean square)
     speed               paced steps that ended in a window of time: attrs.steps, attrs.late, attrs.asked_s (what they
                         should have taken), attrs.took_s
-    wait                a device waiting for gradients (activations sent .. gradients here)
+    wait                a device waiting for gradients (activations sent .. gradients here; in a pipeline: a millisecond
+                        or longer in which the device had nothing else to do)
     send                a message on its way: handed to the network .. received; ``peer`` is where it went
     round               one device's round: first batch begun .. last batch done; attrs.batches
     aggregate evaluate  on the aggregator (aggregate: on edge servers too, where averaging is hierarchical)

@@ -61,6 +61,24 @@ def build(
     return sequence.train()
 
 
+def layers(
+    model: str, first: int, last: int, in_shape: tuple[int, ...] | None = None, classes: int = 10
+) -> nn.Sequential:
+    """Layers ``first`` to ``last`` (not included) alone, all weights zero, in training mode; see `build`.
+
+    Raises:
+        InputError: There are no such layers.
+    """
+    with torch.device("meta"):
+        sequence = _design(model, in_shape, classes)
+    check_cut(first, last)
+    check_cut(last, len(sequence))
+    part = nn.Sequential(OrderedDict(list(sequence.named_children())[first:last])).to_empty(device="cpu")
+    for tensor in part.state_dict().values():
+        tensor.zero_()
+    return part.train()
+
+
 def cut(sequence: nn.Sequential, k: int) -> tuple[nn.Sequential, nn.Sequential]:
     """The first ``k`` layers and the rest, sharing the model's weights and their names.
 

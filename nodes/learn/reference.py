@@ -189,6 +189,12 @@ class Steps:
                 raise InputError(f"no operation {op}", wanted=", ".join(OPS))
 
 
+def noise(model: str, batch: int, in_shape: tuple[int, ...], classes: int) -> tuple[Tensor, Tensor]:
+    """A batch of noise as the model takes it, and its labels."""
+    x, labels, _ = _samples(model, batch, in_shape, classes)
+    return x, labels
+
+
 def _samples(model: str, batch: int, in_shape: tuple[int, ...], classes: int) -> tuple[Tensor, Tensor, Shard]:
     """A batch and a test set of noise; what is in them does not change what they cost."""
     draw = keyed.torch_generator(0, "", "reference")

@@ -113,14 +113,21 @@ class Batches:
 
     def get(self, round: int, index: int) -> tuple[Tensor, Tensor]:
         """Batch ``index`` (from 0, through all epochs) of a round: samples, normalised, and classes."""
-        if not 0 <= index < len(self):
-            raise IndexError(f"batch {index} of {len(self)}")
-        epoch, at = divmod(index, self.per_epoch)
-        chosen = self._permutation(round, epoch)[at * self.size : (at + 1) * self.size]
+        chosen = self._chosen(round, index)
         x = self.shard.x[chosen]
         if self._augment:
             x = _augmented(x, keyed.numpy_generator(*self._key, "augment", round=round, batch=index))
         return self.shard.normalise(x), self.shard.y[chosen]
+
+    def labels(self, round: int, index: int) -> Tensor:
+        """The classes of a batch alone."""
+        return self.shard.y[self._chosen(round, index)]
+
+    def _chosen(self, round: int, index: int) -> Tensor:
+        if not 0 <= index < len(self):
+            raise IndexError(f"batch {index} of {len(self)}")
+        epoch, at = divmod(index, self.per_epoch)
+        return self._permutation(round, epoch)[at * self.size : (at + 1) * self.size]
 
     def _permutation(self, round: int, epoch: int) -> Tensor:
         if self._order is None or self._order[0] != (round, epoch):

@@ -10,6 +10,7 @@ changes the order of sums.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -49,6 +50,7 @@ class Stage:
         self.momentum: dict[str, Tensor] = {}
         if sgd.momentum:
             self.momentum = {name: torch.zeros_like(p) for name, p in layers.named_parameters()}
+        self.gradients: dict[str, Tensor] = {}  # accumulated apart from the parameters (`nodes.learn.stash`)
         self._waiting: dict[int, tuple[Tensor, Tensor]] = {}
         self._accumulated = False
 
@@ -152,6 +154,13 @@ def copy_into(target: dict[str, Tensor], source: dict[str, Tensor], what: str) -
     if target.keys() != source.keys():
         odd = sorted(target.keys() ^ source.keys())
         raise RunError(f"{what} of another model or cut: {', '.join(odd[:4])} on one side only")
+    check_fit(target, source, what)
+    for name, tensor in target.items():
+        tensor.copy_(source[name])
+
+
+def check_fit(target: Mapping[str, Tensor], source: Mapping[str, Tensor], what: str) -> None:
+    """Refuse tensors of other shapes or types than those of the same names in ``target`` (RunError)."""
     for name, tensor in target.items():
         if tensor.shape != source[name].shape or tensor.dtype != source[name].dtype:
             raise RunError(
@@ -159,5 +168,3 @@ def copy_into(target: dict[str, Tensor], source: dict[str, Tensor], what: str) -
                 wanted=f"{tensor.dtype} {tuple(tensor.shape)}",
                 found=f"{source[name].dtype} {tuple(source[name].shape)}",
             )
-    for name, tensor in target.items():
-        tensor.copy_(source[name])

@@ -21,6 +21,7 @@ from nodes.errors import InputError, RunError, WireError
 from nodes.learn import tensorfile
 from nodes.learn.digest import Digest
 from nodes.learn.stage import Sgd, Stage, copy_into
+from nodes.learn.stash import StashStage
 
 VERSION = 1
 _PLAIN = ("round", "next_batch", "last_applied", "loss_sum", "loss_count", "threads", "sgd", "extra")
@@ -40,6 +41,7 @@ class TrainingState:
         threads: Compute threads of the task; another number gives other bits.
         sgd: Settings of the update.
         extra: Whatever else the part wants to travel; plain data.
+        gradients: Of the batch under way, accumulated so far, by parameter name; empty between two batches.
     """
 
     weights: dict[str, Tensor]
@@ -53,6 +55,7 @@ class TrainingState:
     threads: int = 1
     sgd: Sgd = field(default_factory=Sgd)
     extra: dict[str, Any] = field(default_factory=dict)
+    gradients: dict[str, Tensor] = field(default_factory=dict)
 
     def restore(self, stage: Stage) -> None:
         """Make this the state of ``stage`` (a copy of it); a batch in the middle there is dropped.
@@ -68,6 +71,10 @@ class TrainingState:
             )
         if stage.momentum.keys() != self.momentum.keys():
             raise RunError("momentum of another model, cut or optimizer")
+        if isinstance(stage, StashStage):
+            stage.check_gradients(self.gradients)
+        elif self.gradients:
+            raise RunError("a state in the middle of a batch, for a stage that takes whole batches")
         # One call checks all before it copies any.
         copy_into(
             _named(stage.layers.state_dict(), stage.momentum, None),
@@ -75,6 +82,7 @@ class TrainingState:
             "state",
         )
         stage.drop()
+        stage.gradients = {name: gradient.clone() for name, gradient in self.gradients.items()}
         stage.sgd = self.sgd
 
     def to_frames(self) -> tuple[dict[str, Any], list[tuple[str, Tensor]]]:
@@ -82,7 +90,7 @@ class TrainingState:
 
         The tensors share the state's memory: it must not change until they are sent.
         """
-        tensors = _named(self.weights, self.momentum, self.pending)
+        tensors = _named(self.weights, self.momentum, self.pending, self.gradients)
         return self._meta(), sorted(tensors.items())
 
     @classmethod
@@ -94,7 +102,7 @@ class TrainingState:
         Raises:
             WireError: This is not a training state.
         """
-        groups: dict[str, dict[str, Tensor]] = {"weights": {}, "momentum": {}, "pending": {}}
+        groups: dict[str, dict[str, Tensor]] = {"weights": {}, "momentum": {}, "pending": {}, "gradients": {}}
         pairs = tensors.items() if isinstance(tensors, Mapping) else tensors
         for name, tensor in pairs:
             group, _, rest = name.partition("/")
@@ -115,7 +123,10 @@ class TrainingState:
         if plain["last_applied"] is not None:
             plain["last_applied"] = tuple(plain["last_applied"])
         pending = groups["pending"].get("gradient")
-        return cls(weights=groups["weights"], momentum=groups["momentum"], pending=pending, **plain)
+        return cls(
+            weights=groups["weights"], momentum=groups["momentum"], pending=pending, gradients=groups["gradients"],
+            **plain,
+        )  # fmt: skip
 
     def digest(self) -> str:
         """SHA-256 of all of it: plain data, then names, types, shapes and bytes in the order of names."""
@@ -128,7 +139,7 @@ class TrainingState:
 
     def nbytes(self) -> int:
         """Bytes of all tensors: what has to cross the network."""
-        return sum(t.nbytes for t in _named(self.weights, self.momentum, self.pending).values())
+        return sum(t.nbytes for t in _named(self.weights, self.momentum, self.pending, self.gradients).values())
 
     def save(self, path: Path) -> None:
         """Write it to a file."""
@@ -159,10 +170,10 @@ class TrainingState:
 def capture(
     stage: Stage, *, copy: bool = True, pending: Tensor | None = None, **position: Any
 ) -> TrainingState:
-    """State of ``stage`` between two batches.
+    """State of ``stage`` between two batches, of a `StashStage` between two micro-batches.
 
     Args:
-        stage: The stage; not in the middle of a batch.
+        stage: The stage; not in the middle of a batch, and with no micro-batch that waits for its gradient.
         copy: Whether the state gets memory of its own. Without, it is valid until the stage trains on.
         pending: Gradient not delivered yet.
         **position: ``round``, ``next_batch`` and the other plain fields of `TrainingState`.
@@ -180,6 +191,7 @@ def capture(
         weights={name: own(t) for name, t in stage.layers.state_dict().items()},
         momentum={name: own(t) for name, t in stage.momentum.items()},
         pending=None if pending is None else own(pending),
+        gradients={name: own(t) for name, t in stage.gradients.items()},
         threads=torch.get_num_threads(),
         sgd=stage.sgd,
         **position,
@@ -187,10 +199,14 @@ def capture(
 
 
 def _named(
-    weights: Mapping[str, Tensor], momentum: Mapping[str, Tensor], pending: Tensor | None
+    weights: Mapping[str, Tensor],
+    momentum: Mapping[str, Tensor],
+    pending: Tensor | None,
+    gradients: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     named = {f"weights/{name}": t for name, t in weights.items()}
     named |= {f"momentum/{name}": t for name, t in momentum.items()}
+    named |= {f"gradients/{name}": t for name, t in (gradients or {}).items()}
     if pending is not None:
         named["pending/gradient"] = pending
     return named

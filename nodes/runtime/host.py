@@ -130,15 +130,19 @@ class Host:
         self._transport.emit(span)
 
     @contextmanager
-    def work(self, part: PartId, kind: str, op: str | None, **labels: Any) -> Iterator[Timed]:
+    def work(
+        self, part: PartId, kind: str, op: str | None, *, seconds: float | None = None, **labels: Any
+    ) -> Iterator[Timed]:
         """See `Context.work`."""
         timed = Timed()
-        if op is None:
+        if op is not None:
+            seconds = self.task.reference_of(part.owner)[op]
+        if seconds is None:
             timed.begin, cpu = self._clock(), time.thread_time()
             yield timed
             timed.end, timed.cpu_s = self._clock(), time.thread_time() - cpu
         else:
-            with self._pacer.step(self.task.reference_of(part.owner)[op]) as step:
+            with self._pacer.step(seconds) as step:
                 yield timed
             timed.begin, timed.end, timed.cpu_s, timed.late = step.begin, step.end, step.cpu_s, step.late
         # A device that hears of a handover during a paced step acts on it with this batch, not the next.
@@ -329,7 +333,7 @@ class Host:
                 node=envelope.node, peer=self.node, scheme=self.task.scheme, task=self.task.id,
                 part=str(envelope.src), begin=envelope.sent, end=received, bytes=size,
                 round=work.round if work else getattr(body, "round", 0), batch=work.batch if work else -1,
-                attrs={"message": _name(body)},
+                micro=work.micro if work else 0, attrs={"message": _name(body)},
             )
         )  # fmt: skip
 

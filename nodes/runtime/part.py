@@ -58,8 +58,13 @@ class Context(Protocol):
     def connect(self, node: str) -> None:
         """Have a connection ready before it is needed."""
 
-    def work(self, part: PartId, kind: str, op: str | None, **labels: Any) -> AbstractContextManager[Timed]:
-        """Do work as an event of ``kind``; paced to the reference time of ``op`` when that is given."""
+    def work(
+        self, part: PartId, kind: str, op: str | None, *, seconds: float | None = None, **labels: Any
+    ) -> AbstractContextManager[Timed]:
+        """Do work as an event of ``kind``; paced to the reference time of ``op``, or to ``seconds``, when one is given.
+
+        Both are what the work takes at speed 1.
+        """
 
     def move(self, part: PartId, to: str) -> None:
         """Move a hosted part, with its training state, to another node (`Part.resume` runs there)."""

@@ -295,6 +295,8 @@ class Compute:
         # Imported now rather than under the node's limits.
         import nodes.learn.speed
         import nodes.schemes._aggregator
+        import nodes.schemes._assembling
+        import nodes.schemes._driver
         import nodes.schemes._split
         import nodes.schemes._tiers
         import nodes.schemes._whole  # noqa: F401
@@ -342,8 +344,13 @@ class Compute:
             self._host.deliver(envelope, tensors, received, size)
 
     def _measure(self, message: ctl.Measure) -> None:
-        from nodes.learn import reference
+        from nodes.learn import layer_times, reference
 
+        if message.layers:
+            work = (message.model, message.batch, message.threads, message.in_shape)
+            times = layer_times.measure(*work, message.classes, message.seconds)
+            self._worker.tell(ctl.Measured(layer_times.key(*work, classes=message.classes), times))
+            return
         found = reference.measure(
             message.model, message.cut, message.batch, message.threads, message.in_shape, message.classes,
             message.seconds,

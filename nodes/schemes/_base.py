@@ -30,6 +30,7 @@ class Scheme:
 
     Attributes:
         name: As written in experiments. split: Whether the model is cut (``cut`` then matters).
+        pipelined: Whether batches are divided into micro-batches (``workload.pipeline`` then matters).
         strategies: What may happen to the edge half on a move, the first being the default.
         roles: By role, the class of its parts as ``module:class``. Names, not classes: the host reads
             declarations without importing torch. place: First placement of all parts of a task.
@@ -44,6 +45,7 @@ class Scheme:
     place: Callable[[str, Members], list[Placed]]
     source: str
     movable: tuple[str, ...] = ()
+    pipelined: bool = False
 
     def make(self, part: PartId, context: Context) -> Part:
         """Build a part of this scheme (KeyError for a role it does not have)."""
@@ -64,6 +66,23 @@ def place_split(task: str, members: Members) -> list[Placed]:
 def place_collectors(task: str, edges: Iterable[str]) -> list[Placed]:
     """One collector on each edge server."""
     return [Placed(PartId(task, COLLECTOR, edge), edge) for edge in edges]
+
+
+def stage_role(stage: int) -> str:
+    """Role of a stage of a pipeline, counted from 0 on the device."""
+    return f"stage{stage}"
+
+
+def place_pipeline(task: str, members: Members) -> list[Placed]:
+    """The first stage on each device, the aggregator in the cloud; other stages are where the first one opens them.
+
+    Until then their addresses stand for the edge server nearest to the device.
+    """
+    rows = [Placed(PartId(task, AGGREGATOR, ""), members.cloud)]
+    for device in members.devices:
+        rows.append(Placed(PartId(task, stage_role(0), device), device))
+        rows += [Placed(PartId(task, stage_role(stage), device), members.edge_of[device]) for stage in (1, 2, 3)]
+    return rows
 
 
 def place_whole(task: str, members: Members) -> list[Placed]:

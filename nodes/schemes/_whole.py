@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from nodes.errors import WireError
+from nodes.errors import RunError, WireError
 from nodes.events import Span
 from nodes.learn import models, shards
 from nodes.learn.shards import Batches
 from nodes.learn.stage import Sgd, Stage
-from nodes.runtime.part import Context, Quiet
+from nodes.policies.layers import LAYERS
+from nodes.policies.stage_times import StageTimes
+from nodes.runtime.part import Context, Quiet, Timed
 from nodes.schemes._arrays import copies, to_torch
 from nodes.schemes._base import AGGREGATOR
 from nodes.wire.codec import Tensors
-from nodes.wire.control import Progress
+from nodes.wire.control import Pipeline, Progress
 from nodes.wire.messages import Body, Model, PartId, Update
 
 
@@ -52,9 +55,8 @@ class Whole(Quiet):
         self._stage.load(to_torch(tensors))
         loss_sum, begun, ended = 0.0, 0.0, 0.0
         for batch in range(batches):
-            x, y = self._batches.get(body.round, batch)
-            with self._context.work(self.id, "step", "whole.step", round=body.round, batch=batch) as timed:
-                loss_sum += self._stage.train_step_tail(x, y)[1]
+            loss, timed = self._train(body.round, batch)
+            loss_sum += loss
             begun, ended = begun or timed.begin, timed.end
             self._context.tell(Progress(task.id, self.id.owner, body.round, batch + 1, batches))
         self._context.emit(
@@ -66,3 +68,48 @@ class Whole(Quiet):
         )  # fmt: skip
         update = Update(body.round, len(self._batches.shard), batches, loss_sum)
         self._context.send(self.id, self._aggregator, update, copies(self._stage.layers.state_dict()))
+
+    def _train(self, number: int, batch: int) -> tuple[float, Timed]:
+        """Train one batch; its loss, and when that was."""
+        x, y = self._batches.get(number, batch)
+        with self._context.work(self.id, "step", "whole.step", round=number, batch=batch) as timed:
+            loss = self._stage.train_step_tail(x, y)[1]
+        return loss, timed
+
+
+class Accumulating(Whole):
+    """The same, in micro-batches whose gradients are accumulated until the batch is complete."""
+
+    def rehearse(self) -> None:
+        """A few steps on nothing: the first ones of a process are slow."""
+        settings = self._settings()
+        x, y = (part.chunk(settings.micro)[0] for part in self._batches.get(1, 0))
+        for _ in range(3):
+            self._stage.loss_backward(x, y, 0.5)
+            self._stage.step()
+
+    def _settings(self) -> Pipeline:
+        settings = self._context.task.pipeline
+        if settings is None:
+            raise RunError(f"{self._context.task.scheme} without settings of a pipeline", where=self._context.node)
+        return settings
+
+    def _train(self, number: int, batch: int) -> tuple[float, Timed]:
+        settings, model = self._settings(), self._context.task.model
+        times, layers = StageTimes.of(settings.times, LAYERS[model]), len(LAYERS[model])
+        pieces = [part.chunk(settings.micro) for part in self._batches.get(number, batch)]
+        done, losses = Timed(), 0.0
+        for micro, (x, y) in enumerate(zip(*pieces, strict=True)):
+            seconds = times.op("whole", 0, layers)
+            with self._work("step", seconds, number, batch, micro) as timed:
+                losses += self._stage.loss_backward(x, y, 1 / settings.micro)[1] / settings.micro
+            done.begin = done.begin or timed.begin
+        with self._work("update", times.op("update", 0, layers), number, batch, settings.micro - 1) as timed:
+            self._stage.step()
+        done.end = timed.end
+        return losses, done
+
+    def _work(
+        self, kind: str, seconds: float, number: int, batch: int, micro: int
+    ) -> AbstractContextManager[Timed]:
+        return self._context.work(self.id, kind, None, seconds=seconds, round=number, batch=batch, micro=micro)

@@ -54,6 +54,24 @@ class Placed(msgspec.Struct, frozen=True):
     node: str
 
 
+class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
+    """How a task's batches go through stages; see ``workload.pipeline`` in docs/experiment.md.
+
+    ``plan`` has a node (or ``device``, ``nearest``) and its number of layers by stage; empty: the driver chooses.
+    ``times`` are unthrottled seconds by layer and way for one micro-batch (`nodes.policies.stage_times`).
+    """
+
+    micro: int = 4
+    schedule: str = "1f1b"
+    depth: int | None = None           # micro-batches under way on the device; None: by the number of stages
+    stages: int = 2                    # most of them
+    keep: int = 1                      # layers that never leave the device
+    labels: str = "leave"              # or "stay"
+    plan: tuple[tuple[str, int | None], ...] = ()
+    compress: str = "none"             # or "fp16", "int8": activations and gradients between nodes
+    times: dict[str, float] = {}
+
+
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """All that a node needs to take its share of one task."""
 
@@ -85,6 +103,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     references: dict[int, dict[str, float]] = {}  # cut -> its reference, where that is not `cut`
     drop_s: float | None = None        # s of the experiment after which a round goes on with those that came
     hierarchical: bool = False         # edge servers average their devices before the cloud averages them
+    pipeline: Pipeline | None = None   # of schemes that divide batches into micro-batches
 
     def cut_of(self, owner: str) -> int:
         """Layers that stay on an owner's device."""
@@ -194,7 +213,7 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
 
 
 class Measure(msgspec.Struct, frozen=True, tag="measure"):
-    """Controller: measure the reference times of this work, unpaced."""
+    """Controller: measure the reference times of this work, unpaced; with ``layers`` those of each layer by itself."""
 
     model: str
     cut: int
@@ -203,6 +222,7 @@ class Measure(msgspec.Struct, frozen=True, tag="measure"):
     in_shape: tuple[int, ...]
     seconds: float
     classes: int = 10
+    layers: bool = False
 
 
 class PrepareSpeed(msgspec.Struct, frozen=True, tag="prepare-speed"):

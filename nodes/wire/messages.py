@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from nodes.policies.layouts import Layout
+
 PROTOCOL = 1
 """Version of the envelope; a node refuses any other."""
 
@@ -30,6 +32,7 @@ class Work(msgspec.Struct, frozen=True, array_like=True, order=True):
     """Identity of one piece of training work; the last one applied is part of the training state.
 
     ``round`` and ``epoch`` rules are the task's: ``batch`` counts from 0 through all local epochs of the round.
+    ``stage`` is the one of a pipeline that is to do it, ``micro`` the micro-batch of its batch.
     """
 
     round: int
@@ -61,6 +64,8 @@ class Model(msgspec.Struct, frozen=True, tag="model"):
 class Activations(msgspec.Struct, frozen=True, tag="activations"):
     """What crosses the cut forward (tensors ``x`` and, where labels leave the device, ``y``).
 
+    Of a pipeline also packed (`nodes.learn.packing`).
+
     ``move_to`` asks the receiving part to move to that node once this batch is applied; ``standby`` to keep a copy
     of itself in step on that node (empty: none any more). ``replay`` says that this is a copy for a standby, which
     applies the batch and keeps the gradients to itself.
@@ -74,7 +79,7 @@ class Activations(msgspec.Struct, frozen=True, tag="activations"):
 
 
 class Gradients(msgspec.Struct, frozen=True, tag="gradients"):
-    """What crosses the cut backward (tensor ``g``), with the loss of the batch."""
+    """What crosses the cut backward (tensor ``g``; none for a stage without layers), with the loss of the batch."""
 
     work: Work
     loss: float
@@ -150,11 +155,24 @@ class StateRefused(msgspec.Struct, frozen=True, tag="refused"):
 
 
 class Open(msgspec.Struct, frozen=True, tag="open"):
-    """Make this part afresh here and start the round over (the `restart` strategy)."""
+    """Make this part afresh here and start the round, or start it over (the `restart` strategy).
+
+    To a stage of a pipeline: with these layers and neighbours, for rounds of so many batches.
+    """
 
     round: int
     attempt: int
     version: int  # of the placement that the sender decided on
+    layout: Layout | None = None
+    batches: int = 0
+
+
+class Opened(msgspec.Struct, frozen=True, tag="opened"):
+    """A stage has its weights and is ready for the round's first micro-batch."""
+
+    round: int
+    attempt: int
+    stage: int
 
 
 class Query(msgspec.Struct, frozen=True, tag="query"):
@@ -191,10 +209,11 @@ class Adopt(msgspec.Struct, frozen=True, tag="adopt"):
 
 
 class Fetch(msgspec.Struct, frozen=True, tag="fetch"):
-    """Ask the aggregator for the model that the round started from."""
+    """Ask the aggregator for the model that the round started from, or for these layers of it."""
 
     round: int
     attempt: int
+    layers: tuple[str, ...] = ()
 
 
 class Close(msgspec.Struct, frozen=True, tag="close"):
@@ -230,6 +249,7 @@ Body: TypeAlias = (
     | Holds
     | Adopt
     | Open
+    | Opened
     | Fetch
     | Close
     | Moved

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from nodes.policies.layers import LAYERS
 from nodes.policies.samples import named
 from testbed.cli.options import Format, print_json
 from testbed.emulation.links.shape import Schedule, Shape
@@ -43,11 +44,32 @@ def show(plan: Plan, format_: Format) -> None:
     console.print(nodes, links)
     for move in plan.moves:
         console.print(f"  {move.device} moves to {move.to} {when(move)}", highlight=False)
+    for line in pipeline(plan):
+        console.print(f"  {line}", highlight=False)
     total = sum(n.speed for n in plan.nodes)
     console.print(f"  {total:g} cores of training speed in all", highlight=False)
     if plan.dilation != 1:
         factor = f"{plan.dilation:g} times slower" if plan.dilation else "as much slower as it takes to fit (auto)"
         console.print(f"  dilated: runs {factor}; all of this is in its own time", highlight=False)
+
+
+def pipeline(plan: Plan) -> list[str]:
+    """How batches go through stages, in words; nothing where they do not."""
+    work = plan.workload
+    asked = work.pipeline
+    if not work.pipelined:
+        return []
+    lines = [f"batches of {work.batch} in {asked.micro} micro-batches of {work.micro_size}, {asked.schedule}"]
+    names = LAYERS[work.model]
+    for device, layout in plan.layouts().items():
+        stages = []
+        for stage, node in enumerate(layout.nodes):
+            first, last = layout.layers(stage)
+            run = names[first:last] or ("no layers",)
+            there = run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}"
+            stages.append(f"{there} on {node}" + (f" ({layout.depths[stage]} under way)" if stage == 0 else ""))
+        lines.append(f"{device}: {', '.join(stages)}" + ("; labels stay" if asked.labels == "stay" else ""))
+    return lines
 
 
 def describe(shape: Shape, trace: Schedule | TraceRecord | None = None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from testbed.experiment.document import Document, Steps
 from testbed.experiment.model import Spec
 from testbed.experiment.problems import did_you_mean
 from testbed.experiment.profiles import GUARD, TORCH_MEMORY
-from testbed.experiment.training import SPLIT_SCHEMES
+from testbed.experiment.training import HALVING_SCHEMES, PIPELINED_SCHEMES, SPLIT_SCHEMES
 from testbed.experiment.units import format_duration, format_size
 
 MIN_QUOTA = 0.001
@@ -57,19 +58,25 @@ def _uses(spec: Spec) -> Iterator[_Use]:
     work, devices = spec.workload, resolve.devices(spec)
     layers, like = len(footprint.layers(work.model)), taken(work.data.set, work.model)
     cuts = {group: _cut(spec, group) for group in spec.devices}
-    splits = any(scheme in SPLIT_SCHEMES for scheme in work.scheme)
-    whole = any(scheme not in SPLIT_SCHEMES for scheme in work.scheme)
+    splits = any(scheme in HALVING_SCHEMES for scheme in work.scheme)
+    whole = any(scheme not in SPLIT_SCHEMES and scheme not in PIPELINED_SCHEMES for scheme in work.scheme)
     train, test = footprint.SAMPLES[work.data.set]
     samples, shares = min(work.data.train or train, train), work.data.split.fractions or {}
     batch = min(work.batch, train)
     of = f"{work.model} at batch {work.batch}"
+    staged = _staged(spec)
 
     for name, group in spec.devices.items():
         share = max((shares.get(d, 1 / len(devices)) for d in resolve.device_names(spec, name)), default=0)
-        device = footprint.training(work.model, 0, layers if whole else cuts[name], batch, 1, like)
-        half = "" if whole else f"the first {cuts[name]} layers of "
+        needs = [(0, "")]
+        if whole or splits:
+            half = "" if whole else f"the first {cuts[name]} layers of "
+            here = footprint.training(work.model, 0, layers if whole else cuts[name], batch, 1, like)
+            needs.append((here, f"{half}{of}"))
+        needs += [staged.get(device, (0, "")) for device in resolve.device_names(spec, name)]
+        device, why = max(needs)
         held = int(share * samples) * like.nbytes
-        yield _Use(group.profile, ("devices", name, "profile"), device + held, f"{half}{of}")
+        yield _Use(group.profile, ("devices", name, "profile"), device + held, why)
     for name, site in spec.sites.items():
         if site.edge is not None:
             here = [cuts[g] for g, d in spec.devices.items() if d.at == name for _ in resolve.device_names(spec, g)]
@@ -78,13 +85,38 @@ def _uses(spec: Spec) -> Iterator[_Use]:
             edge = footprint.tails(work.model, here, batch, like) if splits else footprint.BASE
             if work.aggregation == "hierarchical":
                 edge += footprint.models(work.model, len(here) + 1, like)
-            yield _Use(site.edge.profile, ("sites", name, "edge", "profile"), edge, f"the other layers of {of}{times}")
+            whose = resolve.edge_name(name, site) or ""
+            needed = max((edge, f"the other layers of {of}{times}"), staged.get(whose, (0, "")))
+            yield _Use(site.edge.profile, ("sites", name, "edge", "profile"), *needed)
     if spec.cloud is not None:
         cloud = footprint.evaluating(work.model, min(work.data.test or test, test), len(devices), like)
         why = f"averaging and evaluating {work.model}"
         yield _Use(spec.cloud.profile, ("cloud", "profile"), cloud, why)
     for name, host in spec.hosts.items():
         yield _Use(host.profile, ("hosts", name, "profile"))
+
+
+def _staged(spec: Spec) -> dict[str, tuple[int, str]]:
+    """What pipelines need on each node, in bytes, and in words."""
+    work = spec.workload
+    micro, like = max(1, work.batch // work.pipeline.micro), taken(work.data.set, work.model)
+    here: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
+    if any(scheme in SPLIT_SCHEMES for scheme in work.scheme if scheme in PIPELINED_SCHEMES):
+        for layout in resolve.layouts(spec).values():
+            for stage, node in enumerate(layout.nodes):
+                here[node].append((*layout.layers(stage), layout.depths[stage]))
+    of = f"{work.model} in micro-batches of {micro}"
+    found = {
+        node: (
+            footprint.staged(work.model, stages, micro, like),
+            f"{len(stages)} stage{'s' if stages[1:] else ''} of {of}",
+        )
+        for node, stages in here.items()
+    }
+    if any(scheme in PIPELINED_SCHEMES and scheme not in SPLIT_SCHEMES for scheme in work.scheme):
+        every = footprint.staged(work.model, [(0, len(footprint.layers(work.model)), 1)], micro, like), of
+        found |= {device: max(every, found.get(device, (0, ""))) for device in resolve.devices(spec)}
+    return found
 
 
 def _cut(spec: Spec, group: str) -> int:

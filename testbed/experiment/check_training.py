@@ -14,7 +14,7 @@ from testbed.experiment.cuts import CUTS, described, names
 from testbed.experiment.document import Document, Steps
 from testbed.experiment.model import Spec
 from testbed.experiment.problems import did_you_mean
-from testbed.experiment.training import SPLIT_SCHEMES, Move
+from testbed.experiment.training import HALVING_SCHEMES, SPLIT_SCHEMES, Move
 
 ROUNDING = 0.002
 """How far shares may miss the whole and still be meant as it: three times 33.3% does."""
@@ -52,14 +52,14 @@ def _schemes(spec: Spec, document: Document) -> Iterator[InputError]:
 
 def _strategy(spec: Spec, document: Document) -> Iterator[InputError]:
     strategy, names = spec.workload.strategy, spec.workload.scheme
-    if strategy is None or any(name in SPLIT_SCHEMES for name in names):
+    if strategy is None or any(name in HALVING_SCHEMES for name in names):
         return
     yield document.problem(
         ("workload", "strategy"),
-        f"strategy {strategy!r} has nothing to act on: {' and '.join(names)} leaves nothing on an edge server",
-        wanted=f"a strategy beside {' or '.join(SPLIT_SCHEMES)}",
+        f"strategy {strategy!r} has nothing to act on: {' and '.join(names)} leaves no half of it on an edge server",
+        wanted=f"a strategy beside {' or '.join(HALVING_SCHEMES)}",
         found=f"scheme {', '.join(names)}",
-        remedy=f"take strategy out, or use scheme: {SPLIT_SCHEMES[0]}",
+        remedy=f"take strategy out, or use scheme: {HALVING_SCHEMES[0]}",
     )
 
 
@@ -90,8 +90,10 @@ def _cut(spec: Spec, document: Document) -> Iterator[InputError]:
 
 def _cut_within(spec: Spec, document: Document, path: Steps, group: str | None) -> Iterator[InputError]:
     """The cut that the file has there lies in the model, with something on both sides where the model is split."""
-    model, splits = spec.workload.model, any(s in SPLIT_SCHEMES for s in spec.workload.scheme)
+    model, splits = spec.workload.model, [s for s in spec.workload.scheme if s in SPLIT_SCHEMES]
     low, high = (1, len(LAYERS[model]) - 1) if splits else (0, len(LAYERS[model]))
+    if splits and not any(s in HALVING_SCHEMES for s in splits):
+        low = 0  # a pipeline's first stage may have no layers; how many are to be kept is another setting
     cut, written = resolve.cut(spec, group), spec.devices[group].cut if group else spec.workload.cut
     if cut is None:
         yield document.problem(
@@ -108,12 +110,12 @@ def _cut_within(spec: Spec, document: Document, path: Steps, group: str | None) 
 
 def _averaging(spec: Spec, document: Document) -> Iterator[InputError]:
     work, deadline = spec.workload, spec.tolerances.round_deadline
-    whole = [scheme for scheme in work.scheme if scheme not in SPLIT_SCHEMES]
+    whole = [scheme for scheme in work.scheme if scheme not in HALVING_SCHEMES]
     if work.aggregation == "hierarchical" and whole:
         yield document.problem(
             ("workload", "aggregation"), f"the devices of {whole[0]!r} deal with the cloud alone",
-            wanted=f"hierarchical aggregation beside {' or '.join(SPLIT_SCHEMES)}", found=f"scheme {whole[0]}",
-            remedy=f"use aggregation: flat, or scheme: {SPLIT_SCHEMES[0]}",
+            wanted=f"hierarchical aggregation beside {' or '.join(HALVING_SCHEMES)}", found=f"scheme {whole[0]}",
+            remedy=f"use aggregation: flat, or scheme: {HALVING_SCHEMES[0]}",
         )  # fmt: skip
     if work.late.drop is not None and deadline is not None and deadline <= work.late.drop:
         yield document.problem(

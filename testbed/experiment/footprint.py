@@ -142,6 +142,28 @@ def training(
     return BASE + round(WASTE * NUMBER * (batch * (kept + largest) + held))
 
 
+def staged(
+    model: str, stages: Sequence[tuple[int, int, int]], micro: int, samples: Form | None = None
+) -> int:
+    """Bytes that a node needs for stages of pipelines, all of which are at work at once.
+
+    Args:
+        model: Name of the model.
+        stages: First layer of each, the one after its last, and its micro-batches under way.
+        micro: Samples of a micro-batch.
+        samples: What samples are like, without it as `usual`.
+    """
+    every, like = layers(model, samples), samples or usual(model)
+    kept = held = largest = 0
+    for first, last, depth in stages:
+        run = every[first:last]
+        arrives = like.numbers if first == 0 else every[first - 1].output
+        kept += depth * (arrives + sum(layer.kept for layer in run)) if run else 0
+        held += 3 * sum(layer.parameters for layer in run)
+        largest = max(largest, *(layer.largest for layer in run), 0)
+    return BASE + round(WASTE * NUMBER * (micro * (kept + largest) + held))
+
+
 def tails(model: str, cuts: Sequence[int], batch: int, samples: Form | None = None) -> int:
     """Bytes that an edge server needs for the halves behind these cuts, one a device; one computes at a time."""
     if not cuts:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed.experiment import check_network, check_training, faults, motion, planner, site_table
+from testbed.experiment import check_network, check_pipeline, check_training, faults, motion, planner, site_table
 from testbed.experiment.document import Document, read
 from testbed.experiment.model import Spec
 from testbed.experiment.overrides import apply
@@ -48,6 +48,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
     raise_all([
         *check_network.check(spec, document),
         *check_training.check(spec, document),
+        *check_pipeline.check(spec, document),
         *motion.check(spec, document),
         *faults.check(spec.faults, faults.Resolver(spec, document)),
     ])  # fmt: skip

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from nodes import schemes
+from nodes.policies.layers import LAYERS
+from nodes.policies.layouts import Layout, fixed
 from nodes.policies.prediction import Prediction
 from testbed.emulation.links.shape import Schedule, Shape
 from testbed.errors import InputError
@@ -148,6 +151,24 @@ class DataPlan:
 
 
 @dataclass(frozen=True)
+class PipelinePlan:
+    """How batches go through stages.
+
+    ``plan`` has a node (or ``device``, ``nearest``) and its number of layers (one of them None: those that are left) by
+    stage; empty where the device is to choose. ``depth`` None follows from the number of stages.
+    """
+
+    micro: int = 4
+    schedule: str = "1f1b"
+    depth: int | None = None
+    stages: int = 2
+    keep: int = 1
+    labels: str = "leave"
+    plan: tuple[tuple[str, int | None], ...] = ()
+    compress: str = "none"
+
+
+@dataclass(frozen=True)
 class WorkloadPlan:
     """One task (``schemes`` names the variants to run on it, in order)."""
 
@@ -167,10 +188,21 @@ class WorkloadPlan:
     cuts: dict[str, int] = field(default_factory=dict)  # device -> its cut, where that is not `cut`
     drop: float | None = None             # s after which a round goes on with those that came; None: it waits for all
     hierarchical: bool = False            # edge servers average their devices before the cloud averages them
+    pipeline: PipelinePlan = PipelinePlan()
 
     def cut_of(self, node: str) -> int:
         """Layers that stay on a device."""
         return self.cuts.get(node, self.cut)
+
+    @property
+    def pipelined(self) -> bool:
+        """Whether a scheme divides batches into micro-batches."""
+        return any(schemes.get(name).pipelined for name in self.schemes)
+
+    @property
+    def micro_size(self) -> int:
+        """Samples of a micro-batch."""
+        return self.batch // self.pipeline.micro
 
 
 @dataclass(frozen=True)
@@ -244,6 +276,25 @@ class Plan:
     def node(self, name: str) -> NodePlan:
         """The node of that name (KeyError if there is none)."""
         return next(n for n in self.nodes if n.name == name)
+
+    def layouts(self) -> dict[str, Layout]:
+        """Where the stages of each device's pipeline are at the start, empty without such a scheme.
+
+        Raises:
+            InputError: The settings of the pipeline make up none.
+        """
+        work, asked = self.workload, self.workload.pipeline
+        if not any(schemes.get(name).pipelined and schemes.get(name).split for name in work.schemes):
+            return {}
+        found = {}
+        for node in self.nodes:
+            if node.kind == "device":
+                found[node.name] = fixed(
+                    asked.plan, layers=len(LAYERS[work.model]), cut=max(work.cut_of(node.name), asked.keep),
+                    device=node.name, nearest=self.site(node.site or "").edge or "", schedule=asked.schedule,
+                    micro=asked.micro, depth=asked.depth, stages=asked.stages, labels=asked.labels,
+                )  # fmt: skip
+        return found
 
     def site(self, name: str) -> SitePlan:
         """The site of that name (StopIteration is a programming error: names are checked on loading)."""

@@ -14,11 +14,13 @@ from testbed.experiment import faults, motion, resolve
 from testbed.experiment.check_training import data_directory
 from testbed.experiment.document import Document, Steps
 from testbed.experiment.model import Spec
+from testbed.experiment.pipelining import Pipeline
 from testbed.experiment.places import places
 from testbed.experiment.plan import (
     DataPlan,
     LinkPlan,
     NodePlan,
+    PipelinePlan,
     Plan,
     SitePlan,
     Tolerances,
@@ -205,7 +207,13 @@ def _workload(spec: Spec, document: Document) -> WorkloadPlan:
         cuts={name: k for name, k in own.items() if k != cut},
         drop=workload.late.drop,
         hierarchical=workload.aggregation == "hierarchical",
+        pipeline=_pipeline(workload.pipeline),
     )
+
+
+def _pipeline(asked: Pipeline) -> PipelinePlan:
+    stages = tuple((stage.node, stage.layers) for stage in asked.plan)
+    return PipelinePlan(**(dict(asked) | {"plan": stages}))
 
 
 def _known_cut(spec: Spec, group: str | None = None) -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nodes.policies.layers import cut_at
+from nodes.policies.layers import LAYERS, cut_at
+from nodes.policies.layouts import Layout, fixed
+from testbed.errors import InputError
 from testbed.experiment.cuts import CUTS
 from testbed.experiment.link_settings import LinkSettings
 from testbed.experiment.model import Spec
@@ -63,6 +65,24 @@ def cut(spec: Spec, group: str | None = None) -> int | None:
     own = spec.devices[group].cut if group else None
     model, asked = spec.workload.model, own if own is not None else spec.workload.cut
     return CUTS[model] if asked is None else cut_at(model, asked)
+
+
+def layouts(spec: Spec) -> dict[str, Layout]:
+    """The stages of each device's pipeline at the start; none where settings make up none (checks tell why)."""
+    asked, found = spec.workload.pipeline, {}
+    edges = [edge_name(site, settings) for site, settings in spec.sites.items()]
+    for name, group in devices(spec).items():
+        at, here = spec.devices[group].at, cut(spec, group)
+        nearest = edge_name(at, spec.sites[at]) if at in spec.sites else next(iter(edges), None)
+        try:
+            found[name] = fixed(
+                [(stage.node, stage.layers) for stage in asked.plan], layers=len(LAYERS[spec.workload.model]),
+                cut=max(here or 0, asked.keep), device=name, nearest=nearest or "", schedule=asked.schedule,
+                micro=asked.micro, depth=asked.depth, stages=asked.stages, labels=asked.labels,
+            )  # fmt: skip
+        except InputError:
+            return {}
+    return found
 
 
 def device_names(spec: Spec, group: str) -> list[str]:

@@ -16,15 +16,22 @@ from nodes.policies.samples import FORMS
 from testbed.experiment.averaging import Aggregation, Late
 from testbed.experiment.cuts import Cut
 from testbed.experiment.movement import Association, Forecast, Movement, RadioModel
+from testbed.experiment.pipelining import Pipeline
 from testbed.experiment.problems import did_you_mean
 from testbed.experiment.section import Section
 from testbed.experiment.trace_settings import Trace
 from testbed.experiment.units import Duration, Fraction, UnitError
 
-SCHEMES: Mapping[str, bool] = {**dict.fromkeys(("local", "edgemove"), False), **dict.fromkeys(schemes.names(), True)}
+SCHEMES: Mapping[str, bool] = dict.fromkeys(schemes.names(), True)
 """Schemes by name, from the files in ``nodes/schemes``; False: named in the design and not built yet."""
-SPLIT_SCHEMES = tuple(name for name in schemes.names() if schemes.get(name).split)
-"""Schemes that leave part of the model on an edge server."""
+PIPELINED_SCHEMES = tuple(name for name in schemes.names() if schemes.get(name).pipelined)
+"""Schemes that divide batches into micro-batches."""
+HALVING_SCHEMES = tuple(
+    name for name in schemes.names() if schemes.get(name).split and name not in PIPELINED_SCHEMES
+)
+"""Schemes that leave one half of the model on an edge server."""
+SPLIT_SCHEMES = (*HALVING_SCHEMES, *(name for name in PIPELINED_SCHEMES if schemes.get(name).split))
+"""Schemes that leave part of the model on edge servers."""
 STRATEGIES: Mapping[str, bool] = {"restart": True, "migrate": True, "relay": True, "shadow": True}
 """What to do with an edge half whose device moves; False: not built yet."""
 DATA_SETS: Mapping[str, bool] = dict.fromkeys(FORMS, True)
@@ -245,13 +252,17 @@ class Workload(Section):
 
     scheme: Schemes = Field(default_factory=lambda: ["fedfly"])
     """How training is organised. A list is run one after the other on the same seed and compared: ``fedavg`` (whole
-    model on the device), ``splitfed`` (split; a move restarts the round), ``fedfly`` (split; a move migrates)."""
+    model on the device), ``splitfed`` (split; a move restarts the round), ``fedfly`` (split; a move migrates),
+    ``edgemove`` (a `pipeline` of stages), ``local`` (the whole model on the device, in the same micro-batches)."""
     model: Model = "vgg5"
     """The network: for images ``vgg5`` as FedFly defines it, a small ``cnn``, or one of the usual ones for 32x32; for
     motion ``mlp`` or ``cnn1d``; for text a small ``transformer``. ``mlp`` takes images too."""
     cut: Cut | None = None
     """What stays on the device: a number of layers, the name of the last of them, or ``SP1`` to ``SP3`` of ``vgg5``.
-    By default as the table of models has it; no matter to ``fedavg``. Devices may have a `cut` of their own."""
+    By default as the table of models has it; no matter to ``fedavg`` and ``local``. Devices may have a `cut` of their
+    own."""
+    pipeline: Pipeline = Field(default_factory=Pipeline)
+    """Micro-batches and stages, of ``edgemove`` and ``local``."""
     data: Data = Data()
     """Data set, and how it is divided among devices."""
     rounds: Whole = 4
@@ -273,4 +284,4 @@ class Workload(Section):
     """What becomes of the edge half when its device moves: it starts the round again (`restart`), goes with it
     (`migrate`), follows to a standby that was kept in step there (`shadow`), or stays where it is, across the backhaul
     (`relay`). By default the scheme's own; no matter to
-    `fedavg`, which has no edge half."""
+    `fedavg` and `local`, which have no edge half, nor to `edgemove`, whose stages stay where they are."""

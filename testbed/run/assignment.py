@@ -39,7 +39,7 @@ def task(session: Session, scheme: Scheme, prepared: Prepared, reference: dict[s
     edges = tuple(sorted(n.name for n in plan.nodes if n.kind == "edge"))
     hierarchical = work.hierarchical and scheme.split
     collectors = schemes.place_collectors(name, edges) if hierarchical else []
-    strategy = (work.strategy or scheme.strategies[0]) if scheme.split else "none"
+    strategy = work.strategy if work.strategy in scheme.strategies else scheme.strategies[0]
     return ctl.Task(
         id=name, scheme=name, strategy=strategy, seed=plan.seed, model=work.model,
         cut=work.cut, in_shape=prepared.in_shape, classes=prepared.classes, rounds=work.rounds, batch=work.batch,
@@ -51,4 +51,5 @@ def task(session: Session, scheme: Scheme, prepared: Prepared, reference: dict[s
         edges=edges, drop_s=work.drop, hierarchical=hierarchical,
         cuts=dict(work.cuts), references={k: dict(ops) for k, ops in references.items() if k != work.cut},
         patience=patience(plan, [reference, *references.values()]),
+        pipeline=ctl.Pipeline(**vars(work.pipeline), times=session.layer_times) if scheme.pipelined else None,
     )  # fmt: skip

@@ -15,8 +15,8 @@ MEASURE_S = 4.0
 DRIFT_S = 1.0
 
 
-def reference_of(session: Session, seconds: float = MEASURE_S) -> dict[str, float]:
-    """Reference times of a session's workload, see `Session.reference`.
+def reference_of(session: Session, seconds: float = MEASURE_S, *, layers: bool = False) -> dict[str, float]:
+    """Reference times of a session's workload, see `Session.reference`; with ``layers`` those of each layer as well.
 
     Raises:
         NodeError: The node that measures failed, or did not answer.
@@ -36,6 +36,8 @@ def reference_of(session: Session, seconds: float = MEASURE_S) -> dict[str, floa
             session.references[cut] = _free_speed(session, seconds, cut)
         reference.store(key, session.references[cut])
         fresh.add(cut)
+    if layers:
+        session.layer_times = _layer_times(session, seconds, torch)
     stored = session.references[work.cut]
     if work.cut not in fresh and plan.speed_check:
         with session.live.phase("measuring today's free speed", DRIFT_S):
@@ -47,14 +49,26 @@ def reference_of(session: Session, seconds: float = MEASURE_S) -> dict[str, floa
     return stored
 
 
-def _free_speed(session: Session, seconds: float, cut: int) -> dict[str, float]:
+def _layer_times(session: Session, seconds: float, torch: str) -> dict[str, float]:
+    work = session.plan.workload
+    key = reference.layers_key(work.model, work.micro_size, work.threads, torch, FORMS[work.data.set])
+    known = reference.load(key)
+    if known is None:
+        with session.live.phase("measuring the reference time of each layer (once per size)", seconds):
+            known = _free_speed(session, seconds, 0, layers=True)
+        reference.store(key, known)
+    return known
+
+
+def _free_speed(session: Session, seconds: float, cut: int, *, layers: bool = False) -> dict[str, float]:
     work, samples = session.plan.workload, FORMS[session.plan.workload.data.set]
+    batch = work.micro_size if layers else work.batch
     node = next(n.name for n in session.plan.nodes if n.kind == "cloud")
     if node in session.limits:  # the bed has stood for a while; `limit` puts them in force again
         session.release()
         session.bed.fleet.set_quota(node, None, session.limits[node].read_back.period or 0.1)
     session.control.send(
-        node, ctl.Measure(work.model, cut, work.batch, work.threads, samples.shape, seconds, samples.classes)
+        node, ctl.Measure(work.model, cut, batch, work.threads, samples.shape, seconds, samples.classes, layers)
     )
     said = session.collect(ctl.Measured, [node], 60 + 10 * seconds, "measure the reference step")[0]
     assert isinstance(said.message, ctl.Measured)

@@ -45,6 +45,7 @@ def build(
         "nodes": session.versions,
         "reference": reference,
         "reference_by_cut": {str(cut): ops for cut, ops in session.references.items()} if plan.workload.cuts else {},
+        "reference_by_layer": session.layer_times,
         "timings": session.timings,
     }
 

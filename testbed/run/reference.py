@@ -34,6 +34,13 @@ def key(model: str, cut: int, batch: int, threads: int, torch: str, samples: For
     return key(model, cut, batch, threads, samples.shape, torch, samples.classes)
 
 
+def layers_key(model: str, micro: int, threads: int, torch: str, samples: Form) -> str:
+    """The same for times by layer, of micro-batches of so many samples."""
+    from nodes.learn.layer_times import key
+
+    return key(model, micro, threads, samples.shape, torch, samples.classes)
+
+
 def load(key: str) -> dict[str, float] | None:
     """Seconds by operation, None where they were not measured yet.
 

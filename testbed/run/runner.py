@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from nodes import schemes
 from nodes.policies.samples import named
 from testbed.emulation.host import preflight
 from testbed.errors import RoambedError
@@ -107,7 +108,7 @@ def train(
     prepared, used = data.write(split, session.directory), data.described(plan, split)
     for note in split.data.notes:
         live.warn(f"{plan.workload.data.set}: {note}")
-    reference = session.reference()
+    reference = session.reference(layers=any(schemes.get(name).pipelined for name in names))
     session.limit()
     session.check_speeds(reference)
     directory.write_json("manifest.json", manifest.build(plan, session, reference, argv, used))

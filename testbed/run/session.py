@@ -62,6 +62,7 @@ class Session:
         self.timings: dict[str, float] = {}
         self.drift: dict[str, Any] | None = None
         self.references: dict[int, dict[str, float]] = {}  # by cut, once `reference` has them
+        self.layer_times: dict[str, float] = {}  # by way and layer, for a micro-batch, where there are any
         self.speeds: dict[str, speed.NodeSpeed] = {}
         self.training = False
         self.expendable: set[str] = set()  # nodes without which training goes on as long as one of their kind is left
@@ -171,13 +172,14 @@ class Session:
             return {}
         return speed.governed(self.plan, self._governors.kept)
 
-    def reference(self, seconds: float = freespeed.MEASURE_S) -> dict[str, float]:
+    def reference(self, seconds: float = freespeed.MEASURE_S, *, layers: bool = False) -> dict[str, float]:
         """Reference times of the workload: stored ones, or measured now on a node that is not limited yet.
 
-        They are those of the workload's cut; `references` has those of devices' own cuts as well.
+        They are those of the workload's cut; `references` has those of devices' own cuts as well, and `layer_times`,
+        with ``layers``, those of each layer.
         Stored ones are held against today's free speed (`drift`), unless the plan has no speeds checked.
         """
-        return freespeed.reference_of(self, seconds)
+        return freespeed.reference_of(self, seconds, layers=layers)
 
     def check_speeds(self, step_times: Mapping[str, float]) -> None:
         """Have all nodes train at once, under their limits, to measure their `speeds`; touches no training."""

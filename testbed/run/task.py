@@ -93,8 +93,9 @@ class TaskRun:
         return outcome
 
     def _expendable(self) -> set[str]:
-        # Devices find by themselves what they can go on with when an edge server dies; see docs/moves.md.
-        edges = set(self.task.edges) if self._scheme.split else set()
+        # Devices find by themselves what they can go on with when an edge server dies; see docs/moves.md. Pipelines
+        # do not.
+        edges = set(self.task.edges) if self._scheme.split and not self._scheme.pipelined else set()
         # One that dies itself is waited for like one that is late: for ever, unless the experiment says how long.
         return edges | (set(self.task.owners) if self.task.drop_s is not None else set())
 

@@ -135,7 +135,6 @@ BAD = {
     "unknown scheme": ("[splitfed, fedfly]", "fedfy", 18, "unknown scheme 'fedfy'", "did you mean 'fedfly'?"),
     "scheme twice": ("[splitfed, fedfly]", "[fedfly, fedfly]", 18, "'fedfly' is there twice", "take one"),
     "no scheme": ("[splitfed, fedfly]", "[]", 18, "workload.scheme", None),
-    "scheme not built": ("[splitfed, fedfly]", "edgemove", 18, "'edgemove' is not built yet", "use fedavg"),
     "unknown strategy": ("rounds: 3", "strategy: migrat", 21, "unknown strategy", "did you mean 'migrate'?"),
     "unknown model": ("model: vgg5", "model: vgg", 19, "unknown model 'vgg'", "did you mean 'vgg5'?"),
     "unknown data set": ("rounds: 3", "data: {set: cifar}", 21, "unknown data set 'cifar'", "did you mean 'cifar10'?"),

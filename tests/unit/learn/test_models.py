@@ -5,8 +5,9 @@ import torch
 
 from nodes.errors import InputError
 from nodes.learn.digest import weights_digest
-from nodes.learn.models import build, cut, parameters, shapes, takes_tokens, usual_shape
+from nodes.learn.models import build, cut, layers, parameters, shapes, takes_tokens, usual_shape
 from nodes.policies.layers import LAYERS, cut_at
+from tests.unit.learn.toys import in_shape
 
 
 def test_vgg5_is_fedflys() -> None:
@@ -144,3 +145,18 @@ def test_what_cannot_be_built() -> None:
         assert wanted in str(error.value.wanted)
     with pytest.raises(InputError, match="no such model"):
         usual_shape("vgg55")
+
+
+@pytest.mark.parametrize("model", sorted(LAYERS))
+def test_some_layers_alone_are_those_of_the_whole(model: str) -> None:
+    count = len(LAYERS[model])
+    shape = in_shape(model, 16)
+    whole = build(model, 3, shape)
+    for first, last in ((0, count), (1, 3), (count - 1, count), (2, 2)):
+        part = layers(model, first, last, shape)
+        expected = cut(cut(whole, first)[1], last - first)[0].state_dict()
+        assert {n: t.shape for n, t in part.state_dict().items()} == {n: t.shape for n, t in expected.items()}
+        assert part.training
+        assert not any(t.any() for t in part.state_dict().values())
+    with pytest.raises(InputError, match="outside the model"):
+        layers(model, 0, count + 1)

@@ -143,3 +143,11 @@ def test_augmenting_shifts_and_mirrors_whole_images() -> None:
         seen.add(found[0])
     assert len(seen) > 16
     assert {mirrored for _, _, mirrored in seen} == {False, True}
+
+
+def test_labels_alone_are_those_of_the_batch() -> None:
+    batches = Batches(shard(40), 1, "a", 8, epochs=2)
+    for index in range(len(batches)):
+        assert torch.equal(batches.labels(2, index), batches.get(2, index)[1])
+    with pytest.raises(IndexError):
+        batches.labels(2, len(batches))

@@ -1,0 +1,300 @@
+"""A stage of a pipeline: some layers of an owner's model on one node.
+
+A stage does its work in an order that is fixed ahead (`nodes.policies.order`), each piece as soon as what it needs is
+here; messages wait in between. So weights hang on nothing but the data, however long messages take, and what is under
+way is bounded by the depth.
+
+At the start of a round a stage takes the global weights of its layers, and a fresh optimizer, from the aggregator; at
+its end it hands them back. Labels go along with activations, or stay on the device, where the last stage is then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from nodes.errors import RunError, WireError
+from nodes.events import Span
+from nodes.learn import models, packing
+from nodes.learn.shards import Batches
+from nodes.learn.stage import Sgd
+from nodes.learn.stash import StashStage
+from nodes.policies.layers import LAYERS
+from nodes.policies.layouts import Layout
+from nodes.policies.order import Op, order
+from nodes.policies.stage_times import StageTimes
+from nodes.runtime.part import Context, Quiet
+from nodes.schemes._arrays import copies, to_arrays, to_torch
+from nodes.schemes._base import AGGREGATOR, stage_role
+from nodes.schemes._plan import first_layout, own_batches
+from nodes.schemes._record import Record
+from nodes.wire.codec import Tensors
+from nodes.wire.control import Pipeline
+from nodes.wire.messages import Activations, Body, Fetch, Gradients, Model, Open, Opened, PartId, Update, Work
+
+REHEARSALS = 3
+
+SPANS = {"forward": "forward", "backward": "backward", "tail": "tail-step", "update": "update"}
+"""Kinds of events by kinds of operations."""
+
+
+class PipelineStage(Quiet):
+    """One stage behind the first; see `nodes.schemes._driver` for that."""
+
+    def __init__(self, part: PartId, context: Context) -> None:
+        task = context.task
+        if task.pipeline is None:
+            raise RunError(f"{task.scheme} without settings of a pipeline", where=context.node)
+        self.id = part
+        self.stage = int(part.role.removeprefix("stage"))
+        self._context = context
+        self._settings: Pipeline = task.pipeline
+        self._times = StageTimes.of(task.pipeline.times, LAYERS[task.model])
+        self._aggregator = PartId(task.id, AGGREGATOR, "")
+        self._layout: Layout | None = None
+        self._layers: StashStage | None = None
+        self._names: tuple[str, ...] = ()
+        self._data: Batches | None = None    # of a stage on the owner's device
+        self._batches = 0
+        self._round = 0
+        self._attempt = 0
+        self._awaited = False                # the round's weights are on their way
+        self._running = False                # they are here, and the round is not over
+        self._ops: Iterator[Op] = iter(())
+        self._next: Op | None = None
+        self._came: dict[tuple[str, int, int], tuple[float, dict[str, torch.Tensor]]] = {}  # by way, batch and micro
+        self._taken = {"forward": 0, "backward": 0}  # micro-batches that came and were used, each way
+        self._loss_sum = 0.0
+        self._record = Record()
+
+    def rehearse(self) -> None:
+        """A few steps on nothing, of all layers that may come to an edge server: the first ones are slow."""
+        if self.stage == 1:
+            self._rehearse(first_layout(self._context, self.id.owner).bounds[1], len(LAYERS[self._context.task.model]))
+
+    def _rehearse(self, first: int, last: int) -> None:
+        task = self._context.task
+        shape = models.shapes(task.model, tuple(task.in_shape), task.classes)[first]
+        stage, size = self._build(first, last), task.batch // self._settings.micro
+        words = first == 0 and models.takes_tokens(task.model)
+        nothing = torch.zeros(size, *shape, dtype=torch.int64 if words else torch.float32)
+        for _ in range(REHEARSALS if first < last else 0):
+            stage.backward(stage.forward(nothing))
+            stage.step()
+
+    def receive(self, src: PartId, body: Body, tensors: Tensors) -> None:
+        """A layout and a round, the weights of a round, or a micro-batch on its way there or back."""
+        match body:
+            case Open():
+                self._lay(body)
+                self._begin(body.round, body.attempt)
+            case Model() if tensors:
+                self._start(body.round, body.attempt, to_torch(tensors))
+            case Model():
+                self._begin(body.round, body.attempt)
+            case Activations() | Gradients():
+                self._arrive(body, to_torch(tensors))
+            case _:
+                raise WireError(f"{type(body).__name__} for {self.id}")
+
+    def position(self) -> tuple[int, int, int, bool]:
+        """Round, attempt, first batch whose update was not applied, and whether the round is over."""
+        done = self._next is None and not self._running and self._round > 0
+        return self._round, self._attempt, self._batches if done else (self._next.batch if self._next else 0), done
+
+    # --- a round ----------------------------------------------------------------------------------------
+
+    def _build(self, first: int, last: int) -> StashStage:
+        task = self._context.task
+        layers = models.layers(task.model, first, last, tuple(task.in_shape), task.classes)
+        return StashStage(layers, Sgd(task.lr, task.momentum, task.weight_decay), first=first == 0)
+
+    def _lay(self, body: Open) -> None:
+        if body.layout is None or not 0 < self.stage < body.layout.stages:
+            raise WireError(f"no layout for {self.id}", found=str(body.layout))
+        self._take_layout(body.layout, body.batches)
+
+    def _take_layout(self, layout: Layout, batches: int) -> None:
+        first, last = layout.layers(self.stage)
+        self._layout, self._batches = layout, batches
+        self._layers = self._build(first, last)
+        self._names = LAYERS[self._context.task.model][first:last]
+        if self._settings.labels == "stay" and layout.last(self.stage) and self._data is None:
+            self._data = own_batches(self._context, self.id.owner)
+
+    def _begin(self, number: int, attempt: int) -> None:
+        """A round begins: have its weights sent."""
+        if self._layout is None or (number, attempt) <= (self._round, self._attempt):
+            return  # nobody has opened it, or it came twice
+        self._round, self._attempt, self._running, self._awaited = number, attempt, False, True
+        self._came.clear()
+        self._ops, self._next = iter(()), None
+        if self._all().layers.state_dict():
+            self._context.send(self.id, self._aggregator, Fetch(number, attempt, self._names))
+        else:
+            self._start(number, attempt, {})
+
+    def _start(self, number: int, attempt: int, weights: dict[str, torch.Tensor]) -> None:
+        """The round's weights are here."""
+        if (number, attempt) != (self._round, self._attempt) or not self._awaited:
+            return  # of a round or attempt that is over, or for the second time
+        self._awaited = False
+        self._all().load(weights)
+        self._reset()
+        self._opened()
+
+    def _opened(self) -> None:
+        """Ready for the round's first micro-batch: say so to the driver."""
+        driver, where = PartId(self.id.task, stage_role(0), self.id.owner), self._to(0)
+        self._context.send(self.id, driver, Opened(self._round, self._attempt, self.stage), node=where)
+        self._go_on()
+
+    def _reset(self) -> None:
+        assert self._layout is not None
+        self._ops = order(
+            self._settings.schedule, self._settings.micro, self._batches, self._layout.depths[self.stage],
+            last=self._layout.last(self.stage),
+        )  # fmt: skip
+        self._next = next(self._ops, None)
+        self._taken = {"forward": 0, "backward": 0}
+        self._loss_sum, self._record, self._running = 0.0, Record(), True
+
+    def _arrive(self, body: Activations | Gradients, tensors: dict[str, torch.Tensor]) -> None:
+        """A micro-batch came; what came twice, or belongs to a round or attempt that is over, is nothing."""
+        work = body.work
+        if (work.round, body.attempt) != (self._round, self._attempt):
+            return
+        if self._index(work.batch, work.micro) < self._taken[work.direction]:
+            return
+        loss = body.loss if isinstance(body, Gradients) else 0.0
+        self._came.setdefault((work.direction, work.batch, work.micro), (loss, tensors))
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Do what comes next, again and again, as long as all that it needs is here."""
+        while self._running and self._next is not None and self._ready(self._next):
+            op, self._next = self._next, next(self._ops, None)
+            self._do(op)
+            if self._next is None:
+                self._running = False
+                self._finish_round()
+
+    def _ready(self, op: Op) -> bool:
+        if op.kind == "update" or (op.kind == "forward" and self.stage == 0):
+            return True
+        way = "backward" if op.kind == "backward" else "forward"
+        return (way, op.batch, op.micro) in self._came
+
+    # --- a micro-batch ----------------------------------------------------------------------------------
+
+    def _do(self, op: Op) -> None:
+        match op.kind:
+            case "forward":
+                self._forward(op, *self._input(op))
+            case "tail":
+                x, labels = self._input(op)
+                self._tail(op, x, self._labels(op) if labels is None else labels)
+            case "backward":
+                self._backward(op, *self._take("backward", op))
+            case _:
+                with self._work(op):
+                    self._all().step()
+
+    def _input(self, op: Op) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Activations of a micro-batch, and its labels if they came along."""
+        _, tensors = self._take("forward", op)
+        return packing.unpack("x", tensors), tensors.get("y")
+
+    def _labels(self, op: Op) -> torch.Tensor:
+        """Labels of a micro-batch, that have not left this device."""
+        if self._data is None:
+            raise WireError(f"activations without labels for {self.id}")
+        return self._data.labels(self._round, op.batch).chunk(self._settings.micro)[op.micro]
+
+    def _forward(self, op: Op, x: torch.Tensor, labels: torch.Tensor | None) -> None:
+        with self._work(op):
+            out = self._all().forward(x, self._index(op.batch, op.micro)) if self._names else x
+        self._send(op, self.stage + 1, "x", out, {} if labels is None else {"y": labels})
+
+    def _tail(self, op: Op, x: torch.Tensor, labels: torch.Tensor) -> None:
+        with self._work(op):
+            gradient, loss = self._all().loss_backward(x, labels, 1 / self._settings.micro)
+        self._record.stale(0)
+        self._loss_sum += loss / self._settings.micro
+        self._send(op, self.stage - 1, "g", gradient, {}, loss)
+
+    def _backward(self, op: Op, loss: float, tensors: dict[str, torch.Tensor]) -> None:
+        index, gradient = self._index(op.batch, op.micro), None
+        if self._names:
+            arrived = packing.unpack("g", tensors)
+            self._record.stale(self._all().staleness(index))
+            with self._work(op):
+                gradient = self._all().backward(arrived, index)
+        if self.stage:
+            self._send(op, self.stage - 1, "g", gradient, {}, loss)
+
+    def _all(self) -> StashStage:
+        assert self._layers is not None, "a stage at work has been laid out"
+        return self._layers
+
+    def _take(self, way: str, op: Op) -> tuple[float, dict[str, torch.Tensor]]:
+        self._taken[way] += 1
+        return self._came.pop((way, op.batch, op.micro))
+
+    def _index(self, batch: int, micro: int) -> int:
+        return batch * self._settings.micro + micro
+
+    def _work(self, op: Op) -> Any:
+        assert self._layout is not None
+        seconds = self._times.op(op.kind, *self._layout.layers(self.stage))
+        return self._record.timing(
+            self._context.work(
+                self.id, SPANS[op.kind], None, seconds=seconds, round=self._round, batch=op.batch, micro=op.micro,
+                attrs={"stage": self.stage},
+            )
+        )  # fmt: skip
+
+    def _to(self, stage: int) -> str:
+        assert self._layout is not None
+        return self._layout.nodes[stage]
+
+    def _send(
+        self, op: Op, to: int, name: str, tensor: torch.Tensor | None, more: dict[str, torch.Tensor], loss: float = 0.0
+    ) -> None:
+        """Hand a micro-batch on to a neighbour, packed if it lives on another node."""
+        node = self._to(to)
+        way = self._settings.compress if node != self._context.node else "none"
+        packed = {} if tensor is None else packing.pack(name, tensor, way, self._record.packed)
+        body: Activations | Gradients
+        if name == "x":
+            body = Activations(Work(self._round, op.batch, op.micro, to, "forward"), self._attempt)
+        else:
+            body = Gradients(Work(self._round, op.batch, op.micro, to, "backward"), loss, self._attempt)
+        part = PartId(self.id.task, stage_role(to), self.id.owner)
+        self._context.send(self.id, part, body, to_arrays({**packed, **more}), node=node)
+
+    # --- its end ----------------------------------------------------------------------------------------
+
+    def _finish_round(self) -> None:
+        update = Update(self._round, self._samples(), self._batches, self._loss_sum, self._attempt)
+        self._context.send(self.id, self._aggregator, update, copies(self._all().layers.state_dict()))
+        layout, task = self._layout, self._context.task
+        assert layout is not None
+        self._context.emit(
+            Span(
+                kind="pipeline", node=self._context.node, scheme=task.scheme, task=task.id, part=str(self.id),
+                round=self._round, begin=self._record.begin, end=self._record.end,
+                attrs={
+                    "device": self.id.owner, "stage": self.stage, "stages": layout.stages,
+                    "layers": list(layout.layers(self.stage)), "schedule": self._settings.schedule,
+                    "micro": self._settings.micro, "depth": layout.depths[self.stage], "batches": self._batches,
+                    "attempt": self._attempt, **self._record.as_dict(),
+                },
+            )
+        )  # fmt: skip
+
+    def _samples(self) -> int:
+        """What the aggregator weighs the model by, told by the first stage alone."""
+        return 0
