@@ -18,6 +18,7 @@ Memory of a stage, counted as for the other schemes but for what a worker takes 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
@@ -70,7 +71,7 @@ class Chain:
         work = sum(one.forward + one.backward for one in self.stages[stage:])
         return work + sum(one.busy + one.delay for one in self.there[stage:] + self.back[stage:])
 
-    def busy(self, micro: int) -> dict[str, float]:
+    def busy(self, micro: float) -> dict[str, float]:
         """Seconds by node and wire that a micro-batch takes of them, updates shared out among ``micro`` of a batch.
 
         The device's two stages of a U-shape count together.
@@ -82,14 +83,22 @@ class Chain:
             seconds[wire.wire] = seconds.get(wire.wire, 0.0) + wire.busy
         return seconds
 
-    def one_way(self, *, forward: bool) -> dict[str, float]:
-        """Seconds by node and wire that a micro-batch takes of them on its way forward, or back, without updates."""
-        seconds: dict[str, float] = {}
-        for one in self.stages:
-            seconds[one.node] = seconds.get(one.node, 0.0) + (one.forward if forward else one.backward)
-        for wire in self.there if forward else self.back:
-            seconds[wire.wire] = seconds.get(wire.wire, 0.0) + wire.busy
-        return seconds
+    def flush(self, micro: int) -> float:
+        """Seconds of a batch with ``sync``, its update left out: the closed form (`nodes.policies.simulate`).
+
+        In a U-shape, whose device has two stages, it is a lower bound.
+        """
+        seconds = there = back = 0.0
+        longest = [micro * one for one in self.busy(math.inf).values()]
+        for s, stage in enumerate(self.stages[:-1]):
+            seconds += stage.forward + stage.backward
+            there, back = max(there, stage.forward), max(back, stage.backward)
+            longest.append(seconds + (micro - 1) * (there + back))
+            out, home = self.there[s], self.back[s]
+            seconds += out.busy + out.delay + home.busy + home.delay
+            there, back = max(there, out.busy), max(back, home.busy)
+        tail = self.stages[-1].forward + self.stages[-1].backward
+        return max(seconds + tail + (micro - 1) * max(there, back, tail), *longest)
 
     def bottleneck(self, micro: int) -> tuple[str, float]:
         """What is busy the longest with a micro-batch, and how long: no order of work is faster. First by name."""
@@ -218,8 +227,6 @@ class World:
         return self.servers[node]
 
 
-def in_flight(schedule: str, stage: int, stages: int, micro: int, depth: int) -> int:
-    """Most micro-batches that a stage holds for the way back; the last one goes back at once, but in sync."""
-    if schedule == "sync":
-        return micro
-    return 1 if schedule == "sequential" or stage == stages - 1 else depth
+def in_flight(schedule: str, last: bool, micro: int, depth: int) -> int:
+    """Most micro-batches that a stage holds for the way back; the last one goes back at once."""
+    return 1 if last else {"sequential": 1, "sync": micro, "1f1b": depth}[schedule]

@@ -6,8 +6,11 @@ schedule:
 
     1f1b         the slowest stage or transfer, or more where too few micro-batches may be in flight
                  (`nodes.policies.depths`)
-    sync         (latency + (M - 1)(max forward + max back) + update(0)) / M
+    sync         a batch by the closed form of `nodes.policies.simulate`, divided by M
     sequential   latency + update(0) / M
+
+In a U-shape, where the device's two stages wait for each other, closed forms are too low; what they say is best there
+is played through before it is chosen.
 
 Of equally good plans the one with the fewest stages is taken, then the least latency, then the first by names and cuts.
 How it is found stands in `nodes.policies.search`.
@@ -20,10 +23,8 @@ from dataclasses import replace
 from itertools import combinations, permutations
 
 from nodes.errors import InputError
-from nodes.policies import depths
-from nodes.policies.costs import Chain
 from nodes.policies.layout import Layout
-from nodes.policies.plans import Plan, Problem, predict
+from nodes.policies.plans import Plan, Problem, predict, score_of
 from nodes.policies.search import Search
 
 
@@ -76,19 +77,8 @@ def layouts(problem: Problem) -> Iterator[Layout]:
 
 
 def score(problem: Problem, layout: Layout) -> float:
-    """What is minimised, of one layout: seconds a micro-batch."""
+    """The score of one layout, s a micro-batch, by closed forms."""
     return score_of(problem, problem.world.chain(layout))
-
-
-def score_of(problem: Problem, chain: Chain) -> float:
-    """The same of its chain."""
-    m, update = problem.micro, chain.stages[0].update
-    if problem.schedule == "1f1b":
-        return depths.choose(chain, m, problem.cap)[1]
-    if problem.schedule == "sequential":
-        return chain.latency + update / m
-    forward, back = chain.one_way(forward=True), chain.one_way(forward=False)
-    return (chain.latency + (m - 1) * (max(forward.values()) + max(back.values())) + update) / m
 
 
 def ranked(problem: Problem, most: int = 12) -> list[Plan]:

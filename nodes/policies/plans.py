@@ -127,9 +127,8 @@ class Problem:
     def needs(self, layout: Layout) -> dict[str, int]:
         """Bytes that a layout takes of each node, with as many micro-batches in flight as there may be."""
         found: dict[str, int] = {}
-        count = len(layout.nodes)
         for s, (node, first, end) in enumerate(zip(layout.nodes, layout.bounds, layout.bounds[1:], strict=False)):
-            held = in_flight(self.schedule, s, count, self.micro, self.cap)
+            held = in_flight(self.schedule, s == len(layout.nodes) - 1, self.micro, self.cap)
             found[node] = found.get(node, 0) + self.world.need(first, end, held, self.schedule)
         return found
 
@@ -214,8 +213,8 @@ def predict(problem: Problem, layout: Layout, *, score: float | None = None) -> 
         raise InputError("a plan that cannot be", found=str(layout), wanted=why)
     chain = problem.world.chain(layout)
     name, bound = chain.bottleneck(problem.micro)
-    depths, _ = in_turn.choose(chain, problem.micro, problem.cap)
-    batch_s = {schedule: batch_seconds(chain, schedule, problem.micro, depths) for schedule in SCHEDULES}
+    depths, best = settle(chain, "1f1b", problem.micro, problem.cap)
+    batch_s = {"1f1b": best, **{one: batch_seconds(chain, one, problem.micro) for one in ("sync", "sequential")}}
     return Plan(
         layout, problem.schedule, problem.micro, problem.profile.samples, chain.busy(problem.micro), name, bound,
         chain.latency, _saturating(chain, bound), depths,
@@ -225,12 +224,40 @@ def predict(problem: Problem, layout: Layout, *, score: float | None = None) -> 
     )  # fmt: skip
 
 
-def batch_seconds(chain: Chain, schedule: str, micro: int, depths: Sequence[int]) -> float:
+def score_of(problem: Problem, chain: Chain) -> float:
+    """What is minimised (`nodes.policies.partition`), s a micro-batch; by closed forms: in a U-shape a lower bound."""
+    m, update = problem.micro, chain.stages[0].update
+    if problem.schedule == "1f1b":
+        return in_turn.choose(chain, m, problem.cap)[1]
+    return chain.latency + update / m if problem.schedule == "sequential" else (chain.flush(m) + update) / m
+
+
+def batch_seconds(chain: Chain, schedule: str, micro: int, depths: Sequence[int] = ()) -> float:
     """Seconds a batch once the pipeline is full, as played."""
     if schedule != "1f1b":
         return play(chain, schedule, micro, 3).period(1)
     fill, drain, span = 1 + -(-2 * depths[0] // micro), -(-depths[0] // micro), 1 + -(-12 // micro)
     return play(chain, schedule, micro, fill + span + drain, depths).period(fill, drain)
+
+
+def settle(chain: Chain, schedule: str, micro: int, cap: int) -> tuple[tuple[int, ...], float]:
+    """Depths of 1f1b, and seconds a batch, as played.
+
+    In a U-shape the device's stages wait for each other, which no closed form has: a micro-batch more in flight is
+    tried, up to the cap, as long as it helps.
+    """
+    depths, _ = in_turn.choose(chain, micro, cap)
+    seconds = batch_seconds(chain, schedule, micro, depths)
+    if schedule != "1f1b" or chain.stages[0].node != chain.stages[-1].node:
+        return depths, seconds
+    deeper = depths
+    while len(depths) > 1 and min(deeper[:-1]) < cap:
+        deeper = (*(min(cap, one + 1) for one in deeper[:-1]), 1)
+        more = batch_seconds(chain, schedule, micro, deeper)
+        if more > seconds * (1 - 1e-3):
+            break
+        depths, seconds = deeper, more
+    return depths, seconds
 
 
 def speedup_bound(sequential: Plan, pipeline: Plan) -> float:

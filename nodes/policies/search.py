@@ -5,14 +5,16 @@ have the first ``k`` layers done on some nodes, only those count that no other o
 numbers: a *front*. Chains of servers are tried in the order of their length and names; with one server this is every
 cut. A part of a plan that cannot become better than the best one so far is given up.
 
-For ``sync`` and ``sequential`` these numbers are the score. For ``1f1b`` they bound it from below,
+For ``sync`` and ``sequential`` these numbers make the score. For ``1f1b`` they bound it from below,
 
     score >= max(bottleneck, latency / most micro-batches in flight)
 
 and ways that may still be the best by that are scored in full. With as many micro-batches in flight as it takes, the
 bound is the score, and the best plan is found; with fewer, one is found that is close to it.
 
-In a U-shape the device's two stages, and all that shares its link, are added up once the last cut is known.
+In a U-shape the device's two stages, and all that shares its link, are added up once the last cut is known. Scores are
+lower bounds there as well (but for ``sequential``), so the `PLAYED` best plans are played through, and the one that
+takes the least is chosen.
 """
 
 from __future__ import annotations
@@ -22,20 +24,25 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from nodes.errors import InputError
-from nodes.policies import depths
 from nodes.policies.costs import Sums, in_flight
 from nodes.policies.layout import Layout
-from nodes.policies.plans import Candidate, Problem
+from nodes.policies.plans import Candidate, Problem, score_of, settle
 
 Cost = tuple[float, float, float]
 """Latency; and two maxima: of everything (1f1b), or of the way forward and of the way back (sync)."""
-Label = tuple[float, float, float, tuple[int, ...]]
-"""The costs so far, and the bounds that led to them."""
+Label = tuple[float, float, float, float, tuple[int, ...]]
+"""The costs so far; the longest way that turns before the last stage (sync); the bounds that led to all this."""
 Front = dict[tuple[int, int], list[Label]]
 """Labels by (first cut, layers done); the first cut is 0 but in a U-shape."""
 Rank = tuple[float, int, float, tuple[str, ...], tuple[int, ...]]
 """Score, stages, latency, nodes, bounds: the least is the best plan."""
-_ROUNDING = 1 - 1e-9
+
+PLAYED = 8
+"""Plans in a U-shape that are played through."""
+NEAR = 1.25
+"""Those that are within this of the best one by their lower bounds may be the best when played."""
+_START: Label = (0.0, 0.0, 0.0, 0.0, (0,))
+_ROUNDING = 1 + 1e-9
 
 
 @dataclass(frozen=True)
@@ -45,13 +52,12 @@ class _Costs:
     latency: list[float]
     one: list[float]
     two: list[float]
-    loss: Cost
+    loss: float
 
     def stage(self, first: int, end: int) -> Cost:
-        """Of some layers; the loss is theirs if they are the last."""
-        loss = self.loss if end == len(self.latency) - 1 else (0.0, 0.0, 0.0)
-        return (self.latency[end] - self.latency[first] + loss[0], self.one[end] - self.one[first] + loss[1],
-                self.two[end] - self.two[first] + loss[2])  # fmt: skip
+        """Of some layers, without the loss."""
+        return (self.latency[end] - self.latency[first], self.one[end] - self.one[first],
+                self.two[end] - self.two[first])  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -78,17 +84,17 @@ class Search:
         self.costs = {name: self._costs(self.world.sums(name)) for name in (self.device, *self.names)}
         self.limits = {name: self.world.limit(name) for name in self.costs}
         self.hops: dict[tuple[str, str], _Hop | None] = {}
-        self.updates = self.world.sums(self.device).update
+        self.refine = self.stay and problem.schedule != "sequential"
         self.best: Rank | None = None
+        self.finalists: list[Rank] = []
         self.considered: list[Candidate] = []
 
     def run(self) -> tuple[Rank | None, list[Candidate]]:
         """The best plan's rank (None: there is none), and every chain that was looked at."""
         p = self.problem
         if p.fewest == 1:
-            alone = self._lengthen([(0.0, 0.0, 0.0, (0,))], self.costs[self.device].stage(0, self.layers), self.layers)
             fits = self._fits(self.device, 0, self.layers, last=True)
-            self._offer((self.device,), self._updated(alone, self.layers) if fits else [])
+            self._offer((self.device,), self._first(self.layers) if fits else [])
         most = p.stages - 1 - self.stay
         begin = self._begin()
         chains: list[tuple[tuple[str, ...], Front]] = [((name,), begin) for name in self.names] if most > 0 else []
@@ -102,6 +108,8 @@ class Search:
                     through = self._through(chain[-1], arrived)
                     following += [((*chain, name), through) for name in self.names if name not in chain]
             chains = following
+        if self.refine and self.best is not None:
+            self.best = min(map(self._played, sorted(self.finalists)[:PLAYED]))
         return self.best, self.considered
 
     # --- costs ---
@@ -110,16 +118,25 @@ class Search:
         m, steps = self.problem.micro, list(zip(sums.forward, sums.backward, sums.update, strict=True))
         latency, none = [f + b for f, b, _ in steps], [0.0] * len(steps)
         if self.problem.schedule == "1f1b":
-            return _Costs(latency, [f + b + u / m for f, b, u in steps], none, (sums.loss, sums.loss, 0.0))
+            return _Costs(latency, [f + b + u / m for f, b, u in steps], none, sums.loss)
         if self.problem.schedule == "sync":
-            return _Costs(latency, list(sums.forward), list(sums.backward), (sums.loss, sums.loss, 0.0))
-        return _Costs(latency, none, none, (sums.loss, 0.0, 0.0))
+            return _Costs(latency, list(sums.forward), list(sums.backward), sums.loss)
+        return _Costs(latency, none, none, sums.loss)
 
-    def _updated(self, labels: list[Label], end: int) -> list[Label]:
-        """With what the update of the device's first layers adds to the latency."""
-        seconds = self.updates[end]
+    def _last(self, name: str, first: int) -> Cost:
+        """The last stage: with the loss; forward and backward at once."""
+        latency, one, two = self.costs[name].stage(first, self.layers)
+        loss = self.costs[name].loss
+        if self.problem.schedule == "sync":
+            return latency + loss, latency + loss, 0.0
+        return latency + loss, one + loss if self.problem.schedule == "1f1b" else 0.0, two
+
+    def _first(self, end: int) -> list[Label]:
+        """The device's first stage; what its update adds to a batch is in its latency."""
+        cost = self._last(self.device, 0) if end == self.layers else self.costs[self.device].stage(0, end)
+        seconds = self.world.sums(self.device).update[end]
         more = {"1f1b": 0.0, "sync": seconds, "sequential": seconds / self.problem.micro}[self.problem.schedule]
-        return [(latency + more, one, two, path) for latency, one, two, path in labels]
+        return self._through_stage([(more, *_START[1:])], cost, end)
 
     def _maxima(self, there: tuple[float, float], back: tuple[float, float]) -> tuple[float, float]:
         """What two wires add to the two maxima, from the seconds that each of them is busy forward, and back."""
@@ -146,7 +163,7 @@ class Search:
 
     def _need(self, first: int, end: int, *, last: bool) -> int:
         p = self.problem
-        held = in_flight(p.schedule, 1 if last else 0, 2, p.micro, p.cap)
+        held = in_flight(p.schedule, last, p.micro, p.cap)
         return self.world.need(first, end, held, p.schedule)
 
     def _fits(self, name: str, first: int, end: int, *, last: bool, besides: int = 0) -> bool:
@@ -154,16 +171,22 @@ class Search:
         return limit is None or self._need(first, end, last=last) + besides <= limit
 
     def _bound(self, label: Label) -> float:
-        """The score of a finished plan, from below with 1f1b; no less than it for a part of one."""
-        latency, one, two, _ = label
+        """The score of a finished plan, or a lower bound of it; no less than it for a part of one."""
+        latency, one, two, turned, _ = label
         m = self.problem.micro
         if self.problem.schedule == "1f1b":
-            return max(one, latency / self.problem.cap)
-        return (latency + (m - 1) * (one + two)) / m if self.problem.schedule == "sync" else latency
+            return max(one, latency / self.problem.cap, turned)
+        return max(latency + (m - 1) * max(one, two), turned) / m if self.problem.schedule == "sync" else latency
+
+    def _least(self, cost: Cost) -> float:
+        """The same of some costs alone."""
+        return self._bound((*cost, 0.0, ()))
 
     def _limit(self) -> float:
         """What a part of a plan may have as its bound, to be of use."""
-        return math.inf if self.explain or self.best is None else self.best[0] / _ROUNDING
+        if self.explain or self.best is None:
+            return math.inf
+        return self.best[0] * (NEAR if self.refine else _ROUNDING)
 
     def _hopeful(self, labels: list[Label]) -> list[Label]:
         limit = self._limit()
@@ -174,15 +197,21 @@ class Search:
     @staticmethod
     def _lengthen(labels: list[Label], cost: Cost, *bounds: int) -> list[Label]:
         latency, one, two = cost
-        return [(a + latency, max(b, one), max(c, two), (*path, *bounds)) for a, b, c, path in labels]
+        return [(a + latency, max(b, one), max(c, two), d, (*path, *bounds)) for a, b, c, d, path in labels]
+
+    def _through_stage(self, labels: list[Label], cost: Cost, end: int) -> list[Label]:
+        done = self._lengthen(labels, cost, end)
+        if self.problem.schedule != "sync" or end == self.layers:
+            return done
+        m = self.problem.micro  # the first to come back here waits for the last to have gone forward
+        return [(a, b, c, max(d, a + (m - 1) * (b + c)), path) for a, b, c, d, path in done]
 
     def _begin(self) -> Front:
         """The device's first stage, by its cut."""
         front: Front = {}
         for cut in range(self.problem.keep, self.layers):
             if self._fits(self.device, 0, cut, last=False):
-                label = self._lengthen([(0.0, 0.0, 0.0, (0,))], self.costs[self.device].stage(0, cut), cut)
-                front[cut if self.stay else 0, cut] = self._hopeful(self._updated(label, cut))
+                front[cut if self.stay else 0, cut] = self._hopeful(self._first(cut))
         return front
 
     def _arrive(self, chain: tuple[str, ...], front: Front) -> Front:
@@ -200,9 +229,9 @@ class Search:
         for (tag, begin), labels in arrived.items():
             for end in range(begin + 1, self.layers):
                 cost = self.costs[name].stage(begin, end)
-                if self._bound((*cost, ())) > limit or not self._fits(name, begin, end, last=False):
+                if self._least(cost) > limit or not self._fits(name, begin, end, last=False):
                     break  # one layer more does not make it any less
-                done = self._hopeful(self._lengthen(labels, cost, end))
+                done = self._hopeful(self._through_stage(labels, cost, end))
                 if done:
                     found.setdefault((tag, end), []).extend(done)
         return {key: _front(labels) for key, labels in found.items()}
@@ -214,51 +243,60 @@ class Search:
             if self.stay:
                 done += self._ends_on_device(chain, tag, begin, labels)
             elif self._fits(chain[-1], begin, self.layers, last=True):
-                done += self._lengthen(labels, self.costs[chain[-1]].stage(begin, self.layers), self.layers)
+                done += self._lengthen(labels, self._last(chain[-1], begin), self.layers)
         self._offer((self.device, *chain, *([self.device] if self.stay else [])), done)
 
     def _ends_on_device(self, chain: tuple[str, ...], cut: int, begin: int, labels: list[Label]) -> list[Label]:
-        name, device = chain[-1], self.costs[self.device]
+        """Labels of all last cuts. ``shared``: what the device and its link are busy with, both stages together."""
+        name, done = chain[-1], []
         home, out = self._hop(name, self.device), self._hop(self.device, chain[0])
         if home is None or out is None:
             return []
-        besides, first, done = self._need(0, cut, last=False), device.stage(0, cut), []
-        limit, (to_first, from_first) = self._limit(), out.busy[cut]
+        besides, first = self._need(0, cut, last=False), self.costs[self.device].stage(0, cut)
+        limit, m, (to_first, from_first) = self._limit(), self.problem.micro, out.busy[cut]
+        update = self.world.sums(self.device).update[cut]
         for end in range(begin + 1, self.layers):
             mid = self.costs[name].stage(begin, end)
-            if self._bound((*mid, ())) > limit or not self._fits(name, begin, end, last=False):
+            if self._least(mid) > limit or not self._fits(name, begin, end, last=False):
                 break
-            last, (to_last, from_last) = device.stage(end, self.layers), home.busy[end]
+            last, (to_last, from_last) = self._last(self.device, end), home.busy[end]
             # Up go activations of the first cut and gradients of the last one; down, the other two.
-            one, two = self._maxima((to_first, to_last), (from_last, from_first))
-            cost = (mid[0] + home.costs[end][0] + last[0], max(first[1] + last[1], mid[1], one),
-                    max(first[2] + last[2], mid[2], two))  # fmt: skip
-            if self._bound((*cost, ())) > limit:
+            wires = max(to_first + from_last, to_last + from_first)
+            if self.problem.schedule == "1f1b":
+                shared = max(first[1] + last[1], wires)
+            else:
+                shared = m * max(first[0] + last[0], wires) + update if self.problem.schedule == "sync" else 0.0
+            if self._bound((0.0, 0.0, 0.0, shared, ())) > limit:
                 continue
             if self._fits(self.device, end, self.layers, last=True, besides=besides):
-                done += self._hopeful(self._lengthen(labels, cost, end, self.layers))
+                ends = self._lengthen(self._through_stage(labels, mid, end), home.costs[end])
+                ends = self._lengthen(ends, last, self.layers)
+                done += self._hopeful([(a, b, c, max(d, shared), path) for a, b, c, d, path in ends])
         return done
 
     def _offer(self, nodes: tuple[str, ...], done: list[Label]) -> None:
         """Take in the best of a chain's ways."""
         mine: Rank | None = None
         for label in sorted(done, key=lambda one: (self._bound(one), one)):
-            bound = self._bound(label)
-            if mine is not None and bound * _ROUNDING > mine[0]:
+            score = self._bound(label)
+            if score > self._limit() or (mine is not None and score > mine[0] * (NEAR if self.refine else _ROUNDING)):
                 break
-            if bound > self._limit():
-                break
-            score = bound
             if self.problem.schedule == "1f1b":
-                chain = self.world.chain(Layout(label[3], nodes))
-                score = depths.choose(chain, self.problem.micro, self.problem.cap)[1]
-            rank = (score, len(nodes), label[0], nodes, label[3])
+                score = score_of(self.problem, self.world.chain(Layout(label[4], nodes)))
+            rank = (score, len(nodes), label[0], nodes, label[4])
             mine = rank if mine is None or rank < mine else mine
+            if self.refine:
+                self.finalists.append(rank)
         if mine is None:
             self.considered.append(Candidate(nodes, None, self._why_not(nodes)))
             return
         self.considered.append(Candidate(nodes, mine[0]))
         self.best = mine if self.best is None or mine < self.best else self.best
+
+    def _played(self, rank: Rank) -> Rank:
+        chain = self.world.chain(Layout(rank[4], rank[3]))
+        seconds = settle(chain, self.problem.schedule, self.problem.micro, self.problem.cap)[1]
+        return (seconds / self.problem.micro, *rank[1:])
 
     def _why_not(self, nodes: tuple[str, ...]) -> str:
         """Why a chain of nodes has no layout at all, or none that is better than the best."""
@@ -290,11 +328,8 @@ class Search:
 def _front(labels: list[Label]) -> list[Label]:
     """Those that no other one is as good as in all costs; of equal ones the first by bounds."""
     kept: list[Label] = []
-    one, two = math.inf, math.inf
     for label in sorted(labels):
-        if label[1] < one or label[2] < two:
-            if any(other[1] <= label[1] and other[2] <= label[2] for other in kept):
-                continue
+        _, one, two, turned, _ = label
+        if not any(other[1] <= one and other[2] <= two and other[3] <= turned for other in kept):
             kept.append(label)
-            one, two = min(one, label[1]), min(two, label[2])
     return kept

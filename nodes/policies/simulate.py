@@ -1,20 +1,24 @@
 """A pipeline played through, op by op: what a layout takes with any schedule, and who waits when.
 
-Plain discrete events. A node does one op at a time; of its stages (the device of a U-shape has two) the one whose next
-op has been ready the longest goes first, then the later stage. A wire carries one transfer at a time, in the order in
-which they came up. The order of a stage's ops is fixed by the schedule, never by arrival:
+Plain discrete events. A node does one op at a time, in the order in which they could have begun (the device of a
+U-shape has two stages; at the same moment the later one's goes first). A wire carries one transfer at a time, in the
+order in which they came up. The order of a stage's ops is fixed by the schedule, never by arrival:
 
 - ``sequential``: one micro-batch at a time through all stages and back.
 - ``sync`` (GPipe: Huang et al., 2019): all forward, then all back, then the update; the pipeline runs empty.
 - ``1f1b`` (PipeDream: Narayanan et al., 2019): stage ``s`` begins with ``depth[s]`` forwards, then backward and
   forward in turn, on across batches; the update comes after the backward of a batch's last micro-batch.
 
-Closed forms for one batch without U-shape, which tests hold against this (sums over the chain, maxima over nodes and
-wires, forward and back apart):
+The last stage does forward, loss and backward of a micro-batch at once: nobody waits in between.
+
+Closed forms for one batch without U-shape, which tests hold against this:
 
     sequential   M latency + update(0)
-    sync         latency + (M - 1) (max forward + max back) + update(0)
-    1f1b         a micro-batch each max(bottleneck, latency / depth(0)) at best, once it is full
+    sync         update(0) + the longest of
+                   latency + (M - 1) (slowest step or transfer, the last stage's step being forward and backward)
+                   for each other stage s: a micro-batch to it and back (all but what is behind) + (M - 1) (slowest
+                   forward step or transfer up to it + slowest backward one)
+    1f1b         see `nodes.policies.depths`
 """
 
 from __future__ import annotations
@@ -79,9 +83,8 @@ def order(schedule: str, depth: int, micro: int, batches: int, *, last: bool) ->
         depth: Micro-batches that it has in flight with 1f1b.
         micro: Micro-batches a batch.
         batches: How many.
-        last: Whether it is the last stage, which does forward, loss and backward at once, but in sync.
+        last: Whether it is the last stage, which does forward, loss and backward at once.
     """
-    both = last and schedule != "sync"
     ahead = {"sequential": 1, "sync": micro, "1f1b": depth}[schedule]
     total = micro * batches
 
@@ -89,13 +92,13 @@ def order(schedule: str, depth: int, micro: int, batches: int, *, last: bool) ->
         for j in range(begin, min(end, total)):
             yield FORWARD, j
 
-    if not both:
+    if not last:
         yield from forwards(0, ahead)
     for j in range(total):
-        yield (BOTH, j) if both else (BACKWARD, j)
+        yield (BOTH, j) if last else (BACKWARD, j)
         if (j + 1) % micro == 0:
             yield UPDATE, j // micro
-        if both:
+        if last:
             continue
         if schedule == "sync":
             yield from forwards(j + 1, j + 1 + micro) if (j + 1) % micro == 0 else ()
@@ -146,7 +149,7 @@ class _Player:
                        for s in range(self.last + 1)]  # fmt: skip
         self.there: list[deque[float]] = [deque() for _ in chain.stages]  # when what waits here came
         self.back: list[deque[float]] = [deque() for _ in chain.stages]
-        self.since = [0.0] * (self.last + 1)  # when a stage's next op became the next
+        self.since = [0.0] * (self.last + 1)  # when a stage's last op could have begun
         self.at: dict[str, list[int]] = {}
         for s, stage in enumerate(chain.stages):
             self.at.setdefault(stage.node, []).append(s)
@@ -179,7 +182,7 @@ class _Player:
         heapq.heappush(self.events, (at, self.number, stage, what, index))
 
     def _ready(self, stage: int) -> float | None:
-        """Since when a stage's next op could begin; None: it waits for something, or is done."""
+        """Since when a stage's next op could begin, but for the node; None: it waits for something, or is done."""
         if not self.orders[stage]:
             return None
         op = self.orders[stage][0][0]
@@ -198,6 +201,7 @@ class _Player:
                 self._begin(now, node, -min(ready)[1])
 
     def _begin(self, now: float, node: str, stage: int) -> None:
+        self.since[stage] = self._ready(stage) or 0.0
         op, index = self.orders[stage].popleft()
         cost = self.chain.stages[stage]
         seconds = {FORWARD: cost.forward, BACKWARD: cost.backward, UPDATE: cost.update,
@@ -212,7 +216,6 @@ class _Player:
 
     def _done(self, now: float, stage: int, op: str, index: int) -> None:
         self.running.discard(self.chain.stages[stage].node)
-        self.since[stage] = now
         if op == FORWARD and stage < self.last:
             self._send(now, stage, stage + 1, ">", index)
         if op in (BACKWARD, BOTH) and stage > 0:
