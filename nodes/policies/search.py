@@ -109,7 +109,7 @@ class Search:
                     following += [((*chain, name), through) for name in self.names if name not in chain]
             chains = following
         if self.refine and self.best is not None:
-            self.best = min(map(self._played, sorted(self.finalists)[:PLAYED]))
+            self.best = self._refined()
         return self.best, self.considered
 
     # --- costs ---
@@ -293,10 +293,17 @@ class Search:
         self.considered.append(Candidate(nodes, mine[0]))
         self.best = mine if self.best is None or mine < self.best else self.best
 
-    def _played(self, rank: Rank) -> Rank:
-        chain = self.world.chain(Layout(rank[4], rank[3]))
-        seconds = settle(chain, self.problem.schedule, self.problem.micro, self.problem.cap)[1]
-        return (seconds / self.problem.micro, *rank[1:])
+    def _refined(self) -> Rank:
+        """The best of the finalists when played through; their scores are lower bounds."""
+        p, best = self.problem, None
+        for rank in sorted(self.finalists)[:PLAYED]:
+            if best is not None and rank[0] > best[0]:
+                break
+            seconds = settle(self.world.chain(Layout(rank[4], rank[3])), p.schedule, p.micro, p.cap)[1]
+            played = (seconds / p.micro, *rank[1:])
+            best = played if best is None or played < best else best
+        assert best is not None, "there is a best plan, so there are finalists"
+        return best
 
     def _why_not(self, nodes: tuple[str, ...]) -> str:
         """Why a chain of nodes has no layout at all, or none that is better than the best."""
