@@ -153,8 +153,8 @@ class Plan:
         bottleneck: Which of them is the slowest.
         bound: Its seconds: no order of work takes less a micro-batch.
         latency: Seconds of one micro-batch through the empty pipeline and back (its fill).
-        needed: Micro-batches in flight on the device that keep the bottleneck busy.
-        depths: Micro-batches in flight of each stage with 1f1b, not above the most that there may be.
+        needed: Micro-batches in flight on the device that keep the bottleneck busy with 1f1b.
+        depths: Micro-batches in flight of each stage; with 1f1b not above the most that there may be.
         staleness: Updates by which weights are old at most; 0 but with 1f1b.
         batch_s: Seconds a batch, by schedule, once the pipeline is full.
         needs: Bytes of memory by node.
@@ -214,10 +214,12 @@ def predict(problem: Problem, layout: Layout, *, score: float | None = None) -> 
     chain = problem.world.chain(layout)
     name, bound = chain.bottleneck(problem.micro)
     depths, best = settle(chain, "1f1b", problem.micro, problem.cap)
+    inner = len(depths) - 1
     batch_s = {"1f1b": best, **{one: batch_seconds(chain, one, problem.micro) for one in ("sync", "sequential")}}
     return Plan(
         layout, problem.schedule, problem.micro, problem.profile.samples, chain.busy(problem.micro), name, bound,
-        chain.latency, _saturating(chain, bound), depths,
+        chain.latency, _saturating(chain, bound),
+        {"1f1b": depths, "sync": (*[problem.micro] * inner, 1), "sequential": (1,) * (inner + 1)}[problem.schedule],
         staleness(depths[0], problem.micro) if problem.schedule == "1f1b" and len(depths) > 1 else 0,
         batch_s, problem.needs(layout), batch_s[problem.schedule] / problem.micro if score is None else score, chain,
         problem.refusals,

@@ -251,7 +251,8 @@ def test_a_plan_keeps_what_it_promises(p):
     assert p.labels == "leave" or plan.layout.nodes[-1] == "dev"
     assert plan.bound == max(plan.busy.values())
     assert plan.seconds >= p.micro * plan.bound * (1 - 1e-9)
-    assert plan.depths[0] <= p.cap
+    assert plan.depths[-1] == 1
+    assert plan.depths[0] <= {"1f1b": p.cap, "sync": p.micro, "sequential": 1}[p.schedule]
     for node, need in plan.needs.items():
         has = p.world.limit(node)
         assert has is None or need <= has
