@@ -71,8 +71,8 @@ def _uses(spec: Spec) -> Iterator[_Use]:
         needs = [(0, "")]
         if whole or splits:
             half = "" if whole else f"the first {cuts[name]} layers of "
-            here = footprint.training(work.model, 0, layers if whole else cuts[name], batch, 1, like)
-            needs.append((here, f"{half}{of}"))
+            trained = footprint.training(work.model, 0, layers if whole else cuts[name], batch, 1, like)
+            needs.append((trained, f"{half}{of}"))
         needs += [staged.get(device, (0, "")) for device in resolve.device_names(spec, name)]
         device, why = max(needs)
         held = int(share * samples) * like.nbytes

@@ -85,12 +85,13 @@ def test_motion_and_text_train_as_on_one_node(tmp_path, data, model) -> None:
     plans = [(), (("device", 0), ("eb", None)), (("device", 0), ("eb", 1), ("ea", None)),
              (("device", 2), ("eb", 1), ("ea", None))]  # fmt: skip
     for number, plan in enumerate(plans):
-        for schedule in ("sync", "sequential"):
-            assert run(tmp_path, schedule=schedule, plan=plan, shuffle=number, **made)[0] == alone
+        schedule = ("sync", "sequential")[number % 2]
+        assert run(tmp_path, schedule=schedule, plan=plan, shuffle=number, **made)[0] == alone
     made |= {"plan": (("device", 0), ("eb", 2), ("ea", None)), "keep": 0}
-    for compress in ("none", "int8"):
-        stale, other = (run(tmp_path, compress=compress, shuffle=s, **made)[0] for s in (None, 4))
-        assert stale == other != alone
+    for compress in ("none", "int8"):  # depths are 2, 1, 1: with no layers on the device nothing is stale
+        found, other = (run(tmp_path, compress=compress, shuffle=s, **made)[0] for s in (None, 4))
+        assert found == other
+        assert (found == alone) == (compress == "none")
     net = Network(make_task(tmp_path, **made))
     for name, host in net.hosts.items():
         host.rehearse(("stage1",) if name in EDGES else ())
