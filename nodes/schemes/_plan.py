@@ -16,10 +16,12 @@ from nodes.wire.messages import PartId
 
 
 def first_layout(context: Context, owner: str) -> Layout:
-    """The layout that an owner's training begins with: of the experiment's plan, or the simplest there is."""
+    """The layout that an owner's training begins with: chosen before, of the experiment's plan, or the simplest."""
     task = context.task
     settings = task.pipeline
     assert settings is not None, "the scheme has settings of a pipeline"
+    if owner in settings.layouts:
+        return settings.layouts[owner]
     nearest = next(p.node for p in task.placement if p.part == PartId(task.id, stage_role(1), owner))
     return layouts.fixed(
         settings.plan, layers=len(LAYERS[task.model]), cut=max(task.cut_of(owner), settings.keep), device=owner,

@@ -11,6 +11,7 @@ import msgspec
 
 from nodes.events import Span
 from nodes.learn.pacing import Window
+from nodes.policies.layouts import Layout
 from nodes.wire.messages import PartId
 
 BEAT_S = 1.0
@@ -58,6 +59,7 @@ class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
     """How a task's batches go through stages; see ``workload.pipeline`` in docs/experiment.md.
 
     ``plan`` has a node (or ``device``, ``nearest``) and its number of layers by stage; empty: the driver chooses.
+    ``layouts`` has the layouts that owners begin with, where those were chosen before the training.
     ``times`` are unthrottled seconds by layer and way for one micro-batch (`nodes.policies.stage_times`).
     """
 
@@ -70,6 +72,7 @@ class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
     plan: tuple[tuple[str, int | None], ...] = ()
     compress: str = "none"             # or "fp16", "int8": activations and gradients between nodes
     times: dict[str, float] = {}
+    layouts: dict[str, Layout] = {}
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -9,11 +10,13 @@ from rich.console import Console
 from rich.table import Table
 
 from nodes.policies.layers import LAYERS
-from nodes.policies.samples import named
+from nodes.policies.samples import FORMS, named
 from testbed.cli.options import Format, print_json
 from testbed.emulation.links.shape import Schedule, Shape
 from testbed.emulation.record import TraceRecord
 from testbed.experiment.plan import Move, Plan
+from testbed.run import reference
+from testbed.run.staging import stagings
 
 
 def show(plan: Plan, format_: Format) -> None:
@@ -44,7 +47,7 @@ def show(plan: Plan, format_: Format) -> None:
     console.print(nodes, links)
     for move in plan.moves:
         console.print(f"  {move.device} moves to {move.to} {when(move)}", highlight=False)
-    for line in pipeline(plan):
+    for line in pipeline(plan, _known_times(plan)):
         console.print(f"  {line}", highlight=False)
     total = sum(n.speed for n in plan.nodes)
     console.print(f"  {total:g} cores of training speed in all", highlight=False)
@@ -53,23 +56,45 @@ def show(plan: Plan, format_: Format) -> None:
         console.print(f"  dilated: runs {factor}; all of this is in its own time", highlight=False)
 
 
-def pipeline(plan: Plan) -> list[str]:
-    """How batches go through stages, in words; nothing where they do not."""
+def pipeline(plan: Plan, times: Mapping[str, float] | None = None) -> list[str]:
+    """How batches go through stages, in words; nothing where they do not.
+
+    Args:
+        plan: The experiment.
+        times: Reference seconds by layer, from which stages are chosen, as far as they are known.
+    """
     work = plan.workload
     asked = work.pipeline
     if not work.pipelined:
         return []
     lines = [f"batches of {work.batch} in {asked.micro} micro-batches of {work.micro_size}, {asked.schedule}"]
     names = LAYERS[work.model]
-    for device, layout in plan.layouts().items():
-        stages = []
+    for device, staging in stagings(plan, times).items():
+        layout, stages = staging.layout, []
         for stage, node in enumerate(layout.nodes):
             first, last = layout.layers(stage)
             run = names[first:last] or ("no layers",)
             there = run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}"
             stages.append(f"{there} on {node}" + (f" ({layout.depths[stage]} under way)" if stage == 0 else ""))
         lines.append(f"{device}: {', '.join(stages)}" + ("; labels stay" if asked.labels == "stay" else ""))
+        if staging.prediction is not None:
+            found, most = staging.prediction, staging.speedup or 0.0
+            lines.append(
+                f"  chosen: {found.seconds:.3g} s a batch predicted, {found.bottleneck} the slowest; at most "
+                f"{most:.2f} times as fast as the best without a pipeline"
+            )
+        elif staging.why:
+            lines.append(f"  the simple plan, not a chosen one: {staging.why}")
     return lines
+
+
+def _known_times(plan: Plan) -> dict[str, float] | None:
+    """Times by layer that an earlier run has measured, where stages are to be chosen from them."""
+    work = plan.workload
+    free = {node.name for node in plan.nodes if node.kind == "device"} - set(work.cuts_written)
+    if work.pipeline.plan or not free or not plan.layouts():
+        return None
+    return reference.stored_layers(work.model, work.micro_size, work.threads, FORMS[work.data.set])
 
 
 def describe(shape: Shape, trace: Schedule | TraceRecord | None = None) -> str:

@@ -82,7 +82,8 @@ class Pipeline(Section):
     """``leave``: they go along with activations. ``stay``: they do not leave the device, which has the last stage, too
     (a U-shaped pipeline)."""
     plan: Annotated[list[PlannedStage], BeforeValidator(_plan), _OrAuto()] = Field(default_factory=list)
-    """Stages in order, or ``auto``: the device's layers up to the ``cut``, the others on its edge server; with labels
-    that stay, the last one on the device."""
+    """Stages in order, or ``auto``: chosen before the training from times by layer, speeds, links and memory, as
+    ``testbed validate`` shows. Where the file has a ``cut``, and where nothing can be chosen, the simple plan: the
+    device's layers up to the cut, the others on its edge server; with labels that stay, the last one on the device."""
     compress: Literal["none", "fp16", "int8"] = "none"
     """How activations and gradients are packed between nodes. What that loses is recorded."""

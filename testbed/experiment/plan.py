@@ -189,6 +189,7 @@ class WorkloadPlan:
     drop: float | None = None             # s after which a round goes on with those that came; None: it waits for all
     hierarchical: bool = False            # edge servers average their devices before the cloud averages them
     pipeline: PipelinePlan = PipelinePlan()
+    cuts_written: tuple[str, ...] = ()    # devices whose cut the file gives; others have the model's usual one
 
     def cut_of(self, node: str) -> int:
         """Layers that stay on a device."""

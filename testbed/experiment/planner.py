@@ -208,6 +208,10 @@ def _workload(spec: Spec, document: Document) -> WorkloadPlan:
         drop=workload.late.drop,
         hierarchical=workload.aggregation == "hierarchical",
         pipeline=_pipeline(workload.pipeline),
+        cuts_written=tuple(
+            name for name, group in resolve.devices(spec).items()
+            if workload.cut is not None or spec.devices[group].cut is not None
+        ),
     )
 
 

@@ -9,6 +9,7 @@ from testbed.errors import RunError
 from testbed.run.data import Prepared
 from testbed.run.patience import patience
 from testbed.run.session import Session
+from testbed.run.staging import stagings
 
 
 def task(session: Session, scheme: Scheme, prepared: Prepared, reference: dict[str, float]) -> ctl.Task:
@@ -51,5 +52,15 @@ def task(session: Session, scheme: Scheme, prepared: Prepared, reference: dict[s
         edges=edges, drop_s=work.drop, hierarchical=hierarchical,
         cuts=dict(work.cuts), references={k: dict(ops) for k, ops in references.items() if k != work.cut},
         patience=patience(plan, [reference, *references.values()]),
-        pipeline=ctl.Pipeline(**vars(work.pipeline), times=session.layer_times) if scheme.pipelined else None,
+        pipeline=_pipeline(session, scheme),
+    )  # fmt: skip
+
+
+def _pipeline(session: Session, scheme: Scheme) -> ctl.Pipeline | None:
+    if not scheme.pipelined:
+        return None
+    chosen = stagings(session.plan, session.layer_times) if scheme.split else {}
+    return ctl.Pipeline(
+        **vars(session.plan.workload.pipeline), times=session.layer_times,
+        layouts={device: staging.layout for device, staging in chosen.items()},
     )  # fmt: skip

@@ -13,6 +13,7 @@ from nodes.learn.reference import cpu_model
 from testbed.emulation.containers import NODE_IMAGE, Engine
 from testbed.experiment.plan import Plan
 from testbed.run.session import Session
+from testbed.run.staging import stagings
 
 _PACKAGES = ("docker", "mininet", "msgspec", "numpy", "pydantic", "pyzmq", "scikit-learn", "torch")
 
@@ -46,6 +47,7 @@ def build(
         "reference": reference,
         "reference_by_cut": {str(cut): ops for cut, ops in session.references.items()} if plan.workload.cuts else {},
         "reference_by_layer": session.layer_times,
+        "stages": {device: one.as_dict() for device, one in stagings(plan, session.layer_times).items()},
         "timings": session.timings,
     }
 

@@ -41,6 +41,17 @@ def layers_key(model: str, micro: int, threads: int, torch: str, samples: Form) 
     return key(model, micro, threads, samples.shape, torch, samples.classes)
 
 
+def stored_layers(model: str, micro: int, threads: int, samples: Form) -> dict[str, float] | None:
+    """Stored times by layer, by the version of torch that is installed here; None where they were not measured yet.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    if not path().exists():
+        return None
+    return load(layers_key(model, micro, threads, "", samples))
+
+
 def load(key: str) -> dict[str, float] | None:
     """Seconds by operation, None where they were not measured yet.
 
