@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nodes.errors import RunError
-from nodes.learn.stage import Stage, check_fit
+from nodes.learn.stage import Stage, aligned, check_fit
 
 
 class StashStage(Stage):
@@ -66,7 +66,7 @@ class StashStage(Stage):
         del self._under_way[micro]
         if not out.requires_grad:  # a stage without a weight, or without layers, may have no graph
             return None
-        return self._differentiate(out, gradient, parameters, x)
+        return self._differentiate(out, aligned(gradient), parameters, x)
 
     def staleness(self, micro: int = 0) -> int:
         """Updates since a micro-batch under way went forward."""

@@ -45,6 +45,24 @@ def test_accumulates_as_torch_does(model: str, micro: int, momentum: float) -> N
     assert weights_digest(ours.momentum) == weights_digest(plain.momentum)
 
 
+@pytest.mark.parametrize("kind", [Stage, StashStage])
+@pytest.mark.parametrize("model", ["mlp", "cnn", "cnn1d"])
+def test_where_tensors_begin_in_memory_changes_nothing(kind: type[Stage], model: str) -> None:
+    [(x, y)] = batches(1, size=2, model=model)
+    found = set()
+    for offset in range(0, 16, 2):
+        whole = build(model, 7, in_shape(model))
+        moved = torch.empty(x.numel() + offset)[offset:].view(x.shape).copy_(x)
+        stage = kind(whole, SGD, first=True)
+        assert torch.equal(moved, x)
+        out = stage.forward(moved)
+        gradient = torch.empty(out.numel() + offset)[offset:].view(out.shape).copy_(functional.one_hot(y, 10))
+        stage.backward(gradient)
+        stage.step()
+        found.add(weights_digest(stage.layers.state_dict()))
+    assert len(found) == 1
+
+
 @given(depth=st.integers(1, 5), model=st.sampled_from(["cnn", "vgg5"]))
 @settings(max_examples=15, deadline=None)
 def test_a_micro_batch_goes_backward_through_the_weights_of_its_forward(depth: int, model: str) -> None:

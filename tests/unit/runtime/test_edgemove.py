@@ -65,6 +65,12 @@ def test_sync_of_a_large_model_is_training_on_one_node_to_the_bit(model, data, m
     exact(data, model, micro, labels, seed, samples=16, side=16)
 
 
+def test_micro_batches_of_odd_sizes_are_those_of_one_node_to_the_bit(tmp_path) -> None:
+    """Two samples of 43 numbers: on one node they begin anywhere in memory, over the network at even addresses."""
+    task = make_task(tmp_path, model="mlp", micro=4, schedule="sync", plan=(("device", 0), ("nearest", None)), rounds=1)
+    assert Network(task).run().weights_sha256 == on_one_node(task)
+
+
 @pytest.mark.parametrize("model", ["cnn", "vgg5"])
 def test_local_is_training_on_one_node_to_the_bit(tmp_path, model) -> None:
     task = make_task(tmp_path, "local", model=model, micro=4)
