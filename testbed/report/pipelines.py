@@ -221,7 +221,7 @@ def _around(pipe: Pipelined, starts: Sequence[Span], found: Sequence[Moment]) ->
             together[-1].append(moment)
         else:
             together.append([moment])
-    made = []
+    made: list[Window] = []
     for group in together:
         begin, after = group[0].at - _AROUND * cycle, bisect_left(begins, group[-1].at)
         goes_on = begins[after] if after < len(begins) else group[-1].at
