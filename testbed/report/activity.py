@@ -20,9 +20,20 @@ def owner(span: Span) -> str:
     return span.part.partition(":")[2] or str(span.attrs.get("device") or "")
 
 
+def behind(span: Span) -> bool:
+    """Whether this is work of a pipeline's stage behind the first: on the device only where labels stay."""
+    return bool(span.attrs.get("stage"))
+
+
 def edges(record: RunRecord) -> tuple[str, ...]:
-    """Nodes that trained the edge halves, in any scheme, by name."""
-    return tuple(sorted({s.node for scheme in record.schemes for s in scheme.spans if s.kind == "tail-step"}))
+    """Nodes that trained the edge halves, or stages behind the first, in any scheme, by name."""
+    return tuple(sorted({s.node for scheme in record.schemes for s in scheme.spans if _on_edge(s)}))
+
+
+def _on_edge(span: Span) -> bool:
+    if behind(span):
+        return span.kind in ("forward", "backward", "tail-step") and span.node != owner(span)
+    return span.kind == "tail-step"
 
 
 def of_device(scheme: SchemeRecord, device: str) -> list[Span]:
@@ -33,13 +44,14 @@ def of_device(scheme: SchemeRecord, device: str) -> list[Span]:
 def thrown_away(spans: Sequence[Span]) -> list[tuple[float, float]]:
     """Intervals of a device's work that was for nothing: within a round, its batches began again from the first."""
     found = []
-    forwards = [s for s in spans if s.kind in FORWARDS]
+    forwards = [s for s in spans if s.kind in FORWARDS and not behind(s)]
     begun = forwards[0] if forwards else None
     for before, now in pairwise(forwards):
-        if begun is not None and now.round == before.round and now.batch <= before.batch:
+        again = (now.batch, now.micro) <= (before.batch, before.micro)
+        if begun is not None and now.round == before.round and again:
             last = max(s.end for s in spans if s.kind in ON_DEVICE and begun.begin <= s.begin < now.begin)
             found.append((begun.begin, min(last, now.begin)))
-        if now.round != before.round or now.batch <= before.batch:
+        if now.round != before.round or again:
             begun = now
     return found
 
@@ -65,7 +77,7 @@ def moving(scheme: SchemeRecord, move: MoveRecord) -> Moving | None:
     at = scheme.begin + move.at_s
     port = min((s for s in mine if s.kind == "handover"), key=lambda s: abs(s.begin - at), default=None)
     handover, port_end = (port.begin, port.end) if port else (at, at)
-    forwards = [s.begin for s in mine if s.kind in FORWARDS]
+    forwards = [s.begin for s in mine if s.kind in FORWARDS and not behind(s)]
     if not forwards:
         return None
     gaps = [b - a for a, b in pairwise(forwards)]

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from nodes.events import Span
 from testbed.report import words
-from testbed.report.activity import FORWARDS, Moving, edges, moving, of_device, thrown_away
+from testbed.report.activity import FORWARDS, Moving, behind, edges, moving, of_device, thrown_away
 from testbed.report.records import MoveRecord, RunRecord, SchemeRecord
 from testbed.report.style import (
     BACKWARD,
@@ -71,7 +71,7 @@ def _plot(scheme: SchemeRecord, around: Moving, all_edges: Sequence[str], colour
     first, last = around.begin - pad, around.end + pad
     window = [s for s in spans if s.end >= first and s.begin <= last]
     used = {s.node for s in window if s.kind == "tail-step"} | {s.node for s in around.state}
-    rows = [device, *(e for e in all_edges if e in used), *sorted(used - set(all_edges))]
+    rows = [device, *(e for e in all_edges if e in used), *sorted(used - {device} - set(all_edges))]
     lanes = {node: i for i, node in enumerate(rows)}
     with drawing(name):
         fig = figure(0.95 + 0.62 * len(rows))
@@ -107,7 +107,7 @@ def _boxes(spans: Sequence[Span], begin: float, node: str, lane: int, colours: d
         if span.kind in shapes:
             colour = shapes[span.kind]
         elif span.kind == "tail-step":
-            colour = colours[node]
+            colour = colours.get(node, FORWARD)  # the device's own, where a pipeline's labels stay
         else:
             continue
         found[colour].append((span.begin - begin, lane - half, span.end - span.begin, 2 * half))
@@ -126,7 +126,7 @@ def _messages(axes: Any, spans: Sequence[Span], begin: float, lanes: dict[str, i
 def _numbers(axes: Any, spans: Sequence[Span], begin: float, narrow: float) -> None:
     # Batches count from 1 for people.
     for span in spans:
-        if span.kind in FORWARDS and span.end - span.begin > narrow:
+        if span.kind in FORWARDS and not behind(span) and span.end - span.begin > narrow:
             middle = (span.begin + span.end) / 2 - begin
             axes.text(middle, 0, str(span.batch + 1), color="white", ha="center", va="center", fontsize=7.5,
                       clip_on=True, zorder=5)  # fmt: skip

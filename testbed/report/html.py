@@ -10,8 +10,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from testbed.report import grids, motiongrids, motionmap, watchgrids, words
+from testbed.report import grids, motiongrids, motionmap, pipelinegrids, pipelines, watchgrids, words
 from testbed.report.closeup import closeup_plots
+from testbed.report.gantt import gantt_plots
 from testbed.report.grids import Grid
 from testbed.report.linkqueues import queue_plot
 from testbed.report.linkuse import link_plot
@@ -80,6 +81,7 @@ def _sections(record: RunRecord, found: list[Saving]) -> list[Section]:
     if 0 < len(moves.rows) <= _FEW_MOVES:
         moves = grids.turned(moves, 2)  # it has more fields than a page is wide
     closeups = [(text, Markup(drawn)) for text, drawn in closeup_plots(record)]
+    pipes = pipelines.gather(record)
     return [
         Section("Restart or migrate", "saving", _plots(saving_plot(record, found)),
                 [comparison] if comparison else []),
@@ -88,6 +90,8 @@ def _sections(record: RunRecord, found: list[Saving]) -> list[Section]:
         Section("Time of each round", "rounds", _plots(round_time_plot(record), crowd),
                 _filled(grids.rounds_grid(record)), True),
         Section("Timeline", "timeline", _plots(timeline_plot(record), crowd)),
+        Section("Pipeline", "pipeline", [(text, Markup(drawn)) for text, drawn in gantt_plots(pipes)],
+                _filled(pipelinegrids.pipeline_grid(pipes))),
         Section("Movement", "movement", [], motiongrids.all_grids(record), True, motionmap.block(record)),
         Section("Moves", "moves", closeups, _filled(moves)),
         Section("CPU and memory of the nodes", "nodes", [(text, Markup(drawn)) for text, drawn in node_plots(record)],

@@ -192,6 +192,8 @@ class RunRecord:
     def devices(self) -> tuple[str, ...]:
         """Every device that anything is known of, by name; those that moved come first."""
         known = {d for s in self.schemes for d in s.devices}
-        known |= {s.node for scheme in self.schemes for s in scheme.spans if s.kind in ("forward", "step")}
+        # Forward passes on other nodes are those of a pipeline's later stages.
+        own = (s for scheme in self.schemes for s in scheme.spans if s.kind in ("forward", "step"))
+        known |= {s.node for s in own if not s.attrs.get("stage")}
         moved = {m.device for s in self.schemes for m in s.moves}
         return tuple(sorted(known | moved, key=lambda d: (d not in moved, d)))

@@ -17,7 +17,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from nodes.events import Span
-from testbed.report.activity import ON_DEVICE, STATE, edges, of_device, thrown_away
+from testbed.report.activity import ON_DEVICE, STATE, behind, edges, of_device, thrown_away
 from testbed.report.plots import MOST_DEVICES
 from testbed.report.records import RunRecord, SchemeRecord
 from testbed.report.style import (
@@ -89,7 +89,12 @@ def work(spans: Sequence[Span], begin: float, lane: float, colours: dict[str, st
     """Rectangles of one lane: the device's own work above, its edge half's below."""
     found: Rectangles = defaultdict(list)
     for span in spans:
-        if span.kind in _KINDS:
+        if behind(span) and span.kind in ("forward", "backward", "tail-step"):
+            # A stage of a pipeline; the device's own row has no colour of an edge server.
+            offset, height = _EDGE if span.node in colours else _COMPUTE
+            colour = colours.get(span.node, FORWARD)
+            found[colour].append((span.begin - begin, lane + offset, span.end - span.begin, height))
+        elif span.kind in _KINDS:
             offset, height = _WAITING if span.kind == "wait" else _COMPUTE
             found[_KINDS[span.kind]].append((span.begin - begin, lane + offset, span.end - span.begin, height))
         elif span.kind == "tail-step":
@@ -102,7 +107,7 @@ def places(spans: Sequence[Span], begin: float, lane: float, colours: dict[str, 
     """Where a device's edge half was: from its first step of a round on a node to its last there."""
     found: Rectangles = defaultdict(list)
     offset, height = _EDGE
-    steps = [s for s in spans if s.kind == "tail-step"]
+    steps = [s for s in spans if s.kind == "tail-step" and s.node in colours]
     for (_, node), same in groupby(steps, key=lambda s: (s.round, s.node)):
         here = list(same)
         found[colours[node]].append((here[0].begin - begin, lane + offset, here[-1].end - here[0].begin, height))

@@ -97,6 +97,11 @@ def test_everything_is_there(page: Page) -> None:
         assert said in page.text, said
 
 
+def test_there_is_no_section_on_pipelines_without_one(page: Page) -> None:
+    assert page.ids["pipeline"] == 0
+    assert "Gantt" not in " ".join(page.labels)
+
+
 def test_plots_are_described(page: Page) -> None:
     described = [label for label in page.labels if len(label) > 30]
     assert len(described) >= 9
