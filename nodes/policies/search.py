@@ -296,7 +296,8 @@ class Search:
     def _refined(self) -> Rank:
         """The best of the finalists when played through; their scores are lower bounds."""
         p, best = self.problem, None
-        for rank in sorted(self.finalists)[:PLAYED]:
+        least = min(self.finalists)[0]
+        for rank in sorted(one for one in self.finalists if one[0] <= NEAR * least)[:PLAYED]:
             if best is not None and rank[0] > best[0]:
                 break
             seconds = settle(self.world.chain(Layout(rank[4], rank[3])), p.schedule, p.micro, p.cap)[1]

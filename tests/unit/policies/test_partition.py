@@ -4,7 +4,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from nodes.errors import InputError
@@ -195,7 +195,6 @@ def lowest(p: Problem) -> float | None:
     return min((score(p, layout) for layout in layouts(p)), default=None)
 
 
-@settings(max_examples=300)
 @given(problems(), st.booleans())
 def test_the_search_is_as_good_as_brute_force(p, explain):
     """Exactly with enough micro-batches in flight, and with sync and sequential; a little less with too few."""
@@ -206,14 +205,19 @@ def test_the_search_is_as_good_as_brute_force(p, explain):
         return
     plan = partition(p, explain=explain)
     assert p.objection(plan.layout) is None
+    assert plan.score >= best * (1 - 1e-9)
+    if p.labels == "stay" and p.schedule != "sequential":  # scores are lower bounds: what is played counts
+        assert plan.score == pytest.approx(plan.seconds / p.micro)
+        by_bound = min(layouts(p), key=lambda one: (*rank(p, one), one.nodes, one.bounds))
+        if p.schedule != "1f1b" or p.cap == 64:
+            assert plan.score <= predict(p, by_bound).seconds / p.micro * (1 + 1e-9)
+        return
     assert plan.score == pytest.approx(score(p, plan.layout))
     if p.schedule != "1f1b" or p.cap == 64 or p.stages <= 2:
         assert plan.score == pytest.approx(best)
-    else:
-        assert best - 1e-12 <= plan.score
 
 
-@given(problems(schedule="1f1b", depth=64))
+@given(problems(schedule="1f1b", depth=64, labels="leave"))
 def test_what_saturates_is_minimal_in_its_slowest_part(p):
     assume(lowest(p) is not None)
     plan = partition(p)
@@ -256,8 +260,8 @@ def test_a_plan_keeps_what_it_promises(p):
     for node, need in plan.needs.items():
         has = p.world.limit(node)
         assert has is None or need <= has
-    if p.schedule != "sync" or not plan.layout.ends_on_device:
-        assert plan.seconds / p.micro == pytest.approx(plan.score, rel=0.35) or p.profile.layers[0].update > 0
+    # Updates of later stages can hold up the next batch, which no closed form has; batches that are timed are few.
+    assert plan.seconds / p.micro >= plan.score * (0.97 if p.schedule == "1f1b" else 1 - 1e-9)
 
 
 # --- sequential, ranking, printing ---
