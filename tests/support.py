@@ -122,6 +122,9 @@ class VethEmulator:
         self.shapes.pop(link, None)
         self.ends.pop(link, None)
 
+    def check(self) -> None:
+        pass
+
     def close(self) -> None:
         self.closed += 1
 

@@ -48,7 +48,7 @@ class Tolerances(Section):
     speed: Fraction = Field(default="2%", validate_default=True)
     """Measured against asked speed of a node over the run."""
     late_steps: Fraction = Field(default="5%", validate_default=True)
-    """Share of training steps that may end after their deadline."""
+    """Share of training steps that may end after their deadline; of few steps more, as chance has it."""
     starved: Fraction = Field(default="2%", validate_default=True)
     """Share of the training time for which a node may have wanted a core and had none, because of other programs on
     this machine or its hypervisor. Being held back by the own limit, or waiting for a link, is not starving; what nodes

@@ -226,8 +226,10 @@ class Session:
 
         Raises:
             NodeError: A node died that is not, ran out of memory, or is silent for too long.
+            EmulationError: What makes the links has ended.
         """
         notes = []
+        self.bed.emulator.check()
         for name, state in self._look().items():
             if state.oom_child_kills > self._oom_children.get(name, 0):
                 self._oom_children[name] = state.oom_child_kills

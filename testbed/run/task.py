@@ -7,6 +7,7 @@ import math
 import queue
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -221,7 +222,7 @@ class TaskRun:
 
     def _wrap_up(self, watch: Watch) -> None:
         outcome = self.outcome
-        self._session.bed.rest()
+        self._as_can_be(self._session.bed.rest)
         self._log.add(watch.take())
         for name in self._session.workers:
             self._session.control.send(name, ctl.StopTask(self.task.id))
@@ -238,7 +239,7 @@ class TaskRun:
         self._tell_lost()
         self._tell_links()
         downs = [down.told(self._time) for down in self._replay.downs]  # what ends only now was down to the end
-        not_done = [*self._replay.finish(), *self._breaking.finish()]
+        not_done = [*self._as_can_be(self._replay.finish), *self._as_can_be(self._breaking.finish)]
         if self._done:
             outcome.notes += not_done
         self._tell_links()
@@ -257,6 +258,15 @@ class TaskRun:
         moves = [self._told(carried) for carried in self._replay.carried]
         died = {one.node: one.at for one in self._deaths}
         outcome.mobility = mobile.section(self._plan, moves, downs, outcome.begin, outcome.end, died)
+
+    def _as_can_be(self, put_right: Callable[[], list[str] | None]) -> list[str]:
+        """Put something right after the training, as far as links and nodes are still there."""
+        try:
+            return put_right() or []
+        except RoambedError as error:
+            if self.outcome.failure is None:
+                self.outcome.notes.append(error.message)
+            return []
 
     def _describe_moves(self) -> None:
         outcome, spans = self.outcome, self._log.spans

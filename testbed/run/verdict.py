@@ -7,6 +7,7 @@ each other's cores are judged by their late steps and speeds, nodes that others 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -39,7 +40,10 @@ def reasons(
     found = [problem for link in links for problem in link.problems]
     tolerated = plan.tolerances
     starved = {name: node for name, node in seen.nodes.items() if _starved(node) > tolerated.starved}
-    late = {name: row["late_share"] for name, row in rows.items() if row["late_share"] > tolerated.late_steps}
+    late = {
+        name: row["late_share"] for name, row in rows.items()
+        if _too_many(row["late_share"] * row["steps"], tolerated.late_steps * row["steps"])
+    }  # fmt: skip
     off = {
         name: speed for name, speed in trained.items()
         if speed.error is not None and abs(speed.error) > tolerated.speed and speed.took_s >= LEAST_S
@@ -69,6 +73,11 @@ def cause(seen: Seen) -> str:
     if seen.steal >= 0.01:
         found.append(f"the hypervisor took {seen.steal:.0%} of the machine")
     return " and ".join(found) or "the machine was busy with something else"
+
+
+def _too_many(late: float, tolerated: float) -> bool:
+    """Whether more steps were late than tolerated, and than chance makes of that many one time in twenty (Poisson)."""
+    return late > tolerated + 1.65 * math.sqrt(tolerated)
 
 
 def _starved(node: NodeSeen) -> float:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from testbed.errors import EmulationError
 from tests.support import eventually
 
 pytestmark = [pytest.mark.root, pytest.mark.docker, pytest.mark.slow]
@@ -149,6 +150,18 @@ def test_an_edge_server_that_is_killed_is_named_and_training_goes_on_elsewhere(t
     assert summary["verdict"] == "invalid"
     assert any("edge-north died" in reason for reason in summary["reasons"])
     assert summary["rounds"] == 2
+
+
+def test_a_relay_that_is_killed_ends_the_run_and_is_named(tmp_path: Path) -> None:
+    from testbed.emulation.ledger import Ledger
+
+    process = under_way(tmp_path, "--set", "emulation.links=relay", "--format", "json")
+    entries = Ledger.open(only_run(tmp_path).name).entries()
+    [relay] = [e.process() for e in entries if e.kind == "process" and e.name.startswith("links")]
+    os.kill(relay.pid, signal.SIGKILL)
+    out, err = finish(process, code=EmulationError.exit_code, patience=30)
+    assert "the relay has ended, and all links with it" in err
+    assert json.loads(out)["verdict"] == "invalid"
 
 
 def test_a_node_that_hangs_ends_the_run_and_is_named(tmp_path: Path) -> None:

@@ -57,6 +57,9 @@ class Emulator(Protocol):
     def remove(self, link: str) -> None:
         """Take a link away; removing twice is fine."""
 
+    def check(self) -> None:
+        """Raise EmulationError if a process that makes links, or has them vary, has ended by itself."""
+
     def close(self) -> None:
         """End the emulator and every link it made; closing twice is fine."""
 

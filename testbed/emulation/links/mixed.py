@@ -56,6 +56,11 @@ class MixedEmulator(Emulator):
         self._of(link).remove(link)
         self._plain.discard(link)
 
+    def check(self) -> None:
+        """Raise EmulationError if one of the two has ended by itself."""
+        self.shaped.check()
+        self.plain.check()
+
     def close(self) -> None:
         """End both, the second also if the first cannot be ended in order."""
         try:

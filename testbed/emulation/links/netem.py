@@ -165,6 +165,11 @@ class NetemEmulator(Emulator):
                     self._ask(link, "rest", side.key)
             plain.delete_veth(made.ends)
 
+    def check(self) -> None:
+        """Raise EmulationError if the player of schedules has ended by itself."""
+        if self._player is not None:
+            self._player.check()
+
     def close(self) -> None:
         """Remove every link and end the player; closing twice is fine."""
         # The player first: it holds open the namespaces in which it plays.

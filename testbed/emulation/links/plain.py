@@ -74,6 +74,9 @@ class PlainWire(Emulator):
         if ends is not None:
             delete_veth(ends)
 
+    def check(self) -> None:
+        """No process is behind it."""
+
     def close(self) -> None:
         """Remove every pair; closing twice is fine."""
         for link in list(self._ends):

@@ -170,6 +170,11 @@ class RelayEmulator(Emulator):
         if number is not None:
             self._ask(link, "del", number)
 
+    def check(self) -> None:
+        """Raise EmulationError if the relay has ended by itself."""
+        if self._pipe is not None:
+            self._pipe.check()
+
     def close(self) -> None:
         """End the relay and with it every link; closing twice is fine."""
         pipe, self._pipe = self._pipe, None

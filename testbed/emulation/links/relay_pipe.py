@@ -80,6 +80,11 @@ class RelayPipe:
             raise EmulationError(f"{self._name} refused to {words[0]} a link", found=answer, where=link)
         return answer
 
+    def check(self) -> None:
+        """Raise EmulationError if the process has ended by itself."""
+        if self._process.poll() is not None:
+            raise self._ended("all links")
+
     def close(self) -> None:
         """End the relay and with it every link."""
         for pipe in (self._process.stdin, self._process.stdout):

@@ -26,7 +26,8 @@ DEVICES, EDGES = {"dev-1", "dev-2"}, {"edge-north", "edge-south"}
 def session():
     made = Session(support.loop_plan(), "r", Live(quiet=True))
     states = {node.name: UP for node in made.plan.nodes}
-    made._bed = SimpleNamespace(states=lambda: dict(states), logs=lambda node, tail: "out of luck", now=states)
+    made._bed = SimpleNamespace(states=lambda: dict(states), logs=lambda node, tail: "out of luck", now=states,
+                                emulator=SimpleNamespace(check=lambda: None))  # fmt: skip
     made._control = SimpleNamespace(silence=lambda name: 0.0)
     made.training = True
     return made
