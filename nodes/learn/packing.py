@@ -48,8 +48,8 @@ def pack(name: str, tensor: Tensor, way: str, loss: Loss) -> dict[str, Tensor]:
         scale = tensor.abs().max() / 127
         packed = {name: (tensor / scale.clamp(min=1e-38)).round().to(torch.int8), name + _SCALE: scale}
     lost = unpack(name, packed) - tensor
-    loss.lost += float(lost.square().sum(dtype=torch.float64))
-    loss.total += float(tensor.square().sum(dtype=torch.float64))
+    loss.lost += float(torch.linalg.vector_norm(lost, dtype=torch.float64)) ** 2  # squares of floats are soon too small
+    loss.total += float(torch.linalg.vector_norm(tensor, dtype=torch.float64)) ** 2
     return packed
 
 
