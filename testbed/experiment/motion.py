@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from nodes.policies.association import nearest
 from testbed.errors import InputError
 from testbed.experiment import resolve
 from testbed.experiment.document import Document
@@ -31,8 +30,9 @@ MARGIN = 50.0
 def timeline(spec: Spec, document: Document, sites: Mapping[str, SitePlan]) -> Timeline:
     """The timeline of an experiment.
 
-    A trace whose devices are on the nearest site, without a radio model or predictions, is taken row by row: they are
-    asked for at each. Otherwise devices move evenly from row to row, and are looked at every 100 ms.
+    Devices move straight and evenly from row to row. On the nearest site, without a radio model, they are handed over
+    where they cross a border, and a trace that nothing else is asked of is taken row by row. Otherwise they are looked
+    at every 100 ms.
 
     Raises:
         InputError: The trace cannot be used, or the model makes no movement.
@@ -41,7 +41,7 @@ def timeline(spec: Spec, document: Document, sites: Mapping[str, SitePlan]) -> T
         return Timeline({}, ordered(_scripted(spec)))
     points = {name: site.at for name, site in sites.items()}
     if _by_rows(spec):
-        return from_trace(_near(_rows(spec, document), spec, document), points, nearest)
+        return from_trace(_near(_rows(spec, document), spec, document), points)
     access = {name: (site.access_up, site.access_down) for name, site in sites.items()}
     try:
         return timeline_of(tracks(spec, document), points, settings(spec), access)

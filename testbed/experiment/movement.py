@@ -76,7 +76,7 @@ class Movement(OneOf):
 
 
 class Nearest(Section):
-    """The nearest site."""
+    """The nearest site. Without a radio model, devices are handed over exactly where they cross the border."""
 
     def policy(self) -> association.Policy:
         """The policy that this asks for."""

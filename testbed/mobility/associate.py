@@ -1,4 +1,7 @@
-"""Who is on which site, look after look: an association policy driven along the tracks of all devices."""
+"""Who is on which site, look after look: an association policy driven along the tracks of all devices.
+
+Where the nearest of all sites counts, nobody has to look: `along` knows when borders are crossed.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from nodes.policies import radio as waves
 from nodes.policies.association import NOTHING, AsTold, Memory, Policy, View
 from nodes.policies.radio import Radio
 from testbed.experiment.plan import Move
+from testbed.mobility.borders import Way, places_of
 from testbed.mobility.timeline import ABSENT, COVERAGE, Down, merged, ordered
 from testbed.mobility.tracks import Array, Track
 
@@ -77,6 +81,9 @@ class Course:
         power: Received power in dBm of that site (NaN for none).
         present: Whether the device is there at all.
         first: Index of the site that a device is counted to before it has been on any.
+        changes: Of each device when its site changes, and to which one, where that is known better than by looks: s,
+            index. None: `on` says it.
+        until: When movement ends, s; None: with the last look.
     """
 
     times: Array
@@ -86,6 +93,13 @@ class Course:
     power: Array
     present: npt.NDArray[np.bool_]
     first: tuple[int, ...]
+    changes: tuple[tuple[tuple[float, int], ...], ...] | None = None
+    until: float | None = None
+
+    @property
+    def end(self) -> float:
+        """Seconds that movement goes on."""
+        return float(self.times[-1]) if self.until is None else self.until
 
     def starts(self) -> dict[str, str]:
         """Site of each device at the start: the first that it is on."""
@@ -94,15 +108,19 @@ class Course:
     def moves(self) -> tuple[Move, ...]:
         """Handovers; who was down and comes up elsewhere is handed over then."""
         found = []
+        downs = {} if self.changes is None else self.down()
         for d, device in enumerate(self.devices):
             here = self.first[d]
-            looks = np.flatnonzero(np.diff(self.on[:, d], prepend=np.int16(here)))
-            for i in looks:
-                there = int(self.on[i, d])
+            for at, there in self._seen(d) if self.changes is None else _up(self.changes[d], downs.get(device, ())):
                 if there not in (NOWHERE, here):
-                    found.append(Move(device, self.sites[there], at=float(self.times[i]), wandered=True))
+                    found.append(Move(device, self.sites[there], at=at, wandered=True))
                     here = there
         return ordered(found)
+
+    def _seen(self, d: int) -> list[tuple[float, int]]:
+        """Changes of a device at looks, to `NOWHERE` among them."""
+        looks = np.flatnonzero(np.diff(self.on[:, d], prepend=np.int16(self.first[d])))
+        return [(float(self.times[i]), int(self.on[i, d])) for i in looks]
 
     def down(self) -> dict[str, tuple[Down, ...]]:
         """When each device's link is down, for those for which it ever is; to the end means for ever."""
@@ -119,6 +137,16 @@ class Course:
             if downs:
                 found[device] = downs
         return found
+
+
+def _up(changes: tuple[tuple[float, int], ...], downs: tuple[Down, ...]) -> list[tuple[float, int]]:
+    """Changes of a device after the start, those while its link is down when it comes up: the last of them."""
+    found: dict[float, int] = {}
+    for at, there in changes:
+        due = next((down.end for down in downs if down.begin <= at < down.end), at)
+        if 0 < due < math.inf:
+            found[due] = there
+    return list(found.items())
 
 
 Presence = Mapping[str, tuple[tuple[float, float], ...]]
@@ -139,7 +167,7 @@ def follow(
         presence: When devices are there.
     """
     devices = tuple(sorted(tracks))
-    times: Array = np.round(np.arange(math.floor(end / step + 1e-9) + 1, dtype=np.float64) * step, 9)
+    times = _looks(end, step)
     names = tuple(sites.at)
     index = {name: i for i, name in enumerate(names)}
     places = list(sites.at.items())
@@ -183,6 +211,43 @@ def follow(
                     kept[i, d] = signal[choice]
     first = tuple(_first(on[:, d], tracks[device], sites) for d, device in enumerate(devices))
     return Course(times, devices, names, on, kept, present, first)
+
+
+def along(
+    tracks: Mapping[str, Track], sites: Mapping[str, tuple[float, float]], end: float, step: float,
+    presence: Presence | None = None,
+) -> Course:  # fmt: skip
+    """Devices on the nearest of all sites, each at once: changes are known exactly, not only to the next look.
+
+    Args:
+        tracks: By device.
+        sites: Positions, m; one at least. All of them are within reach, and the course has no powers.
+        end: When movement ends, s.
+        step: From look to look, s.
+        presence: When devices are there.
+    """
+    devices = tuple(sorted(tracks))
+    times = _looks(end, step)
+    index = {name: i for i, name in enumerate(sites)}
+    places = places_of(sites)
+    on = np.full((len(times), len(devices)), NOWHERE, dtype=np.int16)
+    present = np.stack([_present((presence or {}).get(d), times) for d in devices], axis=1)
+    changes = []
+    for d, device in enumerate(devices):
+        track, way = tracks[device], Way(places)
+        for t, x, y in zip(track.t.tolist(), track.x.tolist(), track.y.tolist(), strict=True):
+            way.to(t, x, y)
+        changes.append(tuple((at, index[site]) for at, site in way.changes if at <= end + 1e-6))
+        visited = np.array([index[way.first], *(site for _, site in changes[d])], dtype=np.int16)
+        on[:, d] = visited[np.searchsorted([at for at, _ in changes[d]], times, side="right")]
+    on[~present] = NOWHERE
+    first = tuple(_first(on[:, d], tracks[device], Sites(sites)) for d, device in enumerate(devices))
+    return Course(times, devices, tuple(sites), on, np.full(on.shape, math.nan), present, first, tuple(changes), end)
+
+
+def _looks(end: float, step: float) -> Array:
+    times: Array = np.round(np.arange(math.floor(end / step + 1e-9) + 1, dtype=np.float64) * step, 9)
+    return times
 
 
 def _present(intervals: tuple[tuple[float, float], ...] | None, times: Array) -> npt.NDArray[np.bool_]:

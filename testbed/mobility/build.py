@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from nodes.policies.association import Nearest, Policy
 from nodes.policies.prediction import Prediction
 from nodes.policies.radio import Radio
-from testbed.mobility.associate import Course, Presence, Sites, follow
+from testbed.mobility.associate import Course, Presence, Sites, along, follow
 from testbed.mobility.foresee import Predictor, foresee
 from testbed.mobility.schedules import Ways, of_radio, of_record
 from testbed.mobility.timeline import Timeline
@@ -27,7 +27,8 @@ class Settings:
         policy: Association.
         radio: The radio model; None: every site is within reach, and links are as the file has them.
         sharing: How devices of a site share its air: ``time``, ``frames`` or ``none``.
-        step: From look to look, s: how finely associations follow movement.
+        step: From look to look, s: how finely associations follow movement, but for the nearest of all sites, where
+            borders are crossed exactly.
         interval: From step to step of links' schedules, s.
         predictor: How the next handover is predicted; None: not at all.
         come_and_go: Devices are there only while their tracks have positions; otherwise they are where the first has
@@ -72,6 +73,8 @@ def course_of(
     presence = dict(settings.presence or {})
     if settings.come_and_go:
         presence = {name: track.present(settings.gap) for name, track in tracks.items()} | presence
+    if settings.radio is None and isinstance(settings.policy, Nearest):
+        return along(tracks, sites, last, settings.step, presence)
     where = Sites(sites, settings.radio, settings.seed)
     return follow(tracks, where, settings.policy, last, settings.step, presence)
 
@@ -99,9 +102,9 @@ def timeline_of(
             raise ValueError("a radio model needs the access links")
         schedules = of_radio(course, settings.radio, access, interval=settings.interval, sharing=settings.sharing)
     elif settings.recorded:
-        found = {d: of_record(track, settings.recorded_up, float(course.times[-1])) for d, track in tracks.items()}
+        found = {d: of_record(track, settings.recorded_up, course.end) for d, track in tracks.items()}
         schedules = {device: both for device, both in found.items() if both is not None}
     predictions: tuple[Prediction, ...] = ()
     if settings.predictor is not None:
         predictions = foresee(course, tracks, sites, settings.predictor)
-    return Timeline(course.starts(), course.moves(), float(course.times[-1]), schedules, course.down(), predictions)
+    return Timeline(course.starts(), course.moves(), course.end, schedules, course.down(), predictions)

@@ -14,6 +14,9 @@ from nodes.policies.prediction import Guess, Prediction, linear, oracle
 from testbed.mobility.associate import NOWHERE, Course
 from testbed.mobility.tracks import Track
 
+_BORDER = 1e-3
+"""Metres that are no distance: handovers are placed to the microsecond."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -81,9 +84,14 @@ class Linear:
         times = np.linspace(first, asked.now, 7)
         x, y = asked.track.at(times)
         fixes = list(zip(times.tolist(), x.tolist(), y.tolist(), strict=True))
-        return linear(
-            asked.now, fixes, asked.here, lambda px, py: nearest((px, py), asked.sites), horizon=self.horizon
-        )
+        return linear(asked.now, fixes, asked.here, lambda px, py: _nearest(px, py, asked), horizon=self.horizon)
+
+
+def _nearest(x: float, y: float, asked: Asked) -> str:
+    """The nearest site; on the border, where a device may just have been handed over, its own."""
+    there = nearest((x, y), asked.sites)
+    mine, best = math.dist((x, y), asked.sites[asked.here]), math.dist((x, y), asked.sites[there])
+    return asked.here if mine <= best + _BORDER else there
 
 
 def foresee(

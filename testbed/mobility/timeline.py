@@ -7,16 +7,15 @@ same traces, settings and seed make the same timeline.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from nodes.policies.prediction import Prediction, Score, score
 from testbed.emulation.links.shape import Schedule
 from testbed.experiment.plan import Move, Outage
+from testbed.mobility.borders import Way, places_of
 from testbed.mobility.trace import Row
-
-Association = Callable[[tuple[float, float], Mapping[str, tuple[float, float]]], str]
 
 COVERAGE, ABSENT = "out of coverage", "absent"
 
@@ -100,27 +99,23 @@ class Timeline:
         return score(self.predictions, came, notice=notice)
 
 
-def from_trace(
-    rows: Iterable[Row], access_points: Mapping[str, tuple[float, float]], association: Association
-) -> Timeline:
-    """Moves of a trace: at each row, the policy is asked, and a change of access point is a move.
+def from_trace(rows: Iterable[Row], access_points: Mapping[str, tuple[float, float]]) -> Timeline:
+    """Moves of a trace whose devices are on the nearest access point, straight and evenly from row to row.
 
     A device starts where its first row has it, whatever its time: nothing is known of it before. Rows are taken one at
     a time, and not kept.
     """
-    starts: dict[str, str] = {}
-    at: dict[str, str] = {}
-    moves: list[Move] = []
+    places = places_of(access_points)
+    ways: dict[str, Way] = {}
     end = 0.0
     for row in rows:
-        there = association((row.x, row.y), access_points)
-        starts.setdefault(row.node, there)
-        here = at.setdefault(row.node, there)
+        way = ways.get(row.node)
+        if way is None:
+            way = ways[row.node] = Way(places)
+        way.to(row.t, row.x, row.y)
         end = max(end, row.t)
-        if there != here:
-            moves.append(Move(device=row.node, to=there, at=row.t, wandered=True))
-            at[row.node] = there
-    return Timeline(starts, ordered(moves), end)
+    moves = (Move(device=node, to=to, at=at, wandered=True) for node, way in ways.items() for at, to in way.changes)
+    return Timeline({node: way.first for node, way in ways.items()}, ordered(moves), end)
 
 
 def ordered(moves: Iterable[Move]) -> tuple[Move, ...]:

@@ -40,14 +40,14 @@ def experiment(tmp_path):
 def test_just_a_file(experiment):
     plan = load_plan(experiment("fcd"))
     assert [plan.node(name).site for name in "ab"] == ["west", "east"]
-    assert plan.moves == (Move("a", "east", at=5.0),)  # equally near goes by name
+    assert plan.moves == (Move("a", "east", at=5.0),)  # where it crosses the border
 
 
 MOVES = {
     "{file: fcd, from: 903s, to: 910s}": (Move("a", "east", at=2.0),),
     "{file: fcd, scale: {time: 3}}": (Move("a", "east", at=15.0),),
     "{file: fcd, scale: {space: 0.5}}": (Move("a", "east", at=10.0),),
-    "{file: fcd, every: 4s}": (Move("a", "east", at=8.0),),
+    "{file: fcd, every: 4s}": (Move("a", "east", at=5.0),),
     "{file: fcd, nodes: 1}": (Move("a", "east", at=5.0),),
     "{file: fcd, area: [[0, -1], [45, 1]]}": (),
     "{file: fcd, map: {v1: b}}": (Move("b", "east", at=5.0),),
@@ -76,7 +76,7 @@ def test_numbers_are_names_of_nodes(experiment):
 
 def test_degrees_with_an_origin(experiment):
     text = "t,node,lat,lon\n0,a,0,0\n10,a,0,0.0009\n"
-    assert load_plan(experiment("fcd", text)).moves == (Move("a", "east", at=10.0),)
+    assert load_plan(experiment("fcd", text)).moves == (Move("a", "east", at=4.99064),)
     assert load_plan(experiment("{file: fcd, origin: [0, 0.01]}", text)).moves == ()
 
 
