@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 SETTINGS: dict[str, Any] = {"context_settings": {"ignore_unknown_options": True, "allow_interspersed_args": False}}
 
@@ -27,5 +28,9 @@ def command(
     if not words:
         raise typer.BadParameter("a command is missing", param_hint="CMD")
     with attach(run) as bed:
+        watch = bed.oom_watch(node)
         code = execute.interactive(bed.record.node(node).container_id, words)
+        note = watch.note(watch.kills())
+    if note:
+        Console(stderr=True).print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(code)

@@ -39,6 +39,8 @@ def command(
         print_json({"run": bed.record.run_id, "source": bed.record.source, "nodes": nodes, "links": rows})
         return
     Console().print(*tables(nodes, links))
+    for line in oom_lines(nodes):  # a column more would cut the names off on a narrow screen
+        Console().print(line, markup=False)
     if any(governed(row) for row in nodes):
         Console().print(
             "CPU is the quota asked for as a guard; what is read back otherwise is a governor's, which keeps programs "
@@ -74,6 +76,15 @@ def governed(row: Mapping[str, Any]) -> bool:
     return found is not None and abs(found - row["asked"]["cpus"]) > _NOTABLE * float(row["asked"]["cpus"])
 
 
+def oom_lines(nodes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What is told of nodes of which the kernel has killed processes for want of memory."""
+    return [
+        f"{row['node']}: {row['oom_kills']} killed of its processes for want of memory so far: set "
+        f"profiles.{row['profile']}.memory higher, or have it use less"
+        for row in nodes if row["oom_kills"]
+    ]  # fmt: skip
+
+
 def _node(bed: AttachedBed, name: str, running: bool) -> dict[str, Any]:
     node = bed.record.node(name)
     row: dict[str, Any] = {
@@ -90,6 +101,7 @@ def _node(bed: AttachedBed, name: str, running: bool) -> dict[str, Any]:
         "asked": {"speed": node.speed, "cpus": node.cpus, "period": node.period, "memory": node.memory},
         "read_back": None,
         "memory_used": None,
+        "oom_kills": None,
         "cpu_s": None,
     }
     if running:
@@ -101,6 +113,7 @@ def _node(bed: AttachedBed, name: str, running: bool) -> dict[str, Any]:
             "memory_swap": limits.memory_swap,
         }
         row["memory_used"] = bed.memory(name).working
+        row["oom_kills"] = bed.oom_kills(name)
         row["cpu_s"] = bed.cpu(name).usage_s
     return row
 

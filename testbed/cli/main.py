@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 a run failed, or ``compare`` found a difference; 2 the inp
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -31,6 +32,9 @@ VERBS = (
     "clean",
 )  # fmt: skip
 
+_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""Errors of what the output goes to, standard output or a file: not ours."""
+
 
 def _wire() -> None:
     for verb in VERBS:
@@ -41,16 +45,49 @@ def _wire() -> None:
 
 def main() -> None:
     """Run the command line."""
+    if sys.stdout is None:  # it was closed for us (>&-)
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     _wire()
     try:
-        app()
+        sys.exit(_exit_code())
     except RoambedError as error:
-        Console(stderr=True).print(f"error: {error}", style="bold red", markup=False, highlight=False)
+        _complain(error)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         Console(stderr=True).print("interrupted", style="bold")
         sys.exit(130)
     except BrokenPipeError:
         # The reader of our output went away (| head): not an error, and nothing more can be written.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_no_more()
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        _write_no_more()
+        _complain(RoambedError(
+            "the output cannot be written", found=error.strerror, where=error.filename,
+            remedy="free some space where it goes, or have it go elsewhere",
+        ))  # fmt: skip
+        sys.exit(RoambedError.exit_code)
+
+
+def _exit_code() -> int | str | None:
+    """Run a verb, and write what is left of its output while it can still be told that this fails."""
+    code: int | str | None = 0
+    try:
+        app()
+    except SystemExit as end:
+        code = end.code
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _write_no_more()  # and the verb has ended as it has
+    return code
+
+
+def _write_no_more() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _complain(error: RoambedError) -> None:
+    Console(stderr=True).print(f"error: {error}", style="bold red", markup=False, highlight=False)

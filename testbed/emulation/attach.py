@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,9 @@ from testbed.emulation import execute, rundirs
 from testbed.emulation.cgroups import Cgroup, CpuUse, Limits, MemoryUse
 from testbed.emulation.containers import Engine
 from testbed.emulation.ledger import Ledger
+from testbed.emulation.oom import OomWatch
 from testbed.emulation.record import BedRecord
-from testbed.errors import InputError
+from testbed.errors import EmulationError, InputError
 
 if TYPE_CHECKING:
     from testbed.emulation.nodes import RunNet
@@ -47,7 +49,19 @@ class AttachedBed:
 
     def exec(self, node: str, argv: Sequence[str], timeout: float | None = None) -> execute.ExecResult:
         """Run a command in a node's container and wait for it."""
-        return execute.run(self.engine, self.record.node(node).container_id, argv, timeout)
+        watch = self.oom_watch(node)
+        return watch.noted(execute.run(self.engine, self.record.node(node).container_id, argv, timeout))
+
+    def oom_watch(self, node: str) -> OomWatch:
+        """Counts from now on what is killed in a node for want of memory."""
+        record, group = self.record.node(node), None
+        with suppress(EmulationError):  # it may have ended: the engine says so of whatever is to run there
+            group = Cgroup.of(record.pid)
+        return OomWatch(record, group, self.engine, record.container_id)
+
+    def oom_kills(self, node: str) -> int | None:
+        """Processes of a node killed for want of memory so far; None if the kernel does not tell."""
+        return Cgroup.of(self.pid(node)).oom_kills_if_told()
 
     def limits(self, node: str) -> Limits:
         """Limits that the kernel enforces on a node now."""

@@ -186,9 +186,13 @@ class Cgroup:
 
     def oom_kills(self) -> int:
         """Processes that the kernel killed here for want of memory: the main one or any child of it."""
+        return self.oom_kills_if_told() or 0
+
+    def oom_kills_if_told(self) -> int | None:
+        """The same; None where the kernel does not tell (version 1 before Linux 4.13)."""
         directory = self.directory("memory")
         name = "memory.oom_control" if "memory" in self._v1 else "memory.events"
-        return _pairs(_read(directory / name)).get("oom_kill", 0)
+        return _pairs(_read(directory / name)).get("oom_kill")
 
     @property
     def threads(self) -> Path:

@@ -22,12 +22,21 @@ _STDERR = 2
 
 @dataclass(frozen=True)
 class ExecResult:
-    """How a command in a container ended. ``exit_code`` is None if it ran past its deadline."""
+    """How a command in a container ended.
+
+    Attributes:
+        exit_code: None if it ran past its deadline.
+        stdout: What it said.
+        stderr: The same; its last lines tell of processes that were killed for want of memory.
+        timed_out: Whether it ran past its deadline.
+        oom_kills: Processes of the node killed for want of memory meanwhile; None if the kernel does not tell.
+    """
 
     exit_code: int | None
     stdout: str
     stderr: str
     timed_out: bool = False
+    oom_kills: int | None = None
 
 
 def run(engine: Engine, container: str, argv: Sequence[str], timeout: float | None = None) -> ExecResult:

@@ -15,6 +15,7 @@ from testbed.emulation import execute
 from testbed.emulation.cgroups import Cgroup, CpuUse, Limits, MemoryUse
 from testbed.emulation.containers import NODE_IMAGE, Container, Engine, Launch, ended_at_once, name_of
 from testbed.emulation.ledger import Ledger
+from testbed.emulation.oom import OomWatch
 from testbed.emulation.process import Process
 from testbed.errors import EmulationError, EnvironmentProblem, InputError, NotAppliedError, RoambedError
 from testbed.experiment.plan import NodePlan
@@ -165,7 +166,9 @@ class Fleet:
 
     def exec(self, node: str, argv: Sequence[str], timeout: float | None = None) -> execute.ExecResult:
         """Run a command in a node's container and wait for it."""
-        return execute.run(self.engine, self.container(node).id, argv, timeout)
+        container = self.container(node).id
+        watch = OomWatch(self._plans[node], self._cgroup(node), self.engine, container)
+        return watch.noted(execute.run(self.engine, container, argv, timeout))
 
     def kill(self, node: str) -> None:
         """Kill a node's container."""

@@ -11,15 +11,15 @@ from testbed.experiment.section import Section
 from testbed.experiment.units import Duration, Fraction, UnitError, format_duration
 
 
-def _at_least(seconds: float) -> AfterValidator:
-    """A validator that takes only durations of so many seconds, below which everything would be too late."""
+def at_least(seconds: float, why: str = "this is too short: everything would be too late") -> AfterValidator:
+    """A validator that takes only durations of so many seconds or more; ``why`` says what shorter ones do."""
 
     def check(value: float) -> float:
         if value >= seconds:
             return value
         least = format_duration(seconds)
         raise UnitError(
-            "this is too short: everything would be too late", wanted=f"{least} or more", found=format_duration(value),
+            why, wanted=f"{least} or more", found=format_duration(value),
             remedy=f"write {least} or more, or leave it out",
         )  # fmt: skip
 
@@ -57,7 +57,7 @@ class Tolerances(Section):
     """How late the relay may hand over packets: the 99.9th percentile of a second."""
     link_late_share: Fraction = Field(default="2%", validate_default=True)
     """Share of the training's seconds in which it may be later than that; a single second never counts."""
-    node_silence: Annotated[Duration, _at_least(3 * BEAT_S)] = Field(default="15s", validate_default=True)
+    node_silence: Annotated[Duration, at_least(3 * BEAT_S)] = Field(default="15s", validate_default=True)
     """Time without a sign of life (there is one a second) after which a node counts as hung; 3s or more."""
-    round_deadline: Annotated[Duration, _at_least(0.1)] | None = None
+    round_deadline: Annotated[Duration, at_least(0.1)] | None = None
     """Longest time a round may take, 100ms or more. By default worked out from speeds and links, generously."""

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from nodes.policies import association, radio
 from testbed.experiment.choice import OneOf
+from testbed.experiment.emulating import at_least
 from testbed.experiment.movement_values import (
     Decibel,
     Frequency,
@@ -20,6 +21,8 @@ from testbed.experiment.movement_values import (
 )
 from testbed.experiment.section import Section
 from testbed.experiment.units import Duration, Fraction, UnitError
+
+_TOO_OFTEN = "this is too short: links would change all the time"
 
 
 class _Generated(Section):
@@ -174,7 +177,7 @@ class _Radio(Section):
     """Share of the air's capacity that frames get. By default 70% for Wi-Fi, 75% for LTE."""
     sharing: Sharing = "time"
     """How devices of one site share its air: each as much `time`, each as many `frames`, or `none`: as if alone."""
-    interval: Annotated[Duration, Field(ge=0.1)] = Field(default="500ms", validate_default=True)
+    interval: Annotated[Duration, at_least(0.1, _TOO_OFTEN)] = Field(default="500ms", validate_default=True)
     """How often links follow the signal."""
 
     def _changes(self) -> dict[str, float]:

@@ -100,6 +100,8 @@ def read(
             found = True
             yield _scaled(row, selection, first)
         if not found:
+            if names.met:  # if nothing is left of the cut, that is what is wrong, and not the map
+                names.check_seen(named_at or str(path))
             raise InputError(
                 "nothing of the trace is left", wanted="rows within from, to, area and map",
                 found=f"{cut.seen} rows, from {cut.least:g} s to {cut.most:g} s" if cut.seen else "no rows",
@@ -245,6 +247,11 @@ class Names:
                 raise InputError(f"map: two nodes are to be {device!r}", wanted="one", where=where,
                                  found=f"{taken[device]}, {node}", remedy="take one of them out")  # fmt: skip
             taken[device] = node
+
+    @property
+    def met(self) -> bool:
+        """Whether any node of the trace came by, under whatever name."""
+        return bool(self._found)
 
     def check_seen(self, where: str) -> None:
         """Refuse a map of nodes that the trace does not have (InputError)."""

@@ -22,6 +22,9 @@ _MOST_NAMES = 4
 _HELD_BACK = 0.05
 """Share of the time that a late node's own CPU quota must hold it back, to be named as the cause."""
 
+_MOST_DIGITS = 6
+"""Of a percentage."""
+
 
 def reasons(
     plan: Plan, links: Sequence[LinkCalibration], rows: Mapping[str, Mapping[str, Any]], seen: Seen,
@@ -112,7 +115,8 @@ def _late(late: Mapping[str, float], tolerated: float) -> str:
     if not late:
         return ""
     whose = "its" if len(late) == 1 else "their"
-    return f"{_listed(late)}: {_up_to(late.values())} of {whose} training steps ended late (tolerated: {tolerated:.0%})"
+    share = _up_to(late.values(), tolerated)
+    return f"{_listed(late)}: {share} of {whose} training steps ended late (tolerated: {100 * tolerated:g}%)"
 
 
 def _missed(off: Mapping[str, NodeSpeed], tolerated: float) -> str:
@@ -130,9 +134,13 @@ def _missed(off: Mapping[str, NodeSpeed], tolerated: float) -> str:
     return f"{_listed(errors)} trained {how}, by {_up_to(map(abs, errors.values()))} (tolerated: {tolerated:.0%})"
 
 
-def _up_to(values: Iterable[float]) -> str:
+def _up_to(values: Iterable[float], beyond: float | None = None) -> str:
+    """The largest share, with as many digits as it takes for it to read as more than ``beyond``, which it is."""
     values = list(values)
-    return f"{'up to ' if len(values) > 1 else ''}{max(values):.0%}"
+    most, digits = max(values), 0
+    while beyond is not None and digits < _MOST_DIGITS and float(f"{100 * most:.{digits}f}") <= round(100 * beyond, 9):
+        digits += 1
+    return f"{'up to ' if len(values) > 1 else ''}{most:.{digits}%}"
 
 
 def _relay_late(plan: Plan, seen: Seen) -> list[str]:

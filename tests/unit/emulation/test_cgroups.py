@@ -94,6 +94,13 @@ def test_oom_kills_of_children_are_counted_on_version_1(v1: Path) -> None:
     assert recorded(v1).oom_kills() == 3
 
 
+def test_a_kernel_that_does_not_count_oom_kills_says_none(v1: Path, v2: Path) -> None:
+    assert (recorded(v1).oom_kills_if_told(), recorded(v2).oom_kills_if_told()) == (0, 2)
+    file(v1, "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\n")
+    assert recorded(v1).oom_kills_if_told() is None
+    assert recorded(v1).oom_kills() == 0
+
+
 def test_hybrid_has_pressure_and_version_1_alone_has_not(v1: Path) -> None:
     assert recorded(v1).pressure("cpu") == 0.0
     assert recorded(v1).pressure("io") is None

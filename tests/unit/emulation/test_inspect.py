@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from testbed.cli.inspect import governed, link_row, tables
+from testbed.cli.inspect import governed, link_row, oom_lines, tables
 from testbed.emulation.links.shape import Schedule, Shape
 from testbed.emulation.record import BedRecord, LinkRecord, TraceRecord
 
@@ -34,6 +34,14 @@ def test_a_link_that_varies_says_by_what_in_the_direction_that_does() -> None:
 def test_what_a_link_varies_by_is_read_back_from_the_record(tmp_path: Path) -> None:
     BedRecord("r1", "n", "s", "d", "relay", links={LINK.name: LINK}).save(tmp_path)
     assert BedRecord.load(tmp_path).links[LINK.name] == LINK
+
+
+def test_nodes_of_which_processes_were_killed_are_named() -> None:
+    rows = [{"node": f"dev-{i}", "profile": "phone", "oom_kills": kills} for i, kills in enumerate((0, 37, None))]
+    assert oom_lines(rows) == [
+        "dev-1: 37 killed of its processes for want of memory so far: set profiles.phone.memory higher, or have it use "
+        "less"
+    ]
 
 
 def test_a_quota_other_than_the_guard_is_a_governors() -> None:

@@ -85,6 +85,22 @@ def test_bad_keys(refused, case):
     assert error.remedy or error.wanted
 
 
+def test_a_remedy_has_its_unit(refused):
+    error, base = refused("trace: t.csv\nradio: {wifi: {interval: 1us}}", t=CSV)
+    assert "interval: this is too short: links would change all the time" in error.message
+    assert (error.wanted, error.found) == ("100ms or more", "1us")
+    assert error.remedy == "write 100ms or more, or leave it out"
+    assert error.where == f"{base}/exp.yaml:10"
+
+
+@pytest.mark.parametrize("more", ["", "association: {strongest: {}}"], ids=["rows", "tracks"])
+def test_a_map_of_a_node_that_is_not_in_the_trace_names_it(refused, more):
+    error, base = refused(f"trace: {{file: t.csv, map: {{ghost: b}}}}\n{more}", t=CSV)
+    assert error.message == "map: the trace does not name 'ghost'"
+    assert (error.wanted, error.found) == ("a, b", "ghost")
+    assert error.where == f"{base}/exp.yaml:9"
+
+
 @pytest.mark.parametrize("more", ["", "association: {strongest: {}}"], ids=["rows", "tracks"])
 def test_sites_far_from_the_trace(refused, more):
     error, base = refused(f"trace: t.csv\n{more}", t="t,node,x,y\n0,a,1e6,0\n0,b,0,0\n")

@@ -99,6 +99,8 @@ BAD = {
     "{file: fcd, origin: [91, 0]}": "latitude 91",
     "{file: fcd, map: {v1: c}}": "'c' is no device",
     "{file: fcd, map: {v1: a, v9: b}}": "does not name 'v9'",
+    "{file: fcd, map: {ghost: a}}": "does not name 'ghost'",
+    "{file: fcd, map: {ghost: a}, from: 2000s}": "nothing of the trace is left",
     "{file: fcd, map: guess}": "map",
     "{file: fcd, from: 2000s}": "nothing of the trace is left",
 }

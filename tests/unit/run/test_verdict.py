@@ -130,6 +130,24 @@ def test_a_few_of_few_steps_are_chance() -> None:
     assert verdict.reasons(replace(PLAN, tolerances=none), [], rows, Seen(), {}, []) != []
 
 
+@pytest.mark.parametrize(
+    ("late", "tolerated", "said"),
+    [
+        (504, 0.05, "5.04% of its training steps ended late (tolerated: 5%)"),
+        (540, 0.05, "5.4% of its training steps ended late (tolerated: 5%)"),
+        (560, 0.05, "6% of its training steps ended late (tolerated: 5%)"),
+        (540, 0.052, "5.4% of its training steps ended late (tolerated: 5.2%)"),
+        (60, 0.005, "1% of its training steps ended late (tolerated: 0.5%)"),
+        (1, 0.0, "0.01% of its training steps ended late (tolerated: 0%)"),
+    ],
+)  # fmt: skip
+def test_rounding_never_makes_what_is_too_much_look_tolerated(late: int, tolerated: float, said: str) -> None:
+    plan = replace(PLAN, tolerances=replace(PLAN.tolerances, late_steps=tolerated))
+    rows = summary.node_rows(plan, {}, {"dev-1": Pacing("t", 1_000_000, 100 * late, 0.0, 1.0, 1.2)}, {})
+    [reason] = verdict.reasons(plan, [], rows, Seen(), {}, [])
+    assert reason.startswith(f"dev-1: {said};")
+
+
 def test_a_node_that_its_own_quota_held_back_is_told_to_have_a_looser_one() -> None:
     spans = [node(name, s, throttled_s=t) for s in range(50) for name, t in (("dev-1", 0.2), ("dev-2", 0.02))]
     late = Pacing("t", 100, 30, 0.0, 1.0, 1.2)
