@@ -52,13 +52,18 @@ def only_run(runs: Path) -> Path:
 def under_way(runs: Path, *arguments: str) -> subprocess.Popen[str]:
     """A run of the smoke topology, started, whose devices train by now."""
     process = start("run", str(SMOKE), *arguments, "--runs", str(runs))
+    wait_for_training(runs, process)
+    return process
+
+
+def wait_for_training(runs: Path, process: subprocess.Popen[str]) -> None:
+    """Until a device of the run that a process carries out has done a batch."""
 
     def training() -> bool:
         assert process.poll() is None, process.communicate()
         return any('"kind":"backward"' in path.read_text() for path in runs.glob("*/events.jsonl"))
 
     assert eventually(training, 60), "nobody trains"
-    return process
 
 
 def containers(runs: Path) -> list[str]:

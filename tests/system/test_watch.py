@@ -20,7 +20,7 @@ from testbed.emulation.machine import Machine
 from testbed.run.nodes import MachineWatch, NodeWatch
 from testbed.run.watch import Watch
 from tests.support import IDLE, VethEmulator, eventually, loop_plan, run_id
-from tests.system.test_run import SHORT, SMOKE, containers, finish, only_run, start, wait_for_event
+from tests.system.test_run import SHORT, SMOKE, containers, finish, only_run, start, wait_for_training
 
 pytestmark = [pytest.mark.root, pytest.mark.docker, pytest.mark.slow]
 
@@ -189,7 +189,7 @@ for i in range(0, len(x), 4096): x[i] = 1
 
 def test_processes_killed_for_want_of_memory_are_seen_at_once_and_named(tmp_path: Path) -> None:
     process = start("run", str(SMOKE), "--set", "workload.rounds=20", "--no-moves", "--runs", str(tmp_path))
-    wait_for_event(tmp_path, '"kind":"backward"', process)
+    wait_for_training(tmp_path, process)
     [victim] = [name for name in containers(tmp_path) if name.endswith("dev-1")]
 
     def eat(score: int) -> None:
