@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from nodes.learn import models
-from nodes.learn.reference import cpu_model, noise, wants_more
+from nodes.learn.reference import key_of, noise, wants_more
 from nodes.learn.stage import Sgd, use_threads
 from nodes.learn.stash import StashStage
 
@@ -33,10 +33,7 @@ def key(
     classes: int = 10,
 ) -> str:
     """What times by layer hold for: this machine, a version of torch, model, samples of a micro-batch, threads."""
-    shape = "x".join(map(str, in_shape or models.usual_shape(model)))
-    layout = f"{model} {shape} layers batch {micro} threads {threads}"
-    layout += "" if classes == 10 else f" classes {classes}"  # as in `nodes.learn.reference.key`
-    return f"{cpu_model()}; torch {torch_version or torch.__version__}; {layout}"
+    return key_of(model, "layers", micro, threads, in_shape, torch_version, classes)
 
 
 def measure(

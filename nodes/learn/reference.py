@@ -86,8 +86,15 @@ def key(
     classes: int = 10,
 ) -> str:
     """What a reference holds for: this machine, a version of torch (by default this process's), and the layout."""
+    return key_of(model, f"cut {cut}", batch, threads, in_shape, torch_version, classes)
+
+
+def key_of(
+    model: str, what: str, batch: int, threads: int, in_shape: tuple[int, ...] | None, torch_version: str, classes: int
+) -> str:
+    """The same for whatever is measured of a model: a cut, or its layers."""
     shape = "x".join(map(str, in_shape or models.usual_shape(model)))
-    layout = f"{model} {shape} cut {cut} batch {batch} threads {threads}"
+    layout = f"{model} {shape} {what} batch {batch} threads {threads}"
     layout += "" if classes == 10 else f" classes {classes}"  # ten are not named: stored numbers go on holding
     return f"{cpu_model()}; torch {torch_version or torch.__version__}; {layout}"
 

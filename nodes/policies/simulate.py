@@ -30,9 +30,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from nodes.errors import InputError
+from nodes.policies import order as fixed
 from nodes.policies.costs import SCHEDULES, Chain
 
 FORWARD, BACKWARD, BOTH, UPDATE = "F", "B", "FB", "U"
+_LETTERS = {"forward": FORWARD, "backward": BACKWARD, "tail": BOTH, "update": UPDATE}
 Op = tuple[str, int]
 """What a stage does, and with which micro-batch (counted through all batches); of an update the batch."""
 
@@ -76,7 +78,7 @@ class Played:
 
 
 def order(schedule: str, depth: int, micro: int, batches: int, *, last: bool) -> Iterator[Op]:
-    """The ops of one stage, in their order.
+    """The ops of one stage, in the order that the runtime has them in (`nodes.policies.order`).
 
     Args:
         schedule: One of `SCHEDULES`.
@@ -86,24 +88,8 @@ def order(schedule: str, depth: int, micro: int, batches: int, *, last: bool) ->
         last: Whether it is the last stage, which does forward, loss and backward at once.
     """
     ahead = {"sequential": 1, "sync": micro, "1f1b": depth}[schedule]
-    total = micro * batches
-
-    def forwards(begin: int, end: int) -> Iterator[Op]:
-        for j in range(begin, min(end, total)):
-            yield FORWARD, j
-
-    if not last:
-        yield from forwards(0, ahead)
-    for j in range(total):
-        yield (BOTH, j) if last else (BACKWARD, j)
-        if (j + 1) % micro == 0:
-            yield UPDATE, j // micro
-        if last:
-            continue
-        if schedule == "sync":
-            yield from forwards(j + 1, j + 1 + micro) if (j + 1) % micro == 0 else ()
-        else:
-            yield from forwards(j + ahead, j + ahead + 1)
+    for op in fixed.order(schedule, micro, batches, ahead, last=last):
+        yield _LETTERS[op.kind], op.batch if op.kind == "update" else op.batch * micro + op.micro
 
 
 def staleness(depth: int, micro: int) -> int:
