@@ -6,7 +6,8 @@ No sockets and no threads here: the worker feeds it from its compute thread, uni
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ from nodes.errors import WireError
 from nodes.events import Span
 from nodes.learn.pacing import Pacer
 from nodes.runtime.moving import MOVING, Mover
-from nodes.runtime.part import Part, Timed
+from nodes.runtime.part import Arrival, Part, Timed
 from nodes.wire.codec import Tensors
 from nodes.wire.control import FromNode, Task
 from nodes.wire.messages import (
@@ -64,6 +65,7 @@ class Host:
     Args:
         node: This node. task: The task. pacer: Keeps steps to the node's speed.
         transport: Network and controller. make: Builds a part of this task, given its address.
+        dilation: Real seconds that a second of the experiment takes.
     """
 
     def __init__(
@@ -74,9 +76,11 @@ class Host:
         transport: Transport,
         make: Callable[[PartId, Host], Part],
         clock: Callable[[], float] = time.monotonic,
+        dilation: float = 1.0,
     ) -> None:
         self.node = node
         self.task = task
+        self.dilation = dilation
         self._pacer = pacer
         self._transport = transport
         self._make = make
@@ -84,6 +88,9 @@ class Host:
         self._where: dict[PartId, tuple[str, int]] = {p.part: (p.node, 0) for p in task.placement}
         self._mover = Mover(self)
         self._dead: set[str] = set()  # nodes that the task goes on without
+        self._arrival = Arrival(0.0, 0)  # of the message at hand
+        self._busy: dict[str, float] = {}  # by owner
+        self._rehearsing = False
         self.parts: dict[PartId, Part] = {}
         for placed in task.placement:
             if placed.node == node:
@@ -117,6 +124,21 @@ class Host:
         """See `Context.now`."""
         return self._clock()
 
+    def arrival(self) -> Arrival:
+        """See `Context.arrival`."""
+        return self._arrival
+
+    def busy(self) -> Mapping[str, float]:
+        """See `Context.busy`."""
+        return dict(self._busy)
+
+    def needs(self) -> Mapping[str, int]:
+        """See `Context.needs`."""
+        found: Counter[str] = Counter()
+        for id_, part in (*self.parts.items(), *self._mover.copies()):
+            found[id_.owner] += part.need()
+        return found
+
     def connect(self, node: str) -> None:
         """See `Context.connect`."""
         self._transport.connect(node)
@@ -145,6 +167,7 @@ class Host:
             with self._pacer.step(seconds) as step:
                 yield timed
             timed.begin, timed.end, timed.cpu_s, timed.late = step.begin, step.end, step.cpu_s, step.late
+        self._busy[part.owner] = self._busy.get(part.owner, 0.0) + timed.end - timed.begin
         # A device that hears of a handover during a paced step acts on it with this batch, not the next.
         self._transport.catch_up()
         self.emit(
@@ -153,7 +176,8 @@ class Host:
                 begin=timed.begin, end=timed.end, cpu_s=timed.cpu_s, late=timed.late, **labels,
             )
         )  # fmt: skip
-        self.tell_windows()
+        if not self._rehearsing:
+            self.tell_windows()
 
     def tell_windows(self, *, last: bool = False) -> None:
         """Record how well paced steps kept their time, for each window that is over (with ``last``: for all)."""
@@ -227,13 +251,19 @@ class Host:
                 self._forward(envelope, tensors)
 
     def rehearse(self, movable: tuple[str, ...] = ()) -> None:
-        """Let every part do its work once, and parts of these roles that may yet come here."""
+        """Let every part do its work once, and parts of these roles that may yet come here.
+
+        Paced steps of it are not counted: all nodes do this at once, and the first times are slow.
+        """
+        self._rehearsing = True
         for part in sorted(self.parts):
             self.parts[part].rehearse()
         owners = {self.task.cut_of(owner): owner for owner in reversed(self.task.owners)}  # one of each cut
         for role in movable:
             for owner in sorted(owners.values()):
                 self._make(PartId(self.task.id, role, owner), self).rehearse()
+        self._pacer.forget()
+        self._rehearsing = False
 
     # --- what the worker feeds in -----------------------------------------------------------------------
 
@@ -269,6 +299,7 @@ class Host:
     def deliver(self, envelope: Envelope, tensors: Tensors, received: float, size: int) -> None:
         """Take one message from the network."""
         body, dst = envelope.body, envelope.dst
+        self._arrival = Arrival(received, size)
         if isinstance(body, _TRANSFERS) and envelope.node != self.node:
             self._transferred(envelope, received, size)
         if dst.owner in self._dead:

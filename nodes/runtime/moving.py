@@ -112,6 +112,10 @@ class Mover:
         """Node that holds a standby of a part of this node; empty if none does."""
         return self._standbys.get(part, "")
 
+    def copies(self) -> list[tuple[PartId, Part]]:
+        """Standbys of other nodes' parts."""
+        return list(self._copies.items())
+
     def move(self, part: PartId, to: str) -> None:
         """Move a part: its standby takes over if there is one at ``to``, else its state is copied."""
         if to == self._home.node or part in self._leaving:

@@ -24,6 +24,14 @@ class Timed:
 
 
 @dataclass(frozen=True)
+class Arrival:
+    """When a message was received, as the I/O thread has it (s of CLOCK_MONOTONIC), and the bytes of its frames."""
+
+    at: float
+    bytes: int
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """A part's whole training state: what cannot be derived from the task, as tensors and plain values.
 
@@ -36,10 +44,15 @@ class Snapshot:
 
 
 class Context(Protocol):
-    """The runtime, as a part sees it. A part has no sockets, threads or clocks of its own."""
+    """The runtime, as a part sees it. A part has no sockets, threads or clocks of its own.
+
+    ``dilation`` is the real seconds that a second of the experiment takes (`now` has real ones, `wake` those of the
+    experiment).
+    """
 
     node: str
     task: Task
+    dilation: float
 
     def send(
         self, src: PartId, dst: PartId, body: Body, tensors: Tensors | None = None, *, node: str | None = None
@@ -54,6 +67,15 @@ class Context(Protocol):
 
     def now(self) -> float:
         """CLOCK_MONOTONIC, for events."""
+
+    def arrival(self) -> Arrival:
+        """When the message that is being received came to this node, which may have been long before its turn."""
+
+    def busy(self) -> Mapping[str, float]:
+        """Seconds of work (`work`) on this node so far, by the owners of its parts."""
+
+    def needs(self) -> Mapping[str, int]:
+        """Bytes that parts on this node say they need (`Part.need`), by owner; standbys too."""
 
     def connect(self, node: str) -> None:
         """Have a connection ready before it is needed."""
@@ -117,6 +139,9 @@ class Part(Protocol):
     def awake(self, token: int) -> None:
         """The time that `Context.wake` was asked for is over."""
 
+    def need(self) -> int:
+        """Bytes of memory for its training, where nodes have so much and no more for that."""
+
     def position(self) -> tuple[int, int, int, bool]:
         """Round, attempt, first batch not applied, and whether the round's weights were passed on."""
 
@@ -152,6 +177,10 @@ class Quiet:
 
     def awake(self, token: int) -> None:
         """Nothing was waited for."""
+
+    def need(self) -> int:
+        """Nothing worth counting."""
+        return 0
 
     def position(self) -> tuple[int, int, int, bool]:
         """Nowhere in particular."""

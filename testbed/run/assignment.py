@@ -47,7 +47,7 @@ def task(session: Session, scheme: Scheme, prepared: Prepared, reference: dict[s
         local_epochs=work.local_epochs, lr=work.lr, momentum=work.momentum, weight_decay=work.weight_decay,
         threads=work.threads, augment=work.data.set == "cifar10", owners=devices,
         samples=dict(prepared.samples),
-        placement=(*scheme.place(name, Members(devices, edge_of, cloud)), *collectors),
+        placement=(*scheme.place(name, Members(devices, edge_of, cloud, edges)), *collectors),
         reference=reference, data=dict(prepared.paths), options=dict(work.options),
         edges=edges, drop_s=work.drop, hierarchical=hierarchical,
         cuts=dict(work.cuts), references={k: dict(ops) for k, ops in references.items() if k != work.cut},

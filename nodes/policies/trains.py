@@ -1,0 +1,112 @@
+"""Rates from trains of messages: how long they are to be, and what their arrivals say.
+
+A train is a lead-in and then `COUNT` equal messages, all sent at once. From the end of the lead-in on, messages come as
+fast as the slowest link on the way lets them: their *dispersion* is its rate, however long all of them waited before
+(packet trains: Jain and Routhier, 1986; as a measure of capacity: Dovrolis, Ramanathan and Moore, 2001). What the
+sender had sent before is ahead of the whole train; other connections that send at the same time take their share of the
+link, and the train finds what is left.
+
+Ours are the sizes, the lead-in, and the median over pairs of arrivals in place of the first and the last: a receiver
+that looks late at one of them moves some pairs, not the median.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+COUNT = 8
+"""Messages behind the lead-in. Pairs at least half a train apart are 15; one late arrival spoils 5 of them at most."""
+TRAIN_S = 0.03
+"""What the counted part is to take, s: some times what threads and interpreters keep one waiting for (5 ms at worst)."""
+LEAST, MOST = 32 << 10, 256 << 10
+"""Bytes of the counted part: at the least some twenty TCP segments, as arrivals come by whole ones; at most what costs
+little."""
+LEAD_S = 0.01
+"""What the lead-in is to take at the least, s: shapers let some milliseconds of a link that was idle pass at once."""
+LEAD_LEAST, LEAD_MOST = 4 << 10, 256 << 10
+LEAD_UNKNOWN = 16 << 10
+"""Bytes of a lead-in where no rate is known: more than TCP's first window of ten segments (RFC 6928)."""
+LEAD_ROUND_TRIPS = 1.25
+"""Round trips' worth of bytes in a lead-in: a connection that was idle begins with a small window and doubles it each
+round trip (RFC 5681); when the link is full, about one round trip's worth has been sent."""
+GROW = 4.0
+"""A second train is made for so many times the rate that the first one found: what slow start held back."""
+HIGHEST = 10e9
+"""Bit/s; arrivals that are nothing apart say no more than that."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes of a train: its lead-in, and all counted messages together."""
+
+    lead: int
+    size: int
+
+    @property
+    def each(self) -> int:
+        """Bytes of a counted message."""
+        return self.size // COUNT
+
+    @property
+    def total(self) -> int:
+        """Bytes in all."""
+        return self.lead + COUNT * self.each
+
+
+NONE = Sizes(0, 0)
+BIGGEST = Sizes(LEAD_MOST, MOST)
+
+
+def sizes(rate: float | None, rtt: float, seconds: float = 1.0) -> Sizes:
+    """How large a train should be.
+
+    Args:
+        rate: What the link is expected to carry, bit/s; None: not known.
+        rtt: Round-trip time, s.
+        seconds: What `TRAIN_S` and `LEAD_S` are multiplied by, as where time runs slower.
+    """
+    if rate is None:
+        return Sizes(LEAD_UNKNOWN, LEAST)
+    lead = rate / 8 * max(LEAD_S * seconds, LEAD_ROUND_TRIPS * rtt)
+    return Sizes(_between(LEAD_LEAST, lead, LEAD_MOST), _between(LEAST, rate / 8 * TRAIN_S * seconds, MOST))
+
+
+def too_short(took: float, sent: Sizes, rtt: float, seconds: float = 1.0) -> bool:
+    """Whether the counted part took too little time to be trusted: slow start, or a link that is much faster.
+
+    Args:
+        took: Seconds of its counted part.
+        sent: What it was.
+        rtt: Round-trip time, s.
+        seconds: As for `sizes`.
+    """
+    return sent.size < MOST and took < max(TRAIN_S * seconds, 4 * rtt)
+
+
+def rate(arrivals: Sequence[tuple[float, int]]) -> float | None:
+    """Bit/s of a train; None if there are not two arrivals.
+
+    Args:
+        arrivals: Of each message when (s) and its bytes, in order, the lead-in first.
+    """
+    last = len(arrivals) - 1
+    if last < 1:
+        return None
+    sums = [0]
+    for _, amount in arrivals[1:]:
+        sums.append(sums[-1] + amount)
+    apart = (last + 1) // 2
+    pairs = [(i, j) for i in range(last) for j in range(i + apart, last + 1)]
+    found = [_slope(arrivals[j][0] - arrivals[i][0], sums[j] - sums[i]) for i, j in pairs]
+    return min(statistics.median(found), HIGHEST)
+
+
+def _slope(seconds: float, amount: int) -> float:
+    return 8 * amount / seconds if seconds > 0 else math.inf
+
+
+def _between(least: int, value: float, most: int) -> int:
+    return round(min(max(value, least), most))
