@@ -12,6 +12,14 @@ the host. Kinds and what they mean:
                         layers (first, and after the last), schedule, micro, depth, batches, attempt, busy_s, bubble
                         (share of the time in which it did nothing), staleness and staleness_most (updates that its
                         weights were behind: mean, worst), packing_error (share that compression lost, root mean square)
+    probe               work done for a probe on an edge server; attrs.device: whose
+    probed              a device's probe of an edge server, asked for .. answered or given up; attrs.server, up and down
+                        (payload bit/s), rtt (s), ratio (to the device's own times), bytes, admitted, lost (no answer);
+                        what was not measured is null
+    decision            what a device decided of probes and of its layout; attrs as `nodes.policies.decisions` has them
+    relocate relay reopen   a pipeline changed: a stage went to another node, layers went to other stages, or the round
+                        began again with another layout; decided .. done. attrs.device, stage (or stages), from, to,
+                        ``bytes``
     speed               paced steps that ended in a window of time: attrs.steps, attrs.late, attrs.asked_s (what they
                         should have taken), attrs.took_s
     wait                a device waiting for gradients (activations sent .. gradients here; in a pipeline: a millisecond

@@ -122,7 +122,7 @@ def plain(plan: Plan | Shape) -> dict[str, Any]:
 
 
 def _brief(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    told = [(k, v) for k, v in pairs if k != "places"]
+    told = [(k, v) for k, v in pairs if k not in ("places", "decisions")]
     return {k: len(v) if k in ("table", "steps", "deliveries") and isinstance(v, tuple) else v for k, v in told}
 
 

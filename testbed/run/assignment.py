@@ -65,5 +65,5 @@ def _pipeline(session: Session, scheme: Scheme) -> ctl.Pipeline | None:
     chosen = stagings(plan, session.layer_times)
     return ctl.Pipeline(
         **asked, times=session.layer_times, layouts={device: one.layout for device, one in chosen.items()},
-        backhaul=backhaul(plan), memory=memory(plan),
+        backhaul=backhaul(plan), memory=memory(plan), decisions=plan.decisions,
     )  # fmt: skip

@@ -17,13 +17,14 @@ from testbed.emulation.host import preflight
 from testbed.errors import RoambedError
 from testbed.experiment.plan import Plan
 from testbed.report import write_report
-from testbed.run import data, manifest, speed, summary, verdict
+from testbed.run import again, data, manifest, speed, steered, summary, verdict
 from testbed.run.foreseen import keep_timeline
 from testbed.run.live import Live
 from testbed.run.outcome import Outcome
 from testbed.run.record import EventLog, RunDirectory, new_run_id, plain_calibration, write_metrics
 from testbed.run.seen import seen as watch_sums
 from testbed.run.session import Session
+from testbed.run.staging import stagings
 from testbed.run.task import TaskRun
 from testbed.run.watch import plain
 
@@ -198,6 +199,12 @@ def _write_summary(
         "links": {"backend": session.bed.emulator.name, "asked": plan.link_backend},
         "calibration": summary.calibration_summary(session.calibration),
     }
+    if again.moves_stages(outcome.scheme):
+        row["pipeline"] = steered.section(
+            log.spans, plan.workload.pipeline, outcome.begin or outcome.end, outcome.end
+        )  # fmt: skip
+        chosen = stagings(plan, session.layer_times)
+        directory.place(scheme).joinpath(again.NAME).write_text(again.text(chosen, log.spans, outcome.begin))
     outcome.row = row
     if scheme:
         directory.write_json("summary.json", row, scheme=scheme)

@@ -20,6 +20,7 @@ import networkx as nx
 
 from nodes.errors import InputError
 from nodes.policies import layouts, order
+from nodes.policies.decisions import begins
 from nodes.policies.layers import LAYERS
 from nodes.policies.layouts import Layout
 from nodes.policies.offers import LinkOffer, NodeOffer
@@ -83,13 +84,19 @@ def stagings(plan: Plan, times: Mapping[str, float] | None) -> dict[str, Staging
         InputError: Settings of the pipeline make up no layout.
     """
     simple = plan.layouts()
+    again = {
+        device: Layout(one.layout.bounds, one.layout.nodes, one.depths)
+        for device, one in begins(plan.decisions or ()).items() if one.layout is not None
+    }  # fmt: skip
     if plan.workload.pipeline.plan:
-        return {device: Staging(device, layout) for device, layout in simple.items()}
+        return {device: Staging(device, again.get(device, layout)) for device, layout in simple.items()}
     found: dict[str, Staging] = {}
     used: Counter[str] = Counter()  # bytes
     there: Counter[str] = Counter()  # devices
     for device in sorted(simple):
-        if device in plan.workload.cuts_written:
+        if device in again:
+            staging = Staging(device, again[device], why="as in the run whose decisions are done again")
+        elif device in plan.workload.cuts_written:
             staging = Staging(device, simple[device], why="the file has a cut")
         elif not times:
             staging = Staging(device, simple[device], why=UNMEASURED)
