@@ -53,7 +53,7 @@ def command(
 
         plan = again.replayed(plan, *again.load(decisions, runs))
     if dry_run:
-        from testbed.cli.plan import show
+        from testbed.cli.show import show
 
         show(plan, format_)
         return

@@ -133,5 +133,6 @@ def replayed(plan: Plan, decisions: tuple[Decision, ...], where: str) -> Plan:
 def _foreign(what: str, name: str, known: list[str], where: str) -> InputError:
     return InputError(
         f"a decision is about {what} {name!r}, which this experiment does not have", where=where,
-        wanted=", ".join(known), found=name, remedy=did_you_mean(name, known) or "take decisions of a run of this experiment",
+        wanted=", ".join(known), found=name,
+        remedy=did_you_mean(name, known) or "take decisions of a run of this experiment",
     )  # fmt: skip

@@ -103,11 +103,16 @@ def stagings(plan: Plan, times: Mapping[str, float] | None) -> dict[str, Staging
         else:
             staging = _choose(plan, device, times, simple[device], used, there)
         found[device] = staging
-        for node in set(staging.layout.nodes) - {device}:
-            there[node] += 1
-            if staging.prediction is not None:
-                used[node] += staging.prediction.needs[node]
+        occupy(staging, used, there)
     return found
+
+
+def occupy(staging: Staging, used: Counter[str], there: Counter[str]) -> None:
+    """Take what a device's stages need of edge servers from what is left for those that choose after it."""
+    for node in set(staging.layout.nodes) - {staging.device}:
+        there[node] += 1
+        if staging.prediction is not None:
+            used[node] += staging.prediction.needs[node]
 
 
 def _choose(

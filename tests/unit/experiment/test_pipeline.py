@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nodes.errors import InputError as NodesInputError
 from nodes.policies.layouts import Layout, bounds, fixed, pieces, require
-from testbed.cli.plan import pipeline
+from testbed.cli.show import pipeline
 from testbed.errors import InputError
 from testbed.experiment import load_plan
 

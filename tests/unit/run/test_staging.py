@@ -10,7 +10,7 @@ import pytest
 from nodes.policies.layers import LAYERS
 from nodes.policies.layouts import Layout
 from nodes.policies.stage_times import operations
-from testbed.cli.plan import pipeline
+from testbed.cli.show import pipeline
 from testbed.experiment import load_plan
 from testbed.run.staging import PAYLOAD, UNMEASURED, backhaul, memory, problem_of, profile_of, stagings
 
