@@ -17,7 +17,7 @@ from testbed.emulation.links.shape import Schedule, Shape
 from testbed.emulation.record import TraceRecord
 from testbed.experiment.plan import Move, Plan
 from testbed.run import reference
-from testbed.run.staging import stagings
+from testbed.run.staging import AGAIN, stagings
 
 
 def show(plan: Plan, format_: Format) -> None:
@@ -79,6 +79,8 @@ def pipeline(plan: Plan, times: Mapping[str, float] | None = None) -> list[str]:
                 f"  chosen: {found.seconds:.3g} s a batch predicted, {found.bottleneck} the slowest; at most "
                 f"{most:.2f} times as fast as the best without a pipeline"
             )
+        elif staging.why == AGAIN:
+            lines.append(f"  {AGAIN}")
         elif staging.why:
             lines.append(f"  the simple plan, not a chosen one: {staging.why}")
     return lines

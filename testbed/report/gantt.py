@@ -82,7 +82,8 @@ def _plot(pipe: Pipelined, window: Window, name: str) -> str:
     left = 0.35 + _DIGIT * max(len("stage 0"), *(len(lane.node) for lane in rows))
     inch = (window.end - window.begin) / (WIDTH - left - 0.1)  # seconds
     labels = list(dict.fromkeys(m.text for m in window.moments))
-    top = 0.34 + 0.17 * len(labels)
+    keys = _legend(work, pipe.probing(window))
+    top = 0.34 + 0.17 * (len(labels) + (len(keys[1]) > 5))  # the legend has five a line
     with drawing(name):
         fig = figure(top + 0.45 + 0.62 * len(rows))
         axes = fig.subplots()
@@ -102,7 +103,7 @@ def _plot(pipe: Pipelined, window: Window, name: str) -> str:
         axes.spines["left"].set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(12))
         axes.set_xlabel("time since training began [s]")
-        legend(fig, *_legend(work, pipe.probing(window)))
+        legend(fig, *keys)
         margins(fig, left=left, right=0.1, top=top, bottom=0.45)
         return svg(fig, name, _description(pipe, window, rows, work))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -126,13 +126,14 @@ def as_laid(problem: Problem, stages: Stages) -> Prediction:
 
 
 def _planned(staging: Staging, problem: Problem) -> Planned:
+    ways: dict[str, Callable[[], Prediction]] = {
+        "prediction": lambda: as_laid(problem, staging.layout),
+        "best": lambda: partition(problem, explain=True),
+        "sequential": lambda: best_sequential(problem),
+    }
     parts: dict[str, Prediction] = {}
     why = []
-    for name, find in (
-        ("prediction", lambda: as_laid(problem, staging.layout)),
-        ("best", lambda: partition(problem, explain=True)),
-        ("sequential", lambda: best_sequential(problem)),
-    ):
+    for name, find in ways.items():
         try:
             parts[name] = find()
         except InputError as error:

@@ -41,6 +41,7 @@ UNSHAPED = 10e9
 """Bit/s that a link without a rate is taken to have."""
 SHARES = {"none": 1.0, "fp16": 0.5, "int8": 0.25}
 """What packing leaves of activations and gradients."""
+AGAIN = "as in the run whose decisions are done again"
 UNMEASURED = "times by layer are not measured yet; a run measures them, and chooses then"
 
 
@@ -89,13 +90,16 @@ def stagings(plan: Plan, times: Mapping[str, float] | None) -> dict[str, Staging
         for device, one in begins(plan.decisions or ()).items() if one.layout is not None
     }  # fmt: skip
     if plan.workload.pipeline.plan:
-        return {device: Staging(device, again.get(device, layout)) for device, layout in simple.items()}
+        return {
+            device: Staging(device, again.get(device, layout), why=AGAIN if device in again else "")
+            for device, layout in simple.items()
+        }  # fmt: skip
     found: dict[str, Staging] = {}
     used: Counter[str] = Counter()  # bytes
     there: Counter[str] = Counter()  # devices
     for device in sorted(simple):
         if device in again:
-            staging = Staging(device, again[device], why="as in the run whose decisions are done again")
+            staging = Staging(device, again[device], why=AGAIN)
         elif device in plan.workload.cuts_written:
             staging = Staging(device, simple[device], why="the file has a cut")
         elif not times:

@@ -13,7 +13,7 @@ from nodes.policies.layout import Layout
 from testbed.errors import InputError
 from testbed.experiment import load_plan
 from testbed.run import again
-from testbed.run.staging import stagings
+from testbed.run.staging import AGAIN, stagings
 from tests.unit.run.test_staging import LAST, TEXT, TIMES
 
 CHANGE = Decision(
@@ -58,7 +58,7 @@ def test_the_other_run_begins_where_the_first_one_began(plan) -> None:
     found = again.replayed(plan, (began, CHANGE), "d.jsonl")
     [one] = stagings(found, TIMES).values()
     assert (one.layout.bounds, one.layout.nodes, one.layout.depths) == ((0, 2, LAST + 1), ("dev", "edge-south"), (3, 1))
-    assert "done again" in one.why
+    assert one.why == AGAIN
     assert begins(read(again.text(stagings(found, TIMES), [], 0.0)))["dev"].layout == began.layout
 
 
