@@ -13,6 +13,7 @@ from nodes.events import Span
 from nodes.learn.pacing import Window
 from nodes.policies.decisions import Decision
 from nodes.policies.layouts import Layout
+from nodes.policies.plans import Problem
 from nodes.wire.messages import PartId
 
 BEAT_S = 1.0
@@ -87,6 +88,8 @@ class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
     backhaul: tuple[tuple[str, str, float, float], ...] = ()  # from, to, payload bit/s, round-trip time in s
     memory: dict[str, int] = {}        # bytes by node
     decisions: tuple[Decision, ...] | None = None
+    problems: dict[str, Problem] = {}  # what is known before the training of what is to be planned, by owner
+    chosen: tuple[str, ...] = ()       # owners whose layout was chosen from that, and may be bettered before it begins
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):

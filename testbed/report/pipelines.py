@@ -158,7 +158,7 @@ def windows(pipe: Pipelined) -> list[Window]:
     probes = [s for s in pipe.probes if s.kind == "probed"]
     if probes and not any(pipe.probing(window) for window in made):
         first = probes[0]
-        probe = Moment(first.begin, f"probe of {text(first.attrs.get('server'), '?')}", end=first.end)
+        probe = Moment(first.begin, f"probe of {first.peer or '?'}", end=first.end)
         made += _around(pipe, starts, [probe])
     return made
 
@@ -195,7 +195,7 @@ def _said(change: Span) -> str:
     there = f"{_plainly(attrs.get('from'))} to {_plainly(attrs.get('to'))}"
     match change.kind:
         case "relocate":
-            return f"stage {_plainly(attrs.get('stage', attrs.get('stages')))} from {there}"
+            return f"stage {_plainly(attrs.get('stage'))} from {there}"
         case "relay":
             return f"layers from {there}"
         case _:

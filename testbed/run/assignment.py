@@ -66,4 +66,6 @@ def _pipeline(session: Session, scheme: Scheme) -> ctl.Pipeline | None:
     return ctl.Pipeline(
         **asked, times=session.layer_times, layouts={device: one.layout for device, one in chosen.items()},
         backhaul=backhaul(plan), memory=memory(plan), decisions=plan.decisions,
+        problems={device: one.problem for device, one in chosen.items() if one.problem is not None},
+        chosen=tuple(device for device, one in chosen.items() if one.prediction is not None),
     )  # fmt: skip

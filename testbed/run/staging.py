@@ -55,6 +55,7 @@ class Staging:
         prediction: What they are predicted to take, where they were chosen.
         speedup: How many times as fast as the best layout without a pipeline it is at most, where they were chosen.
         why: Why they were not, if they were to be.
+        problem: What there was to be planned, as far as it is known; what changes them later goes on from there.
     """
 
     device: str
@@ -62,6 +63,7 @@ class Staging:
     prediction: Prediction | None = None
     speedup: float | None = None
     why: str = ""
+    problem: Problem | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for the manifest."""
@@ -89,19 +91,17 @@ def stagings(plan: Plan, times: Mapping[str, float] | None) -> dict[str, Staging
         device: Layout(one.layout.bounds, one.layout.nodes, one.depths)
         for device, one in begins(plan.decisions or ()).items() if one.layout is not None
     }  # fmt: skip
-    if plan.workload.pipeline.plan:
-        return {
-            device: Staging(device, again.get(device, layout), why=AGAIN if device in again else "")
-            for device, layout in simple.items()
-        }  # fmt: skip
     found: dict[str, Staging] = {}
     used: Counter[str] = Counter()  # bytes
     there: Counter[str] = Counter()  # devices
     for device in sorted(simple):
         if device in again:
-            staging = Staging(device, again[device], why=AGAIN)
+            staging = Staging(device, again[device], why=AGAIN, problem=_known(plan, device, times, used, there))
+        elif plan.workload.pipeline.plan:
+            staging = Staging(device, simple[device], problem=_known(plan, device, times, used, there))
         elif device in plan.workload.cuts_written:
-            staging = Staging(device, simple[device], why="the file has a cut")
+            why = "the file has a cut"
+            staging = Staging(device, simple[device], why=why, problem=_known(plan, device, times, used, there))
         elif not times:
             staging = Staging(device, simple[device], why=UNMEASURED)
         else:
@@ -136,7 +136,19 @@ def _choose(
         layouts.require(layout, len(LAYERS[work.model]))
     except InputError as error:
         return Staging(device, simple, why=f"{error.message}: {error.found}" if error.found else error.message)
-    return Staging(device, layout, best, speedup)
+    return Staging(device, layout, best, speedup, problem=problem)
+
+
+def _known(
+    plan: Plan, device: str, times: Mapping[str, float] | None, used: Mapping[str, int], there: Mapping[str, int]
+) -> Problem | None:
+    """What there is to be planned; None where times are not known, or settings leave nothing to be planned."""
+    if not times:
+        return None
+    try:
+        return problem_of(plan, device, times, used, there)
+    except InputError:
+        return None
 
 
 def problem_of(

@@ -18,8 +18,9 @@ _OF_PROBES = ("ping", "pong", "probe", "probed")
 def section(spans: Sequence[Span], asked: PipelinePlan, begin: float, end: float) -> dict[str, dict[str, Any]]:
     """A row for each owner.
 
-    ``probe_time_share`` is the time from each probe's begin to its end, against the training's; ``probe_bytes_share``
-    what it sent both ways, against all that the owner's device sent and received. None: there was nothing to share.
+    ``probe_time_share`` is the time that probes cost, as the budget counts it, against the training's;
+    ``probe_bytes_share`` what they sent both ways, against all that the owner's device sent and received. None: there
+    was nothing to share.
 
     Args:
         spans: Events of one scheme.
@@ -40,8 +41,8 @@ def _row(
     mine = [span for span in spans if span.node == owner or span.attrs.get("device") == owner]
     probed = [span for span in mine if span.kind == "probed"]
     acts = Counter(str(span.attrs.get("act")) for span in mine if span.kind == "decision")
-    seconds = sum(span.end - span.begin for span in probed)
-    amount = sum(int(span.attrs.get("bytes") or 0) for span in probed)
+    seconds = sum(_seconds(span) for span in probed)
+    amount = sum(span.bytes for span in probed)
     stale = [span.attrs.get("staleness_most") or 0 for span in rounds if span.attrs.get("device") == owner]
     return {
         "changes": {kind: sum(span.kind == kind for span in mine) for kind in CHANGES},
@@ -57,6 +58,12 @@ def _row(
         "probe_budget": asked.budget,
         "staleness_most": max(stale, default=None),
     }
+
+
+def _seconds(probed: Span) -> float:
+    """What a probe cost, as its device counted it; all of its time where that is not told."""
+    told = probed.attrs.get("took_s", probed.attrs.get("seconds"))
+    return float(told) if isinstance(told, int | float) else probed.end - probed.begin
 
 
 def _carried(spans: Iterable[Span]) -> Counter[str]:

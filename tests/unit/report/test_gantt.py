@@ -260,11 +260,11 @@ def steered() -> list[Span]:
         Span(kind="relocate", node="pi4-1", begin=at - 0.4, end=at - 0.1, bytes=10**6,
              attrs={"device": "pi4-1", "stage": 1, "from": "edge-north", "to": "edge-south"}),
         Span(kind="relay", node="pi4-1", begin=at + CYCLE, end=at + CYCLE + 0.2,
-             attrs={"device": "pi4-1", "stages": [0, 1], "from": "0-2, 2-4", "to": ["0-3", "3-4"]}),
+             attrs={"device": "pi4-1", "stage": -1, "from": "0-2, 2-4", "to": ["0-3", "3-4"]}),
         Span(kind="reopen", node="pi4-1", round=2, begin=at + 2 * CYCLE, end=at + 2 * CYCLE + 0.2,
              attrs={"device": "pi4-1", "from": "edge-south", "to": "", "why": "edge-south died"}),
-        Span(kind="probed", node="pi4-1", begin=at - 1, end=at - 0.5,
-             attrs={"server": "edge-north", "up": 1e6, "down": None, "bytes": 1000, "lost": False}),
+        Span(kind="probed", node="pi4-1", begin=at - 1, end=at - 0.5, peer="edge-north", bytes=1000,
+             attrs={"up": 1e6, "down": None, "lost": False}),
         Span(kind="probe", node="edge-north", part="prober:edge-north", begin=at - 0.8, end=at - 0.7,
              attrs={"device": "pi4-1"}),
         handover(at),
@@ -292,7 +292,7 @@ def test_what_happened_is_drawn_with_its_probes(run_of: RunOf) -> None:
 
 def test_a_probe_in_a_quiet_run_has_a_window_of_its_own() -> None:
     probed = [Span(kind="probed", node="pi4-1", begin=BEGIN + (8.5 + i) * CYCLE + 1, end=BEGIN + (8.6 + i) * CYCLE + 1,
-                   attrs={"server": f"edge-{i}"}) for i in range(3)]  # fmt: skip
+                   peer=f"edge-{i}") for i in range(3)]  # fmt: skip
     steady, around = windows(one(*pipeline(), *probed))
     assert steady.text == "batches 3 to 5 of round 1"
     assert around.text == "probe of edge-0"

@@ -14,7 +14,7 @@ from testbed.run.steered import section
 
 
 def span(what: str, begin: float = 0.0, end: float = 0.0, node: str = "pi", **attrs: Any) -> Span:
-    more = {key: attrs.pop(key) for key in ("bytes", "peer") if key in attrs} if what == "send" else {}
+    more = {key: attrs.pop(key) for key in ("bytes", "peer") if key in attrs}
     return Span(kind=what, node=node, begin=begin, end=end, attrs=attrs, **more)
 
 
@@ -23,8 +23,8 @@ def test_a_row_for_each_owner() -> None:
         span("pipeline", 0, 9, device="pi", stage=0, staleness_most=1),
         span("pipeline", 0, 9, node="edge-a", device="pi", stage=1, staleness_most=2),
         span("pipeline", 0, 9, node="other", device="other", stage=0, staleness_most=0),
-        span("probed", 1, 1.25, server="edge-a", bytes=3000, lost=False),
-        span("probed", 4, 4.25, server="edge-b", bytes=1000, lost=True),
+        span("probed", 1, 1.25, peer="edge-a", bytes=3000, lost=False),
+        span("probed", 4, 9, peer="edge-b", bytes=1000, lost=True, took_s=0.25),
         span("probe", 1, 1.1, node="edge-a", device="pi"),
         span("decision", 2, 2, kind="probe", act="put off"),
         span("decision", 3, 3, kind="plan", act="prepare"),
