@@ -16,7 +16,9 @@ from testbed.cli.options import Format, print_json
 from testbed.emulation.links.shape import Schedule, Shape
 from testbed.emulation.record import TraceRecord
 from testbed.experiment.plan import Move, Plan
+from testbed.experiment.units import format_duration, format_fraction
 from testbed.run import reference
+from testbed.run.again import moves_stages
 from testbed.run.staging import AGAIN, stagings
 
 
@@ -83,7 +85,19 @@ def pipeline(plan: Plan, times: Mapping[str, float] | None = None) -> list[str]:
             lines.append(f"  {AGAIN}")
         elif staging.why:
             lines.append(f"  the simple plan, not a chosen one: {staging.why}")
+    if any(map(moves_stages, work.schemes)):
+        lines.append(_steered(plan))
     return lines
+
+
+def _steered(plan: Plan) -> str:
+    """What may change where stages are, in words."""
+    asked = plan.workload.pipeline
+    if plan.decisions is not None:
+        return "does again what another run decided, and decides nothing itself"
+    often = f"every {format_duration(asked.every)}" if asked.probing == "every" else asked.probing
+    within = f", at most {format_fraction(asked.budget)} of time and bytes" if asked.probing != "off" else ""
+    return f"probes {often}{within}; adapts {asked.adapt}"
 
 
 def stages(model: str, layout: Layout) -> str:

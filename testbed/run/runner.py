@@ -14,7 +14,7 @@ from typing import Any
 from nodes import schemes
 from nodes.policies.samples import named
 from testbed.emulation.host import preflight
-from testbed.errors import RoambedError
+from testbed.errors import InputError, RoambedError
 from testbed.experiment.plan import Plan
 from testbed.report import write_report
 from testbed.run import again, data, manifest, speed, steered, summary, verdict
@@ -203,8 +203,7 @@ def _write_summary(
         row["pipeline"] = steered.section(
             log.spans, plan.workload.pipeline, outcome.begin or outcome.end, outcome.end
         )  # fmt: skip
-        chosen = stagings(plan, session.layer_times)
-        directory.place(scheme).joinpath(again.NAME).write_text(again.text(chosen, log.spans, outcome.begin))
+        _write_decisions(session, outcome, log, directory.place(scheme) / again.NAME)
     outcome.row = row
     if scheme:
         directory.write_json("summary.json", row, scheme=scheme)
@@ -214,6 +213,14 @@ def _write_summary(
         for line in lines
     ]
     write_metrics(directory.place(scheme) / "metrics.csv", sorted(metrics, key=lambda m: (m["round"], m["device"])))
+
+
+def _write_decisions(session: Session, outcome: Outcome, log: EventLog, path: Path) -> None:
+    chosen = stagings(session.plan, session.layer_times)
+    try:
+        path.write_text(again.text(chosen, log.spans, outcome.begin))
+    except InputError as error:  # from nodes of another version; results are not lost for that
+        session.live.warn(f"decisions cannot be done again: {error.message}: {error.found}")
 
 
 def _scores(outcome: Outcome, number: int) -> dict[str, float | None]:

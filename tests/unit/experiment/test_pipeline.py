@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,6 +65,18 @@ def test_a_plan_that_is_given(write) -> None:
 def test_probes_and_changes_as_asked(write, text, found) -> None:
     asked = load_plan(write((WORK, HERE % text))).workload.pipeline
     assert (asked.profile, asked.probing, asked.every, asked.budget, asked.adapt) == found
+
+
+def test_what_may_change_is_said(write) -> None:
+    for text, said in (
+        ("micro: 4", "probes adaptive, at most 2% of time and bytes; adapts proactive"),
+        ("probing: {every: 500ms}, probe_budget: 0.5%", "probes every 500ms, at most 0.5% of time and bytes"),
+        ("probing: off, adapt: static", "probes off; adapts static"),
+    ):
+        assert said in pipeline(load_plan(write((WORK, HERE % text))))[-1]
+    assert not any("probes" in line for line in pipeline(load_plan(write((WORK, "  scheme: local")))))
+    again = replace(load_plan(write((WORK, "  scheme: edgemove"))), decisions=())
+    assert "does again" in pipeline(again)[-1]
 
 
 def test_an_interval_can_be_set_from_the_command_line(write) -> None:

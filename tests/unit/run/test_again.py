@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -12,7 +13,7 @@ from nodes.policies.decisions import Decision, begins, lines, read
 from nodes.policies.layout import Layout
 from testbed.errors import InputError
 from testbed.experiment import load_plan
-from testbed.run import again
+from testbed.run import again, runner
 from testbed.run.staging import AGAIN, stagings
 from tests.unit.run.test_staging import LAST, TEXT, TIMES
 
@@ -120,3 +121,14 @@ def test_they_are_found_by_run_scheme_or_file(tmp_path) -> None:
     with pytest.raises(InputError, match="a line is no decision") as caught:
         again.load(str(file), tmp_path)
     assert caught.value.where == f"{file}:1"
+
+
+def test_a_decision_that_is_none_costs_no_run_its_results(plan, tmp_path) -> None:
+    warned: list[str] = []
+    session = SimpleNamespace(plan=plan, layer_times=TIMES, live=SimpleNamespace(warn=warned.append))
+    path = tmp_path / again.NAME
+    for attrs, told in ((CHANGE.as_dict(), 0), ({"version": 9}, 1)):
+        log = SimpleNamespace(spans=[Span(kind="decision", node="dev", begin=8.0, end=8.0, attrs=attrs)])
+        runner._write_decisions(session, SimpleNamespace(begin=1.0), log, path)
+        assert len(warned) == told
+    assert [one.act for one in read(path.read_text())] == ["begin", "change"]
