@@ -65,7 +65,7 @@ def _pipeline(session: Session, scheme: Scheme) -> ctl.Pipeline | None:
     chosen = stagings(plan, session.layer_times)
     return ctl.Pipeline(
         **asked, times=session.layer_times, layouts={device: one.layout for device, one in chosen.items()},
-        backhaul=backhaul(plan), memory=memory(plan),
+        backhaul=backhaul(plan), memory=memory(plan), decisions=plan.decisions,
         problems={device: one.problem for device, one in chosen.items() if one.problem is not None},
         chosen=tuple(device for device, one in chosen.items() if one.prediction is not None),
     )  # fmt: skip

@@ -20,6 +20,7 @@ import networkx as nx
 
 from nodes.errors import InputError
 from nodes.policies import layouts, order
+from nodes.policies.decisions import begins
 from nodes.policies.layers import LAYERS
 from nodes.policies.layouts import Layout
 from nodes.policies.offers import LinkOffer, NodeOffer
@@ -40,6 +41,7 @@ UNSHAPED = 10e9
 """Bit/s that a link without a rate is taken to have."""
 SHARES = {"none": 1.0, "fp16": 0.5, "int8": 0.25}
 """What packing leaves of activations and gradients."""
+AGAIN = "as in the run whose decisions are done again"
 UNMEASURED = "times by layer are not measured yet; a run measures them, and chooses then"
 
 
@@ -85,11 +87,17 @@ def stagings(plan: Plan, times: Mapping[str, float] | None) -> dict[str, Staging
         InputError: Settings of the pipeline make up no layout.
     """
     simple = plan.layouts()
+    again = {
+        device: Layout(one.layout.bounds, one.layout.nodes, one.depths)
+        for device, one in begins(plan.decisions or ()).items() if one.layout is not None
+    }  # fmt: skip
     found: dict[str, Staging] = {}
     used: Counter[str] = Counter()  # bytes
     there: Counter[str] = Counter()  # devices
     for device in sorted(simple):
-        if plan.workload.pipeline.plan:
+        if device in again:
+            staging = Staging(device, again[device], why=AGAIN, problem=_known(plan, device, times, used, there))
+        elif plan.workload.pipeline.plan:
             staging = Staging(device, simple[device], problem=_known(plan, device, times, used, there))
         elif device in plan.workload.cuts_written:
             why = "the file has a cut"
@@ -99,11 +107,16 @@ def stagings(plan: Plan, times: Mapping[str, float] | None) -> dict[str, Staging
         else:
             staging = _choose(plan, device, times, simple[device], used, there)
         found[device] = staging
-        for node in set(staging.layout.nodes) - {device}:
-            there[node] += 1
-            if staging.prediction is not None:
-                used[node] += staging.prediction.needs[node]
+        occupy(staging, used, there)
     return found
+
+
+def occupy(staging: Staging, used: Counter[str], there: Counter[str]) -> None:
+    """Take what a device's stages need of edge servers from what is left for those that choose after it."""
+    for node in set(staging.layout.nodes) - {staging.device}:
+        there[node] += 1
+        if staging.prediction is not None:
+            used[node] += staging.prediction.needs[node]
 
 
 def _choose(
