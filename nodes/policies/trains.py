@@ -20,7 +20,7 @@ from dataclasses import dataclass
 COUNT = 8
 """Messages behind the lead-in. Pairs at least half a train apart are 15; one late arrival spoils 5 of them at most."""
 TRAIN_S = 0.03
-"""What the counted part is to take, s: some times what threads and interpreters keep one waiting for (5 ms at worst)."""
+"""What the counted part is to take, s: some times what threads and interpreters keep one waiting (5 ms at worst)."""
 LEAST, MOST = 32 << 10, 256 << 10
 """Bytes of the counted part: at the least some twenty TCP segments, as arrivals come by whole ones; at most what costs
 little."""
@@ -34,6 +34,8 @@ LEAD_ROUND_TRIPS = 1.25
 round trip (RFC 5681); when the link is full, about one round trip's worth has been sent."""
 GROW = 4.0
 """A second train is made for so many times the rate that the first one found: what slow start held back."""
+SLOWEST, FARTHEST = 1e6, 0.05
+"""Bit/s that a link that nothing is known of is taken to carry at least, and its round-trip time at most, s."""
 HIGHEST = 10e9
 """Bit/s; arrivals that are nothing apart say no more than that."""
 
@@ -72,6 +74,36 @@ def sizes(rate: float | None, rtt: float, seconds: float = 1.0) -> Sizes:
         return Sizes(LEAD_UNKNOWN, LEAST)
     lead = rate / 8 * max(LEAD_S * seconds, LEAD_ROUND_TRIPS * rtt)
     return Sizes(_between(LEAD_LEAST, lead, LEAD_MOST), _between(LEAST, rate / 8 * TRAIN_S * seconds, MOST))
+
+
+@dataclass(frozen=True)
+class Most:
+    """What trains there and back take at the most: seconds of the link, bytes, and messages."""
+
+    seconds: float
+    bytes: int
+    messages: int
+
+
+def most(up: float | None, down: float | None, rtt: float, seconds: float = 1.0) -> Most:
+    """What is to be expected of a train there and one back; where a rate is not known, of a second pair, too.
+
+    Args:
+        up: Expected bit/s there; None: not known.
+        down: And back.
+        rtt: Round-trip time, s.
+        seconds: As for `sizes`.
+    """
+    took, total, messages = 0.0, 0, 2 * (COUNT + 1)
+    for way in (up, down):
+        one = sizes(way, rtt, seconds)
+        took += 8 * one.total / (way or SLOWEST)
+        total += one.total
+    if up is None or down is None:
+        took += 2 * GROW * (TRAIN_S * seconds + max(LEAD_S * seconds, LEAD_ROUND_TRIPS * FARTHEST))
+        total += 2 * BIGGEST.total
+        messages += 2 * (COUNT + 1) + 1
+    return Most(took, total, messages)
 
 
 def too_short(took: float, sent: Sizes, rtt: float, seconds: float = 1.0) -> bool:

@@ -7,135 +7,18 @@ is as a whole, is `nodes.schemes._probes`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 
-import numpy as np
-
-from nodes.errors import RunError, WireError
-from nodes.learn.layer_work import LayerWork
+from nodes.errors import WireError
 from nodes.policies import trains
 from nodes.policies.layers import LAYERS
-from nodes.policies.profile import middle
-from nodes.policies.trains import COUNT, Sizes
-from nodes.runtime.part import Arrival, Context, Quiet
+from nodes.policies.trains import Sizes
+from nodes.runtime.part import Context, Quiet
 from nodes.schemes._admission import MIB, bytes_of, left, limit
+from nodes.schemes._bench import Bench
+from nodes.schemes._trains import Train, send_train
 from nodes.wire.codec import Tensors
 from nodes.wire.messages import Body, PartId, Ping, Pong, Probe, Probed
-
-FILL = "fill"
-
-
-@dataclass
-class Train:
-    """What has come of a train: of which probe and turn it is, and its messages so far."""
-
-    number: int = 0
-    turn: int = 0
-    arrivals: list[tuple[float, int]] = field(default_factory=list)
-    whole: bool = True     # so far
-    ended: bool = False
-
-    def add(self, body: Probe, arrival: Arrival) -> bool:
-        """Take a message; True if it ends the train. One of an older train is nothing."""
-        if (body.number, body.turn) < (self.number, self.turn):
-            return False
-        if (body.number, body.turn) > (self.number, self.turn):
-            self.number, self.turn, self.arrivals, self.whole, self.ended = body.number, body.turn, [], True, False
-        if self.ended:
-            return False  # it came twice
-        self.whole = self.whole and body.index == len(self.arrivals)
-        self.arrivals.append((arrival.at, arrival.bytes))
-        self.ended = body.index == body.last
-        return self.ended
-
-    @property
-    def rate(self) -> float | None:
-        """Bit/s; None: no train, or some of it was lost."""
-        return trains.rate(self.arrivals) if self.whole else None
-
-    @property
-    def took(self) -> float:
-        """Seconds of its counted part."""
-        return self.arrivals[-1][0] - self.arrivals[0][0] if self.arrivals else 0.0
-
-
-def send_train(context: Context, src: PartId, dst: PartId, question: Probe, sizes: Sizes) -> None:
-    """Send a train: ``question`` again and again, each with its index."""
-    last = COUNT if sizes.size else 0
-    for index in range(last + 1):
-        amount = (sizes.lead if index == 0 else sizes.each) if last else 0
-        body = Probe(
-            question.number, question.turn, index, last, question.lead, question.size, question.layers,
-            question.repeats, question.most,
-        )  # fmt: skip
-        context.send(src, dst, body, {FILL: np.zeros(amount, dtype=np.uint8)} if amount else {})
-
-
-class Bench:
-    """Paced work on layers one by one, as events of a kind, and what it took.
-
-    Args:
-        context: The part's.
-        part: Whose work it is.
-        kind: Of events.
-        names: Layers that may be asked for.
-    """
-
-    def __init__(self, context: Context, part: PartId, kind: str, names: tuple[str, ...]) -> None:
-        task = context.task
-        if task.pipeline is None:
-            raise RunError(f"{task.scheme} without settings of a pipeline", where=context.node)
-        self._context, self._part, self._kind = context, part, kind
-        self._times = task.pipeline.times
-        whole = names == LAYERS[task.model]
-        self._layers = LayerWork(
-            task.model, task.batch // task.pipeline.micro, tuple(task.in_shape), task.classes, None if whole else names
-        )
-        self._device = ""
-        self._taken: dict[str, list[float]] = {}
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The layers that it has."""
-        return self._layers.names
-
-    def run(
-        self, names: tuple[str, ...], repeats: int, most: float, device: str, *, loss: bool = False
-    ) -> tuple[dict[str, tuple[float, float]], float]:
-        """Work through layers again and again.
-
-        Args:
-            names: The layers.
-            repeats: How often at most.
-            most: After so many seconds of work no repeat begins but the first.
-            device: Whom it is done for.
-            loss: Whether the loss is worked out as well.
-
-        Returns:
-            Median and spread of the seconds of each operation, and the seconds in all.
-        """
-        self._device, self._taken = device, {}
-        for _ in range(repeats):
-            if self._taken and self._sum() >= most:
-                break
-            for name in names:
-                self._layers.layer(name, self._timing)
-            if loss:
-                self._layers.loss(self._timing)
-        return {name: middle(times) for name, times in self._taken.items()}, self._sum()
-
-    def _sum(self) -> float:
-        return sum(sum(times) for times in self._taken.values())
-
-    @contextmanager
-    def _timing(self, op: str) -> Iterator[None]:
-        attrs = {"op": op, "device": self._device}
-        work = self._context.work(self._part, self._kind, None, seconds=self._times[op], attrs=attrs)
-        with work as timed:
-            yield
-        self._taken.setdefault(op, []).append(timed.end - timed.begin)
 
 
 class Prober(Quiet):
@@ -145,7 +28,7 @@ class Prober(Quiet):
         self.id = part
         self._context = context
         self._trains: dict[PartId, Train] = {}
-        self._looked: dict[str, tuple[float, Mapping[str, float]]] = {}  # by owner: when, and who had been busy how long
+        self._looked: dict[str, tuple[float, Mapping[str, float]]] = {}  # by owner: when, and seconds busy so far
         self._begun: tuple[float, Mapping[str, float]] = (context.now(), {})
         self._bench: Bench | None = None
 
@@ -189,7 +72,7 @@ class Prober(Quiet):
         every = LAYERS[self._context.task.model]
         odd = [name for name in names if name not in every]
         if odd:
-            raise WireError(f"a probe of layers that {self._context.task.model} does not have", found=", ".join(odd[:4]))
+            raise WireError("a probe of layers that the model does not have", found=", ".join(odd[:4]))
         if not names:
             return {}, 0.0
         if self._bench is None:
