@@ -15,7 +15,7 @@ from nodes.errors import WireError
 from nodes.events import Span
 from nodes.learn.pacing import Pacer
 from nodes.runtime.moving import MOVING, Mover
-from nodes.runtime.part import Arrival, Part, Timed
+from nodes.runtime.part import Arrival, Part, Timed, payload
 from nodes.wire.codec import Tensors
 from nodes.wire.control import FromNode, Task
 from nodes.wire.messages import (
@@ -92,6 +92,7 @@ class Host:
         self._dead: set[str] = set()  # nodes that the task goes on without
         self._arrival = Arrival(0.0, 0)  # of the message at hand
         self._busy: dict[str, float] = {}  # by owner
+        self._carried = 0
         self._rehearsing = False
         self.parts: dict[PartId, Part] = {}
         for placed in task.placement:
@@ -108,6 +109,8 @@ class Host:
         envelope = Envelope(
             src=src, dst=dst, node=self.node, body=body, version=self.where(src)[1], sent=self._clock()
         )
+        if to != self.node:
+            self._carried += payload(tensors or {})
         self._transport.send(to, envelope, tensors or {})
 
     def where(self, part: PartId) -> tuple[str, int]:
@@ -147,6 +150,10 @@ class Host:
     def busy(self) -> Mapping[str, float]:
         """See `Context.busy`."""
         return dict(self._busy)
+
+    def carried(self) -> int:
+        """See `Context.carried`."""
+        return self._carried
 
     def needs(self) -> Mapping[str, int]:
         """See `Context.needs`."""
@@ -293,10 +300,10 @@ class Host:
         for part in sorted(self.parts):
             self.parts[part].notice(edge, done)
 
-    def forecast(self, edge: str) -> None:
-        """Pass on which edge server a device will probably be at next (empty: where it is)."""
+    def forecast(self, edge: str, in_s: float | None = None) -> None:
+        """Pass on which edge server a device will probably be at next (empty: where it is), and when."""
         for part in sorted(self.parts):
-            self.parts[part].forecast(edge)
+            self.parts[part].forecast(edge, in_s)
 
     def lost(self, node: str) -> None:
         """A node has died: drop its parts and standbys that are here, and tell all other parts."""
@@ -316,6 +323,7 @@ class Host:
         """Take one message from the network."""
         body, dst = envelope.body, envelope.dst
         self._arrival = Arrival(received, size)
+        self._carried += size if envelope.node != self.node else 0
         if isinstance(body, _TRANSFERS) and envelope.node != self.node:
             self._transferred(envelope, received, size)
         if dst.owner in self._dead:

@@ -83,6 +83,9 @@ class Context(Protocol):
     def busy(self) -> Mapping[str, float]:
         """Seconds of work (`work`) on this node so far, by the owners of its parts."""
 
+    def carried(self) -> int:
+        """Bytes of messages to and from other nodes so far."""
+
     def needs(self) -> Mapping[str, int]:
         """Bytes that parts on this node say they need (`Part.need`), by owner; standbys too."""
 
@@ -139,8 +142,11 @@ class Part(Protocol):
     def notice(self, edge: str, done: bool) -> None:
         """A handover to the site of this edge server comes, or is done (devices only)."""
 
-    def forecast(self, edge: str) -> None:
-        """The device will probably be at this edge server next; empty: it stays (devices only)."""
+    def forecast(self, edge: str, in_s: float | None = None) -> None:
+        """The device will probably be at this edge server next; empty: it stays (devices only).
+
+        ``in_s`` is in how many seconds of the experiment, where that is known.
+        """
 
     def lost(self, node: str) -> None:
         """A node has died, and the task goes on without it. Parts that it owned are dropped, not told."""
@@ -178,7 +184,7 @@ class Quiet:
     def notice(self, edge: str, done: bool) -> None:
         """Stay."""
 
-    def forecast(self, edge: str) -> None:
+    def forecast(self, edge: str, in_s: float | None = None) -> None:
         """Do nothing ahead."""
 
     def lost(self, node: str) -> None:

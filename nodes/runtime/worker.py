@@ -323,7 +323,7 @@ class Compute:
             case ctl.Notice() if self._host is not None and self._host.task.id == message.task:
                 self._host.notice(message.edge, message.done)
             case ctl.Forecast() if self._host is not None and self._host.task.id == message.task:
-                self._host.forecast(message.edge)
+                self._host.forecast(message.edge, message.in_s)
             case ctl.Spoil() if self._host is not None and self._host.task.id == message.task:
                 self._host.spoil()
             case ctl.Died():

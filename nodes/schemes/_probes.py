@@ -316,7 +316,7 @@ class Probes:
                 kind="probed", node=self._context.node, scheme=task.scheme, task=task.id, part=str(self._part),
                 peer=asking.server, begin=asking.begun, end=self._context.now(), bytes=round(took.bytes),
                 attrs={
-                    "device": self._part.owner, "lost": lost, "seconds": took.seconds, "said_s": asking.said.seconds,
+                    "device": self._part.owner, "lost": lost, "took_s": took.seconds, "said_s": asking.said.seconds,
                     "said_bytes": asking.said.bytes, "trains": asking.turn, "up": found.up, "down": found.down,
                     "rtt": found.rtt, "ratio": found.ratio, "memory": found.memory, "admits": found.admits,
                     "why": found.why,

@@ -61,9 +61,6 @@ class Helm:
         part: The driver's address.
         driver: It.
         batches: Of a round.
-
-    Attributes:
-        bytes: Of all payload on the device's access link so far, for the budget of probes.
     """
 
     def __init__(self, context: Context, part: PartId, driver: Steered, batches: int) -> None:
@@ -84,7 +81,6 @@ class Helm:
         self._then: Callable[[], None] | None = None  # what waits for them
         self._zero = context.now()
         self._batch_began = 0.0
-        self.bytes = 0
 
     # --- before and between rounds ----------------------------------------------------------------------
 
@@ -136,7 +132,7 @@ class Helm:
         if self._written is not None and (number, 0, 0) in self._written:
             return self._taken(self._full(self._written[number, 0, 0]))
         if now is not None:
-            return self._taken(now)
+            return now
         first = first_layout(self._context, self._part.owner)
         if self._steering is not None and self._part.owner in self._settings.chosen:
             try:
@@ -159,6 +155,11 @@ class Helm:
         self._taken(layout)
         if self._steering is not None:
             self._steering.at_work(Bare(layout.bounds, layout.nodes), self._now())
+
+    def settled(self, layout: Layout) -> None:
+        """Stages that were to move have come to rest, where they were to or elsewhere."""
+        if self._layout is not None and layout != self._layout:
+            self.reopened(layout)
 
     # --- what happens -----------------------------------------------------------------------------------
 
@@ -234,7 +235,7 @@ class Helm:
         servers = self._steering.servers
         costs = [self._cost(self._probes.cost(server)) for server in servers]
         cost = Cost(sum(one.seconds for one in costs), sum(one.bytes for one in costs))
-        decision = self._steering.probe(self._now(), cost, self.bytes)
+        decision = self._steering.probe(self._now(), cost, self._context.carried())
         self._tell(decision)
         if decision.act != "probe" or not servers:
             return False
@@ -247,7 +248,6 @@ class Helm:
         assert self._probes is not None
         assert self._steering is not None
         self._steering.paid(self._cost(self._probes.said), self._cost(self._probes.took))
-        self.bytes += int(self._probes.took.bytes)
         self._asked.discard(server)
         if self._asked:
             return
