@@ -12,6 +12,13 @@ the host. Kinds and what they mean:
                         layers (first, and after the last), schedule, micro, depth, batches, attempt, busy_s, bubble
                         (share of the time in which it did nothing), staleness and staleness_most (updates that its
                         weights were behind: mean, worst), packing_error (share that compression lost, root mean square)
+    profile             paced work on one layer on a device, before the training: its own times; attrs.op (such
+                        as forward.conv1)
+    probe               the same on an edge server for a probe; attrs.op, attrs.device (for whom)
+    probed              a probe of an edge server (``peer``) by a device, begun .. over; ``bytes`` both ways; attrs.
+                        device, lost (it did not return), trains (pairs of them), up and down (bit/s), rtt (s), ratio,
+                        memory (bytes), admits, why, seconds (of link and server), said_s and said_bytes (most,
+                        said ahead)
     speed               paced steps that ended in a window of time: attrs.steps, attrs.late, attrs.asked_s (what they
                         should have taken), attrs.took_s
     wait                a device waiting for gradients (activations sent .. gradients here; in a pipeline: a millisecond
