@@ -155,7 +155,8 @@ class PipelinePlan:
     """How batches go through stages.
 
     ``plan`` has a node (or ``device``, ``nearest``) and its number of layers (one of them None: those that are left) by
-    stage; empty where the device is to choose. ``depth`` None follows from the number of stages.
+    stage; empty where the device is to choose. ``depth`` None follows from the number of stages. ``probing`` is
+    ``adaptive``, ``every`` (each ``every`` s) or ``off``; ``budget`` the share of time and of bytes that it may take.
     """
 
     micro: int = 4
@@ -166,6 +167,11 @@ class PipelinePlan:
     labels: str = "leave"
     plan: tuple[tuple[str, int | None], ...] = ()
     compress: str = "none"
+    profile: str = "approximate"
+    probing: str = "adaptive"
+    every: float = 0.0
+    budget: float = 0.02
+    adapt: str = "proactive"
 
 
 @dataclass(frozen=True)

@@ -131,13 +131,8 @@ def problem_of(
     Raises:
         InputError: A layer has no times.
     """
-    work, asked, node = plan.workload, plan.workload.pipeline, plan.node(device)
-    every = footprint.layers(work.model, taken(work.data.set, work.model))
-    # The largest tensor once more, as a gradient on its way; see `footprint`.
-    aside = footprint.BASE + round(
-        footprint.WASTE * footprint.NUMBER * work.micro_size * max(layer.largest for layer in every)
-    )
-    network = _Network(plan)
+    asked, node = plan.workload.pipeline, plan.node(device)
+    network, has = _Network(plan), memory(plan)
     edges = sorted(n.name for n in plan.nodes if n.kind == "edge")
     servers = []
     for edge in edges:
@@ -145,19 +140,41 @@ def problem_of(
         own = plan.node(edge)
         servers.append(
             NodeOffer(
-                edge, up, down, rtt, max(0, own.memory - aside - used.get(edge, 0)),
+                edge, up, down, rtt, max(0, has[edge] - used.get(edge, 0)),
                 node.speed / own.speed * (1 + there.get(edge, 0)),
             )
         )  # fmt: skip
-    links = []
-    for a, b in permutations(edges, 2):
-        rate, _, rtt = network.between(a, b)
-        links.append(LinkOffer(a, b, rate, rtt))
+    links = tuple(LinkOffer(*way) for way in backhaul(plan))
     return Problem(
-        device, profile_of(plan, times).scaled(1 / node.speed, FULL), tuple(servers), tuple(links), asked.micro,
+        device, profile_of(plan, times).scaled(1 / node.speed, FULL), tuple(servers), links, asked.micro,
         asked.schedule, asked.stages, 3 if asked.labels == "stay" else 2, asked.keep, asked.labels,
-        max(0, node.memory - aside - _held(plan, device)), asked.depth,
+        has[device], asked.depth,
     )  # fmt: skip
+
+
+def backhaul(plan: Plan) -> tuple[tuple[str, str, float, float], ...]:
+    """Each way between two edge servers at the start: from, to, payload bit/s (0: there is none), round-trip time in s.
+
+    That much an operator knows of its own wired network; devices need not measure it.
+    """
+    network = _Network(plan)
+    edges = sorted(n.name for n in plan.nodes if n.kind == "edge")
+    ways = ((a, b, network.between(a, b)) for a, b in permutations(edges, 2))
+    return tuple((a, b, rate, rtt) for a, b, (rate, _, rtt) in ways)
+
+
+def memory(plan: Plan) -> dict[str, int]:
+    """Bytes that devices and edge servers have for stages, by node: what the worker and its data leave."""
+    work = plan.workload
+    every = footprint.layers(work.model, taken(work.data.set, work.model))
+    # The largest tensor once more, as a gradient on its way; see `footprint`.
+    aside = footprint.BASE + round(
+        footprint.WASTE * footprint.NUMBER * work.micro_size * max(layer.largest for layer in every)
+    )
+    return {
+        node.name: max(0, node.memory - aside - (_held(plan, node.name) if node.kind == "device" else 0))
+        for node in plan.nodes if node.kind in ("device", "edge")
+    }  # fmt: skip
 
 
 def profile_of(plan: Plan, times: Mapping[str, float]) -> ModelProfile:
