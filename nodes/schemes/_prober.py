@@ -34,7 +34,8 @@ class Prober(Quiet):
 
     def rehearse(self) -> None:
         """All layers once: which ones devices will ask for is up to them. Where nobody probes, none."""
-        if getattr(self._context.task.pipeline, "probing", "adaptive") != "off":
+        settings = self._context.task.pipeline
+        if settings is not None and settings.probing != "off":
             self._layers().rehearse()
 
     def begin(self) -> None:

@@ -29,7 +29,7 @@ from nodes.policies import trains
 from nodes.policies.layers import LAYERS
 from nodes.policies.offers import Found
 from nodes.policies.probing import FREE, Cost
-from nodes.policies.profile import APPROXIMATE, FULL, SHARES, ModelProfile
+from nodes.policies.profile import FULL, SHARES, ModelProfile
 from nodes.policies.trains import NONE, UNKNOWN, Belief, Sizes
 from nodes.runtime.part import Context
 from nodes.schemes._admission import bytes_of
@@ -105,7 +105,7 @@ class Probes:
     def __init__(self, context: Context, part: PartId, settings: Pipeline) -> None:
         self.took, self.said = FREE, FREE
         self._context, self._part, self._settings = context, part, settings
-        self._full = getattr(settings, "profile", APPROXIMATE) == FULL
+        self._full = settings.profile == FULL
         self._own: ModelProfile | None = None
         self._beliefs: dict[str, tuple[Belief, Belief, float]] = {}  # up, down, rtt
         self._ratios: dict[str, float] = {}

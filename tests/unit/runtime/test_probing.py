@@ -19,7 +19,6 @@ from nodes.schemes._base import Members
 from nodes.schemes._prober import Prober
 from nodes.schemes._probes import HEAVIEST, MARGIN, PATIENCE, TOKENS, Probes
 from nodes.wire import codec
-from nodes.wire.control import Pipeline
 from nodes.wire.messages import Activations, Envelope, PartId, Pong, Probe, Probed, Work
 from tests.unit.runtime.links import Links
 from tests.unit.runtime.pipelines import EDGES, make_task
@@ -69,18 +68,12 @@ class Worker(Quiet):
             pass
 
 
-class FullPipeline(Pipeline, frozen=True, kw_only=True):
-    """Settings with what an operator may say of probes."""
-
-    profile: str = "approximate"
-    memory: dict[str, int] = msgspec.field(default_factory=dict)
-
-
 def world(tmp_path, *, owners=("d1",), up=UP, down=DOWN, profile="approximate", memory=None, delay=DELAY, **kw):
     task = make_task(tmp_path, owners=owners, model=MODEL)
     times = dict.fromkeys(operations(LAYERS[MODEL]), LAYER_S)
-    settings = FullPipeline(**{**msgspec.structs.asdict(task.pipeline), "times": times}, profile=profile,
-                            memory=memory or {})  # fmt: skip
+    settings = msgspec.structs.replace(
+        task.pipeline, times=times, probing="adaptive", profile=profile, memory=memory or {}
+    )
     task = msgspec.structs.replace(task, pipeline=settings)
 
     def make(part, context):
