@@ -16,6 +16,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 COUNT = 8
 """Messages behind the lead-in. Pairs at least half a train apart are 15; one late arrival spoils 5 of them at most."""
@@ -29,11 +30,14 @@ LEAD_S = 0.01
 LEAD_LEAST, LEAD_MOST = 4 << 10, 256 << 10
 LEAD_UNKNOWN = 16 << 10
 """Bytes of a lead-in where no rate is known: more than TCP's first window of ten segments (RFC 6928)."""
-LEAD_ROUND_TRIPS = 1.25
+LEAD_ROUND_TRIPS = 1.5
 """Round trips' worth of bytes in a lead-in: a connection that was idle begins with a small window and doubles it each
-round trip (RFC 5681); when the link is full, about one round trip's worth has been sent."""
+round trip (RFC 5681); when the link is full, about one round trip's worth has been sent. Where that is more than
+`LEAD_MOST`, as at 100 Mbit/s over 30 ms, what is found is too little."""
 GROW = 4.0
-"""A second train is made for so many times the rate that the first one found: what slow start held back."""
+"""A train after one that was too short, or stalled, is made for so many times the rate that that one found."""
+STALL = 3.0
+"""Times the mean gap that the largest one is where a train stalled."""
 SLOWEST, FARTHEST = 1e6, 0.05
 """Bit/s that a link that nothing is known of is taken to carry at least, and its round-trip time at most, s."""
 HIGHEST = 10e9
@@ -77,6 +81,21 @@ def sizes(rate: float | None, rtt: float, seconds: float = 1.0) -> Sizes:
 
 
 @dataclass(frozen=True)
+class Belief:
+    """What a link is believed to carry one way (bit/s; None: not known); trains are made for ``times`` it."""
+
+    rate: float | None = None
+    times: float = 1.0
+
+    def sizes(self, rtt: float, seconds: float = 1.0) -> Sizes:
+        """See `sizes`."""
+        return sizes(None if self.rate is None else self.times * self.rate, rtt, seconds)
+
+
+UNKNOWN = Belief()
+
+
+@dataclass(frozen=True)
 class Most:
     """What trains there and back take at the most: seconds of the link, bytes, and messages."""
 
@@ -85,22 +104,22 @@ class Most:
     messages: int
 
 
-def most(up: float | None, down: float | None, rtt: float, seconds: float = 1.0) -> Most:
+def most(up: Belief, down: Belief, rtt: float, seconds: float = 1.0) -> Most:
     """What is to be expected of a train there and one back; where a rate is not known, of a second pair, too.
 
     Args:
-        up: Expected bit/s there; None: not known.
+        up: What is believed of the way there.
         down: And back.
         rtt: Round-trip time, s.
         seconds: As for `sizes`.
     """
     took, total, messages = 0.0, 0, 2 * (COUNT + 1)
     for way in (up, down):
-        one = sizes(way, rtt, seconds)
-        took += 8 * one.total / (way or SLOWEST)
+        one = way.sizes(rtt, seconds)
+        took += 8 * one.total / (way.rate or SLOWEST / seconds)
         total += one.total
-    if up is None or down is None:
-        took += 2 * GROW * (TRAIN_S * seconds + max(LEAD_S * seconds, LEAD_ROUND_TRIPS * FARTHEST))
+    if up.rate is None or down.rate is None:
+        took += 2 * GROW * (TRAIN_S * seconds + max(LEAD_S, LEAD_ROUND_TRIPS * FARTHEST) * seconds)
         total += 2 * BIGGEST.total
         messages += 2 * (COUNT + 1) + 1
     return Most(took, total, messages)
@@ -116,6 +135,17 @@ def too_short(took: float, sent: Sizes, rtt: float, seconds: float = 1.0) -> boo
         seconds: As for `sizes`.
     """
     return sent.size < MOST and took < max(TRAIN_S * seconds, 4 * rtt)
+
+
+def stalled(took: float, gap: float, rtt: float) -> bool:
+    """Whether a train stood still once: its sender waited for acknowledgements, so the link was not what held it.
+
+    Args:
+        took: Seconds of its counted part.
+        gap: The longest between two neighbours, s.
+        rtt: Round-trip time, s.
+    """
+    return gap > max(STALL * took / COUNT, rtt / 2)
 
 
 def rate(arrivals: Sequence[tuple[float, int]]) -> float | None:
@@ -134,6 +164,11 @@ def rate(arrivals: Sequence[tuple[float, int]]) -> float | None:
     pairs = [(i, j) for i in range(last) for j in range(i + apart, last + 1)]
     found = [_slope(arrivals[j][0] - arrivals[i][0], sums[j] - sums[i]) for i, j in pairs]
     return min(statistics.median(found), HIGHEST)
+
+
+def longest_gap(arrivals: Sequence[tuple[float, int]]) -> float:
+    """The longest time between two neighbours of a train, s; of less than two messages 0."""
+    return max((b - a for (a, _), (b, _) in pairwise(arrivals)), default=0.0)
 
 
 def _slope(seconds: float, amount: int) -> float:

@@ -32,8 +32,7 @@ def stage_need(task: Task, layout: Layout, stage: int) -> int:
 
 def limit(task: Task, node: str) -> int | None:
     """Bytes that a node has for stages; None: nobody has said, so there is no limit."""
-    found: dict[str, int] = getattr(task.pipeline, "memory", {})
-    return found.get(node)
+    return task.pipeline.memory.get(node) if task.pipeline else None
 
 
 def left(context: Context, owner: str = "", reserve: int = 0) -> int | None:

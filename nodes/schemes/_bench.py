@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 from nodes.errors import RunError
@@ -42,6 +42,11 @@ class Bench:
     def names(self) -> tuple[str, ...]:
         """The layers that it has."""
         return self._layers.names
+
+    def rehearse(self) -> None:
+        """All layers once, as fast as they go: first times are slow."""
+        for name in self.names:
+            self._layers.layer(name, lambda _: nullcontext())
 
     def run(
         self, names: tuple[str, ...], repeats: int, most: float, device: str, *, loss: bool = False

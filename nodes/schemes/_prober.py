@@ -33,8 +33,10 @@ class Prober(Quiet):
         self._bench: Bench | None = None
 
     def rehearse(self) -> None:
-        """All layers once: which ones devices will ask for is up to them, and first times are slow."""
-        self._work(LAYERS[self._context.task.model], 1, 0.0, "")
+        """All layers once: which ones devices will ask for is up to them. Where nobody probes, none."""
+        settings = self._context.task.pipeline
+        if settings is not None and settings.probing != "off":
+            self._layers().rehearse()
 
     def begin(self) -> None:
         """Load is counted from here on."""
@@ -62,7 +64,7 @@ class Prober(Quiet):
         times, worked = self._work(asked.layers, asked.repeats, asked.most, src.owner)
         memory, why = self._memory(src.owner)
         found = Probed(
-            asked.number, asked.turn, train.rate, train.took, times, worked, load, memory, not why, why,
+            asked.number, asked.turn, train.rate, train.took, train.gap, times, worked, load, memory, not why, why,
         )  # fmt: skip
         self._context.send(self.id, src, found)
 
@@ -75,9 +77,12 @@ class Prober(Quiet):
             raise WireError("a probe of layers that the model does not have", found=", ".join(odd[:4]))
         if not names:
             return {}, 0.0
+        return self._layers().run(names, repeats, most, device, loss=names == every)
+
+    def _layers(self) -> Bench:
         if self._bench is None:
-            self._bench = Bench(self._context, self.id, "probe", every)
-        return self._bench.run(names, repeats, most, device, loss=names == every)
+            self._bench = Bench(self._context, self.id, "probe", LAYERS[self._context.task.model])
+        return self._bench
 
     def _load(self, owner: str) -> float:
         """Share of the compute time that other owners' parts took since this owner's last probe."""

@@ -8,7 +8,8 @@ A probe of one server:
     Probe ..      a train back, from which the device takes the rate down
     Probed        what the server found, and what a few layers of real training work took there
 
-Where no rate is known, trains may be too short to be trusted; there is one more pair of them then, without work.
+Where no rate is known, trains may be too short to be trusted; there is one more pair of them then, without work. What
+stood still, as TCP does while its window is small, is told as it was, and the next probe's train is larger.
 
 Servers are probed one after the other, never at the same time: they would share the device's link. All of it is paid
 from a budget (`nodes.policies.probing`), so a probe's cost is said ahead (`Probes.cost`) and told behind (`took`).
@@ -28,8 +29,8 @@ from nodes.policies import trains
 from nodes.policies.layers import LAYERS
 from nodes.policies.offers import Found
 from nodes.policies.probing import FREE, Cost
-from nodes.policies.profile import APPROXIMATE, FULL, SHARES, ModelProfile
-from nodes.policies.trains import NONE, Sizes
+from nodes.policies.profile import FULL, SHARES, ModelProfile
+from nodes.policies.trains import NONE, UNKNOWN, Belief, Sizes
 from nodes.runtime.part import Context
 from nodes.schemes._admission import bytes_of
 from nodes.schemes._base import PROBER
@@ -72,7 +73,6 @@ class Asking:
     number: int
     begun: float
     said: Cost
-    rate_known: bool
     pings: int = 0
     sent: float = 0.0                  # the last ping
     rtt: float = 0.0                   # the least so far
@@ -105,9 +105,9 @@ class Probes:
     def __init__(self, context: Context, part: PartId, settings: Pipeline) -> None:
         self.took, self.said = FREE, FREE
         self._context, self._part, self._settings = context, part, settings
-        self._full = getattr(settings, "profile", APPROXIMATE) == FULL
+        self._full = settings.profile == FULL
         self._own: ModelProfile | None = None
-        self._known: dict[str, tuple[float | None, float | None, float]] = {}  # up, down, rtt
+        self._beliefs: dict[str, tuple[Belief, Belief, float]] = {}  # up, down, rtt
         self._ratios: dict[str, float] = {}
         self._number = 0
         self._now: Asking | None = None
@@ -142,7 +142,7 @@ class Probes:
 
     def expect(self, server: str, up: float, down: float, rtt: float) -> None:
         """Say what a server's link is believed to carry (payload bit/s, s): its first probe is made for that then."""
-        self._known[server] = (up or None, down or None, rtt)
+        self._beliefs[server] = (Belief(up or None), Belief(down or None), rtt)
 
     def cost(self, server: str) -> Cost:
         """What a probe of this server costs at most.
@@ -150,7 +150,7 @@ class Probes:
         Seconds are those in which its trains keep the link, with `MARGIN`, and the server works for it; training slows
         down by no more than that. Bytes are those of both ways.
         """
-        pair = trains.most(*self._known.get(server, (None, None, 0.0)), self._context.dilation)
+        pair = trains.most(*self._believed(server), self._context.dilation)
         layers = self._layers()
         messages = 2 * PINGS + 1 + pair.messages
         total = pair.bytes + messages * MESSAGE + len(layers) * NAME + (3 * len(layers) + 1) * TIME
@@ -222,8 +222,7 @@ class Probes:
             return
         server = self._line.popleft()
         self._number += 1
-        known = None not in self._known.get(server, (None, None, 0.0))
-        self._now = Asking(server, self._number, self._context.now(), self.cost(server), known)
+        self._now = Asking(server, self._number, self._context.now(), self.cost(server))
         self._context.connect(server)
         self._wait(self._now)
         self._ping(self._now)
@@ -243,8 +242,12 @@ class Probes:
         return PartId(self._part.task, PROBER, asking.server)
 
     def _first_trains(self, asking: Asking) -> None:
-        up, down, rtt = self._known.get(asking.server, (None, None, 0.0))
-        self._trains(asking, self._sizes(up, rtt), self._sizes(down, rtt), self._layers())
+        up, down, rtt = self._believed(asking.server)
+        seconds = self._context.dilation
+        self._trains(asking, up.sizes(rtt, seconds), down.sizes(rtt, seconds), self._layers())
+
+    def _believed(self, server: str) -> tuple[Belief, Belief, float]:
+        return self._beliefs.get(server, (UNKNOWN, UNKNOWN, 0.0))
 
     def _trains(self, asking: Asking, up: Sizes, back: Sizes, layers: tuple[str, ...] = ()) -> None:
         asking.turn += 1
@@ -255,9 +258,6 @@ class Probes:
         )
         messages = send_train(self._context, self._part, self._prober(asking), question, up)
         asking.bytes += up.total + messages * MESSAGE + len(layers) * NAME
-
-    def _sizes(self, rate: float | None, rtt: float) -> Sizes:
-        return trains.sizes(rate, rtt, self._context.dilation)
 
     def _layers(self) -> tuple[str, ...]:
         """Layers that a server is asked to work through."""
@@ -275,24 +275,30 @@ class Probes:
             asking.found = self._learnt(asking, body)
         before = asking.found
         asking.found = replace(before, up=body.up or before.up, down=down or before.down)
-        if asking.turn == 1 and not asking.rate_known:
-            up = self._again(asking, asking.up, body.up, body.up_s)
-            back = self._again(asking, asking.back, down, asking.down.took)
+        up_stood = trains.stalled(body.up_s, body.gap, asking.rtt)
+        down_stood = trains.stalled(asking.down.took, asking.down.gap, asking.rtt)
+        if asking.turn == 1 and UNKNOWN in self._believed(asking.server):
+            up = self._again(asking, asking.up, body.up, body.up_s, up_stood)
+            back = self._again(asking, asking.back, down, asking.down.took, down_stood)
             if up.size or back.size:
                 self._trains(asking, up, back)
                 return None
         found = asking.found
-        self._known[asking.server] = (found.up, found.down, asking.rtt)
+        self._beliefs[asking.server] = (
+            Belief(found.up, trains.GROW if up_stood else 1.0), Belief(found.down, trains.GROW if down_stood else 1.0),
+            asking.rtt,
+        )  # fmt: skip
         if found.ratio is not None:
             self._ratios[asking.server] = found.ratio
         self._end(asking, Cost(asking.busy_s, asking.bytes), lost=False)
         return found
 
-    def _again(self, asking: Asking, sent: Sizes, rate: float | None, took: float) -> Sizes:
-        """The second train of one way, if the first was too short."""
-        if rate is None or not trains.too_short(took, sent, asking.rtt, self._context.dilation):
+    def _again(self, asking: Asking, sent: Sizes, rate: float | None, took: float, stood: bool) -> Sizes:
+        """The second train of one way, if the first was too short or stood still."""
+        seconds = self._context.dilation
+        if rate is None or not (stood or trains.too_short(took, sent, asking.rtt, seconds)):
             return NONE
-        return self._sizes(trains.GROW * rate, asking.rtt)
+        return Belief(rate, trains.GROW).sizes(asking.rtt, seconds)
 
     def _learnt(self, asking: Asking, body: Probed) -> Found:
         """What the server's work says of its speed, and its facts."""

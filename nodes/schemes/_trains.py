@@ -48,6 +48,11 @@ class Train:
         """Seconds of its counted part."""
         return self.arrivals[-1][0] - self.arrivals[0][0] if self.arrivals else 0.0
 
+    @property
+    def gap(self) -> float:
+        """The longest time between two neighbours, s."""
+        return trains.longest_gap(self.arrivals)
+
 
 def send_train(context: Context, src: PartId, dst: PartId, question: Probe, sizes: Sizes) -> int:
     """Send a train whose last message is the question; of sizes `NONE` that alone. Returns the number of messages."""

@@ -309,7 +309,7 @@ class Probed(msgspec.Struct, frozen=True, tag="probed"):
     Attributes:
         number, turn: As of the `Probe`.
         up: Bit/s of the train that came; None: it was none, or not whole.
-        up_s: How long its counted part took to come.
+        up_s: How long its counted part took to come. gap: The longest time between two neighbours in it.
         times: Seconds by operation (`nodes.policies.stage_times`) here: median, and spread as a share of it.
         worked: Seconds of work for it.
         load: Share of its compute time that other owners' parts took since the device's last probe.
@@ -321,6 +321,7 @@ class Probed(msgspec.Struct, frozen=True, tag="probed"):
     turn: int
     up: float | None
     up_s: float
+    gap: float
     times: dict[str, tuple[float, float]]
     worked: float
     load: float
