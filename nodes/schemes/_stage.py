@@ -28,6 +28,7 @@ from nodes.policies.layouts import Layout
 from nodes.policies.order import Op, order
 from nodes.policies.stage_times import StageTimes
 from nodes.runtime.part import Context, Quiet
+from nodes.schemes._admission import stage_need
 from nodes.schemes._arrays import copies, to_arrays, to_torch
 from nodes.schemes._base import AGGREGATOR, stage_role
 from nodes.schemes._plan import first_layout, own_batches
@@ -115,6 +116,10 @@ class PipelineStage(Quiet):
         """Round, attempt, first batch whose update was not applied, and whether the round is over."""
         applied = 0 if self._layers is None or self._awaited else self._first + self._layers.version
         return self._round, self._attempt, applied, 0 < self._batches == applied and not self._running
+
+    def need(self) -> int:
+        """Bytes that this stage takes of what its node has for stages."""
+        return 0 if self._layout is None else stage_need(self._context.task, self._layout, self.stage)
 
     # --- a round ----------------------------------------------------------------------------------------
 

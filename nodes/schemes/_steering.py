@@ -10,7 +10,7 @@ and probes nothing, so it ends with the same weights.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Protocol
 
@@ -22,7 +22,7 @@ from nodes.policies.decisions import Decision, Position
 from nodes.policies.layers import LAYERS
 from nodes.policies.layout import Layout as Bare
 from nodes.policies.layouts import Layout
-from nodes.policies.offers import Found
+from nodes.policies.offers import Found, NodeOffer
 from nodes.policies.probing import Cost, ProbePolicy
 from nodes.policies.steering import Steering, seconds_at_least
 from nodes.runtime.part import Context
@@ -78,6 +78,7 @@ class Helm:
         self._layout: Layout | None = None            # at work, or decided on
         self._standbys: dict[int, str] = {}           # by stage, as they were asked for
         self._asked: set[str] = set()                 # servers whose probes are to return
+        self._probed = False                          # any has
         self._then: Callable[[], None] | None = None  # what waits for them
         self._zero = context.now()
         self._batch_began = 0.0
@@ -99,9 +100,7 @@ class Helm:
         if self._probes is not None:
             own = self._probes.own
             base = replace(base, profile=own.scaled(1 / self._context.dilation, own.kind))
-            for offer in base.servers:
-                slower = self._context.dilation
-                self._probes.expect(offer.name, offer.up / slower, offer.down / slower, offer.rtt * slower)
+            self._expect(base.servers)
         kind = "off" if self._probes is None else settings.probing
         least = settings.every if kind == "every" else ProbePolicy.least
         probe = ProbePolicy(kind, least, max(least, ProbePolicy.most), budget=settings.budget)
@@ -134,7 +133,7 @@ class Helm:
         if now is not None:
             return now
         first = first_layout(self._context, self._part.owner)
-        if self._steering is not None and self._part.owner in self._settings.chosen:
+        if self._steering is not None and self._probed and self._part.owner in self._settings.chosen:
             try:
                 best = self._steering.best(self._now())
             except InputError as error:
@@ -185,6 +184,7 @@ class Helm:
         if self._steering is None:
             return
         if done:
+            self._expect(self._steering.behind(edge, self._now()))
             self._steering.handed_over(edge, self._now())
         else:
             self._steering.foretold(edge, self._now() + SOON_S)
@@ -204,6 +204,7 @@ class Helm:
             return
         found = self._probes.take(src, body, tensors)
         if found is not None:
+            self._probed = True
             self._steering.learnt(src.owner, self._told(found), self._now())
             self._returned(src.owner)
 
@@ -243,6 +244,14 @@ class Helm:
         for server in servers:
             self._probes.start(server)
         return True
+
+    def _expect(self, offers: Iterable[NodeOffer]) -> None:
+        """Have probes made for links as they are believed to be."""
+        slower = self._context.dilation
+        for offer in offers:
+            if self._probes is None:
+                return
+            self._probes.expect(offer.name, offer.up / slower, offer.down / slower, offer.rtt * slower)
 
     def _returned(self, server: str) -> None:
         assert self._probes is not None
