@@ -17,3 +17,6 @@ def test_patience_covers_a_step_of_every_device_on_the_slowest_edge_server():
     assert patience(plan, [quick, slow]) == pytest.approx(2 * 4 * 0.8 / 0.2)
     nodes = [replace(node, speed=0.1) if node.name == "edge-south" else node for node in plan.nodes]
     assert patience(replace(plan, nodes=tuple(nodes)), [slow]) == pytest.approx(2 * 4 * 0.8 / 0.1)
+    # A stage of a pipeline may have all layers, and do all micro-batches of a batch.
+    layers = {"forward.conv1": 0.1, "backward.conv1": 0.2, "update.conv1": 0.05}
+    assert patience(plan, [quick], layers) == pytest.approx(2 * 4 * (plan.workload.pipeline.micro * 0.35) / 0.2)
