@@ -98,6 +98,58 @@ class Driver(PipelineStage):
         if not self._waiting:
             super()._go_on()
 
+    # --- changes, for what decides on them --------------------------------------------------------------
+
+    @property
+    def layout(self) -> Layout | None:
+        """The layout of now, with the nodes on which stages are known to be; None before the first round."""
+        return self._layout
+
+    @property
+    def place_in_training(self) -> tuple[int, int]:
+        """Round, and first batch of it that has not begun; where all have, batch 0 of the next round."""
+        raise NotImplementedError
+
+    @property
+    def changing(self) -> bool:
+        """Whether a change that was asked for is not complete yet; others wait for it, in the order of asking."""
+        raise NotImplementedError
+
+    def relocate(self, stage: int, node: str, *, go: bool) -> None:
+        """Move a whole stage to another node now, in the middle of whatever it does; no weight hangs on that.
+
+        Args:
+            stage: Which one; not the first, nor one whose labels stay on this device.
+            node: Where to; empty without ``go``: keep no standby any more.
+            go: Move; the stage's standby takes over if it is there, else its state is copied. Without: keep a standby
+                there from now on, until told otherwise.
+
+        Raises:
+            RunError: This stage stays on the device.
+        """
+        raise NotImplementedError
+
+    def relay(self, layout: Layout) -> None:
+        """Change cuts, depths, or the number of stages, from the first batch on that has not begun.
+
+        The pipeline drains there, layers change hands, and it goes on. Where all batches of the round have begun, the
+        next round opens with the layout. Of several that wait, the last one counts.
+
+        Raises:
+            InputError: It is no layout of this model, or not one for this device.
+        """
+        raise NotImplementedError
+
+    def reopen(self, layout: Layout, why: str) -> None:
+        """Begin this round again with another layout, from the round's global weights: a new attempt.
+
+        Nothing that was done in the attempt before counts. All changes that wait, or are under way, are off.
+
+        Raises:
+            InputError: It is no layout of this model, or not one for this device.
+        """
+        raise NotImplementedError
+
     # --- a micro-batch ----------------------------------------------------------------------------------
 
     def _input(self, op: Op) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -79,11 +79,15 @@ class Activations(msgspec.Struct, frozen=True, tag="activations"):
 
 
 class Gradients(msgspec.Struct, frozen=True, tag="gradients"):
-    """What crosses the cut backward (tensor ``g``; none for a stage without layers), with the loss of the batch."""
+    """What crosses the cut backward (tensor ``g``; none for a stage without layers), with the loss of the batch.
+
+    ``replay``: as in `Activations`.
+    """
 
     work: Work
     loss: float
     attempt: int = 0
+    replay: bool = False
 
 
 class Update(msgspec.Struct, frozen=True, tag="update"):
@@ -157,22 +161,108 @@ class StateRefused(msgspec.Struct, frozen=True, tag="refused"):
 class Open(msgspec.Struct, frozen=True, tag="open"):
     """Make this part afresh here and start the round, or start it over (the `restart` strategy).
 
-    To a stage of a pipeline: with these layers and neighbours, for rounds of so many batches.
+    To a stage of a pipeline: with these layers and neighbours, for rounds of so many batches. With a ``segment`` it
+    joins a round that goes on: from batch ``first`` on, with layers that other stages hand to it (`Until`, `Layers`).
+
+    Attributes:
+        version: Of the placement that the sender decided on. versions: Those of all stages.
+        before: Node that had the stage of this number until then, which is still to be given what is of earlier
+            batches; empty if there was none.
     """
 
     round: int
     attempt: int
-    version: int  # of the placement that the sender decided on
+    version: int
     layout: Layout | None = None
     batches: int = 0
+    versions: tuple[int, ...] = ()
+    segment: int = 0
+    first: int = 0
+    before: str = ""
 
 
 class Opened(msgspec.Struct, frozen=True, tag="opened"):
-    """A stage has its weights and is ready for the round's first micro-batch."""
+    """A stage has its weights and is ready for the first micro-batch of the round, or of this segment of it.
+
+    ``bytes`` are those of the layers that other nodes handed to it.
+    """
 
     round: int
     attempt: int
     stage: int
+    segment: int = 0
+    bytes: int = 0
+
+
+class Refused(msgspec.Struct, frozen=True, tag="stage-refused"):
+    """A stage cannot do its share of this attempt of the round, and why: the driver has to think of something else."""
+
+    round: int
+    attempt: int
+    stage: int
+    reason: str
+
+
+class Steer(msgspec.Struct, frozen=True, tag="steer"):
+    """From its driver to a stage: move to a node now, or keep a standby there.
+
+    Attributes:
+        version: Of the placement that this is about; a stage that is elsewhere by now does nothing.
+        move_to: Where to go; its standby takes over if there is one there, else its state is copied. Empty: stay, and
+            keep a standby on the node ``standby`` (empty: none any more).
+    """
+
+    version: int
+    standby: str = ""
+    move_to: str = ""
+
+
+class Settled(msgspec.Struct, frozen=True, tag="settled"):
+    """To the driver: a stage that was to move goes on, on this node (the old one if no other could take it).
+
+    ``bytes`` of state moved with it; nobody worked on its micro-batches for ``stall_s``.
+    """
+
+    stage: int
+    node: str
+    version: int
+    bytes: int = 0
+    stall_s: float = 0.0
+
+
+class Until(msgspec.Struct, frozen=True, tag="until"):
+    """From its driver to a stage: other cuts from this batch on, whose first micro-batch has not begun anywhere.
+
+    The stage does all that comes before, hands layers on that live elsewhere then, and takes those that come to it.
+
+    Attributes:
+        segment: Counts the changes of a round. batch: First one of the new segment.
+        layout, versions: Of then; versions are those of the stages' placements.
+    """
+
+    round: int
+    attempt: int
+    segment: int
+    batch: int
+    layout: Layout
+    versions: tuple[int, ...]
+
+
+class Layers(msgspec.Struct, frozen=True, tag="layers"):
+    """Layers that go from stage to stage where cuts change (tensors: their weights, buffers and momentum).
+
+    Attributes:
+        version: Of the receiving stage's placement. layers: Their names, with tensors or without.
+        digest: Of all tensors. loss_sum: What the sender had summed up of the round, if it hands that on, too.
+    """
+
+    round: int
+    attempt: int
+    segment: int
+    version: int
+    layers: tuple[str, ...]
+    digest: str
+    loss_sum: float = 0.0
 
 
 class Query(msgspec.Struct, frozen=True, tag="query"):
@@ -250,6 +340,11 @@ Body: TypeAlias = (
     | Adopt
     | Open
     | Opened
+    | Refused
+    | Steer
+    | Settled
+    | Until
+    | Layers
     | Fetch
     | Close
     | Moved
