@@ -23,6 +23,8 @@ the host. Kinds and what they mean:
                         was averaged without, if there were any
     capture transfer restore   parts of a migration; ``bytes`` is the state's size; attrs.device
     restart             a device gave its round up; attrs.from, attrs.to
+    delivered           the aggregator has a pipeline's whole model of a round; attrs.device, attrs.attempt: the one of
+                        which all its pieces are
     disconnect          a data connection was lost
     move                a whole move of training state, from the controller; attrs as in summary "moves"
     handover            the port changed bridges; attrs.device, attrs.from, attrs.to

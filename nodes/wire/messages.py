@@ -306,6 +306,13 @@ class Fetch(msgspec.Struct, frozen=True, tag="fetch"):
     layers: tuple[str, ...] = ()
 
 
+class Delivered(msgspec.Struct, frozen=True, tag="delivered"):
+    """From the aggregator to a driver: it has the whole model of this round, of this attempt, and wants no other."""
+
+    round: int
+    attempt: int
+
+
 class Close(msgspec.Struct, frozen=True, tag="close"):
     """This part lives elsewhere now (``node``); forget yours."""
 
@@ -346,6 +353,7 @@ Body: TypeAlias = (
     | Until
     | Layers
     | Fetch
+    | Delivered
     | Close
     | Moved
 )
