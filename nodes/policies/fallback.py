@@ -127,7 +127,8 @@ WAIT = Verdict()
 
 
 def weigh(
-    doubt: Doubt, layout: Layout, mine: tuple[int, int], answers: Mapping[tuple[int, str], Holds], reached: bool
+    doubt: Doubt, layout: Layout, mine: tuple[int, int], answers: Mapping[tuple[int, str], Holds], reached: bool,
+    also: Collection[str] = (),
 ) -> tuple[Doubt, Verdict]:
     """What an asking says, together with those before it.
 
@@ -138,11 +139,12 @@ def weigh(
         answers: What servers said, by stage and server.
         reached: Whether anybody answered at all, a server or the aggregator. If nobody did, the device is out of reach
             of all, and there is nothing to be done but to ask again.
+        also: Further servers that must not be lost: those that are to hand their layers over yet.
     """
     if not reached:
         return Doubt(doubt.asked), WAIT
     there = {node for _, node in answers}
-    servers = [node for node in dict.fromkeys(layout.nodes) if node != layout.nodes[0]]
+    servers = [node for node in dict.fromkeys((*layout.nodes, *also)) if node != layout.nodes[0]]
     silent = {node: doubt.silent.get(node, 0) + 1 for node in servers if node not in there}
     astray: dict[int, int] = {}
     leaving: dict[int, int] = {}

@@ -133,6 +133,11 @@ def test_a_server_that_is_silent_while_others_answer_is_gone() -> None:
     assert set(ask(*[{}] * SURE)[1].gone) == {"ea", "eb"}  # the aggregator answers
 
 
+def test_a_server_that_is_to_hand_its_layers_over_must_not_be_silent_either() -> None:
+    doubt, _ = weigh(Doubt(), THREE, MINE, WELL, True, also=("ed",))
+    assert weigh(doubt, THREE, MINE, WELL, True, also=("ed",))[1].gone == ("ed",)
+
+
 def test_out_of_reach_of_all_nothing_is_lost() -> None:
     assert ask(*[{}] * 50, reached=False)[1] == WAIT
     silent = {key: one for key, one in WELL.items() if key[1] != "eb"}
