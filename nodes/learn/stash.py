@@ -13,7 +13,8 @@ of the forward passes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -37,8 +38,22 @@ class StashStage(Stage):
 
     @property
     def busy(self) -> bool:
-        """Whether micro-batches wait for their gradients; the graphs of those cannot be captured."""
+        """Whether micro-batches wait for their gradients."""
         return bool(self._under_way)
+
+    @property
+    def under_way(self) -> dict[int, tuple[int, Tensor]]:
+        """Micro-batches that wait for their gradients: the version that each went forward through, and its input."""
+        return {micro: (version, x.detach()) for micro, (version, _, x, _) in self._under_way.items()}
+
+    @property
+    def older(self) -> dict[int, dict[str, Tensor]]:
+        """Parameters of the versions before this one that micro-batches under way still need, by version and name."""
+        return {
+            version: {name: parameter.detach() for name, parameter in parameters}
+            for version, parameters, *_ in self._under_way.values()
+            if version != self.version
+        }
 
     def forward(self, x: Tensor, micro: int = 0) -> Tensor:
         """Output for ``x``; the graph is kept until `backward` of the same micro-batch.
@@ -102,6 +117,47 @@ class StashStage(Stage):
         self.gradients = {}
         self.version += 1
 
+    @torch.no_grad()
+    def take_up(
+        self, version: int, under_way: Mapping[int, tuple[int, Tensor]], older: Mapping[int, Mapping[str, Tensor]],
+        timing: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
+        """Have these micro-batches under way as another stage had them, whose weights are loaded here already.
+
+        Each goes forward again through the weights of its version. Buffers, that saw them before, stay as they are.
+
+        Args:
+            version: Updates since the weights were loaded there.
+            under_way: As `under_way` has them.
+            older: As `older` has them.
+            timing: Each forward pass is done within what this makes.
+
+        Raises:
+            RunError: Older weights are missing, or are not of this stage.
+        """
+        own = dict(self.layers.named_parameters())
+        for number in sorted({went for went, _ in under_way.values()} - {version}):
+            if older.get(number, {}).keys() != own.keys():
+                raise RunError(f"weights of version {number}, that micro-batches under way need, are not whole")
+            check_fit(own, older[number], f"weights of version {number}")
+        buffers = dict(self.layers.named_buffers())
+        for name, buffer in buffers.items():
+            _put(self.layers, name, buffer.clone())
+        self._under_way.clear()
+        for number in sorted({went for went, _ in under_way.values()}):
+            self.version = number
+            if number != version:
+                for name, tensor in older[number].items():
+                    _replace(self.layers, name, tensor.clone())
+            for micro in sorted(micro for micro, (went, _) in under_way.items() if went == number):
+                with timing(), torch.enable_grad():
+                    self.forward(under_way[micro][1].clone(), micro)
+            for name, parameter in own.items():
+                _put(self.layers, name, parameter)
+        for name, buffer in buffers.items():
+            _put(self.layers, name, buffer)
+        self.version = version
+
     def drop(self) -> None:
         """Forget all micro-batches under way, and the accumulated gradients."""
         self._under_way.clear()
@@ -137,5 +193,10 @@ class StashStage(Stage):
 
 def _replace(layers: nn.Module, name: str, tensor: Tensor) -> None:
     """Put a new parameter in the place of the one of that name; who holds the old one keeps it."""
+    _put(layers, name, nn.Parameter(tensor))
+
+
+def _put(layers: nn.Module, name: str, tensor: Tensor) -> None:
+    """Have a parameter or buffer of that name be this tensor itself."""
     path, _, last = name.rpartition(".")
-    setattr(layers.get_submodule(path), last, nn.Parameter(tensor))
+    setattr(layers.get_submodule(path), last, tensor)

@@ -8,7 +8,8 @@ key.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,14 @@ from nodes.learn.stage import Sgd, Stage, copy_into
 from nodes.learn.stash import StashStage
 
 VERSION = 1
-_PLAIN = ("round", "next_batch", "last_applied", "loss_sum", "loss_count", "threads", "sgd", "extra")
+_PLAIN = (
+    "round", "next_batch", "last_applied", "loss_sum", "loss_count", "threads", "sgd", "extra", "version", "went",
+)  # fmt: skip
 
 
 @dataclass
 class TrainingState:
-    """State of one stage between two batches.
+    """State of one stage between two batches, or, of a `StashStage`, between two micro-batches.
 
     Attributes:
         weights: Parameters and buffers (BatchNorm's statistics) by name.
@@ -42,6 +45,10 @@ class TrainingState:
         sgd: Settings of the update.
         extra: Whatever else the part wants to travel; plain data.
         gradients: Of the batch under way, accumulated so far, by parameter name; empty between two batches.
+        version: Updates since the weights were loaded. went: Micro-batches that wait for their gradients, each with
+            the version of the weights that it went forward through.
+        inputs: What those went forward with. older: Weights of the versions before this one that they need.
+        more: Whatever else the part wants to travel; tensors.
     """
 
     weights: dict[str, Tensor]
@@ -56,12 +63,22 @@ class TrainingState:
     sgd: Sgd = field(default_factory=Sgd)
     extra: dict[str, Any] = field(default_factory=dict)
     gradients: dict[str, Tensor] = field(default_factory=dict)
+    version: int = 0
+    went: list[tuple[int, int]] = field(default_factory=list)
+    inputs: dict[int, Tensor] = field(default_factory=dict)
+    older: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+    more: dict[str, Tensor] = field(default_factory=dict)
 
-    def restore(self, stage: Stage) -> None:
+    def restore(
+        self, stage: Stage, timing: Callable[[], AbstractContextManager[object]] = nullcontext
+    ) -> None:
         """Make this the state of ``stage`` (a copy of it); a batch in the middle there is dropped.
 
+        Micro-batches under way go forward again there, each within what ``timing`` makes.
+
         Raises:
-            RunError: The stage has other layers, another momentum or other threads; nothing was changed.
+            RunError: The stage has other layers, another momentum or other threads; nothing was changed. Or weights
+                for micro-batches under way are missing.
         """
         if self.threads != torch.get_num_threads():
             raise RunError(
@@ -73,7 +90,7 @@ class TrainingState:
             raise RunError("momentum of another model, cut or optimizer")
         if isinstance(stage, StashStage):
             stage.check_gradients(self.gradients)
-        elif self.gradients:
+        elif self.gradients or self.went:
             raise RunError("a state in the middle of a batch, for a stage that takes whole batches")
         # One call checks all before it copies any.
         copy_into(
@@ -84,14 +101,16 @@ class TrainingState:
         stage.drop()
         stage.gradients = {name: gradient.clone() for name, gradient in self.gradients.items()}
         stage.sgd = self.sgd
+        if isinstance(stage, StashStage):
+            under_way = {micro: (version, self.inputs[micro]) for micro, version in self.went}
+            stage.take_up(self.version, under_way, self.older, timing)
 
     def to_frames(self) -> tuple[dict[str, Any], list[tuple[str, Tensor]]]:
         """Plain data for a header, and the tensors in the order of their names, not copied.
 
         The tensors share the state's memory: it must not change until they are sent.
         """
-        tensors = _named(self.weights, self.momentum, self.pending, self.gradients)
-        return self._meta(), sorted(tensors.items())
+        return self._meta(), sorted(self._tensors().items())
 
     @classmethod
     def from_frames(
@@ -102,7 +121,8 @@ class TrainingState:
         Raises:
             WireError: This is not a training state.
         """
-        groups: dict[str, dict[str, Tensor]] = {"weights": {}, "momentum": {}, "pending": {}, "gradients": {}}
+        names = ("weights", "momentum", "pending", "gradients", "inputs", "older", "more")
+        groups: dict[str, dict[str, Tensor]] = {name: {} for name in names}
         pairs = tensors.items() if isinstance(tensors, Mapping) else tensors
         for name, tensor in pairs:
             group, _, rest = name.partition("/")
@@ -122,10 +142,20 @@ class TrainingState:
             raise WireError(f"settings of the update in a training state: {error}") from None
         if plain["last_applied"] is not None:
             plain["last_applied"] = tuple(plain["last_applied"])
-        pending = groups["pending"].get("gradient")
+        plain["went"] = [(micro, version) for micro, version in plain["went"]]
+        older: dict[int, dict[str, Tensor]] = {}
+        try:
+            for name, tensor in groups["older"].items():
+                version, _, rest = name.partition("/")
+                older.setdefault(int(version), {})[rest] = tensor
+            inputs = {int(micro): tensor for micro, tensor in groups["inputs"].items()}
+        except ValueError as error:
+            raise WireError(f"tensors of micro-batches under way in a training state: {error}") from None
+        if inputs.keys() != {micro for micro, _ in plain["went"]}:
+            raise WireError("a training state without the inputs of its micro-batches under way")
         return cls(
-            weights=groups["weights"], momentum=groups["momentum"], pending=pending, gradients=groups["gradients"],
-            **plain,
+            weights=groups["weights"], momentum=groups["momentum"], pending=groups["pending"].get("gradient"),
+            gradients=groups["gradients"], inputs=inputs, older=older, more=groups["more"], **plain,
         )  # fmt: skip
 
     def digest(self) -> str:
@@ -139,7 +169,7 @@ class TrainingState:
 
     def nbytes(self) -> int:
         """Bytes of all tensors: what has to cross the network."""
-        return sum(t.nbytes for t in _named(self.weights, self.momentum, self.pending, self.gradients).values())
+        return sum(t.nbytes for t in self._tensors().values())
 
     def save(self, path: Path) -> None:
         """Write it to a file."""
@@ -160,33 +190,44 @@ class TrainingState:
                 remedy="name a file that a run saved its state in",
             ) from None
 
+    def _tensors(self) -> dict[str, Tensor]:
+        named = _named(self.weights, self.momentum, self.pending, self.gradients)
+        named |= {f"inputs/{micro}": x for micro, x in self.inputs.items()}
+        named |= {f"older/{version}/{name}": t for version, old in self.older.items() for name, t in old.items()}
+        return named | {f"more/{name}": t for name, t in self.more.items()}
+
     def _meta(self) -> dict[str, Any]:
         plain = {name: getattr(self, name) for name in _PLAIN}
         if self.last_applied is not None:
             plain["last_applied"] = list(self.last_applied)
+        plain["went"] = [list(pair) for pair in self.went]
         return {"v": VERSION, **plain, "sgd": asdict(self.sgd)}
 
 
 def capture(
-    stage: Stage, *, copy: bool = True, pending: Tensor | None = None, **position: Any
-) -> TrainingState:
-    """State of ``stage`` between two batches, of a `StashStage` between two micro-batches.
+    stage: Stage, *, copy: bool = True, pending: Tensor | None = None, more: Mapping[str, Tensor] | None = None,
+    **position: Any,
+) -> TrainingState:  # fmt: skip
+    """State of ``stage`` between two batches, of a `StashStage` between any two pieces of work.
 
     Args:
-        stage: The stage; not in the middle of a batch, and with no micro-batch that waits for its gradient.
+        stage: The stage; a plain `Stage` not in the middle of a batch.
         copy: Whether the state gets memory of its own. Without, it is valid until the stage trains on.
         pending: Gradient not delivered yet.
+        more: Further tensors.
         **position: ``round``, ``next_batch`` and the other plain fields of `TrainingState`.
 
     Raises:
         RunError: The stage is in the middle of a batch, which would be lost or applied twice.
     """
-    if stage.busy:
+    stash = stage if isinstance(stage, StashStage) else None
+    if stash is None and stage.busy:
         raise RunError("training state asked for in the middle of a batch")
 
     def own(tensor: Tensor) -> Tensor:
         return tensor.detach().clone() if copy else tensor.detach()
 
+    under_way = stash.under_way if stash else {}
     return TrainingState(
         weights={name: own(t) for name, t in stage.layers.state_dict().items()},
         momentum={name: own(t) for name, t in stage.momentum.items()},
@@ -194,6 +235,11 @@ def capture(
         gradients={name: own(t) for name, t in stage.gradients.items()},
         threads=torch.get_num_threads(),
         sgd=stage.sgd,
+        version=stash.version if stash else 0,
+        went=[(micro, version) for micro, (version, _) in sorted(under_way.items())],
+        inputs={micro: own(x) for micro, (_, x) in under_way.items()},
+        older={v: {name: own(t) for name, t in old.items()} for v, old in (stash.older if stash else {}).items()},
+        more={name: own(t) for name, t in (more or {}).items()},
         **position,
     )
 

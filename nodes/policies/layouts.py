@@ -54,6 +54,11 @@ class Layout:
         return ", ".join(f"{node} {first}-{last}" for node, (first, last) in rows)
 
 
+def alone(device: str, layers: int) -> Layout:
+    """All layers on the device: what is left where no edge server can be had."""
+    return Layout((0, layers), (device,), (1,))
+
+
 Piece = tuple[str, int | None]
 """One stage as a plan has it: a node, and its number of layers; None: all that are left."""
 
@@ -124,13 +129,13 @@ def fixed(
     return found
 
 
-def require(layout: Layout, layers: int) -> None:
-    """Refuse what is no layout for a model of that many layers (InputError)."""
+def require(layout: Layout, layers: int, least: int = 2) -> None:
+    """Refuse what is no layout for a model of that many layers (InputError); ``least``: stages that it must have."""
     limits = layout.bounds
     if len(limits) != len(layout.nodes) + 1 or len(layout.depths) != len(layout.nodes) or limits[0] != 0:
         raise InputError("a layout needs bounds, nodes and depths that belong together", found=str(layout))
     if limits[-1] != layers or any(a >= b for a, b in pairwise(limits[1:])) or limits[1] < 0:
         raise InputError("a layout's stages do not make up the model", wanted=f"{layers} layers", found=str(limits))
-    if not 2 <= layout.stages <= MOST:
-        raise InputError("a pipeline has 2 to 4 stages", found=str(layout.stages))
+    if not least <= layout.stages <= MOST:
+        raise InputError(f"a pipeline has {least} to {MOST} stages", found=str(layout.stages))
     require_depths(layout.depths)

@@ -71,21 +71,26 @@ def depths(schedule: str, stages: int, micro: int, depth: int | None = None) -> 
     return (first, *down)
 
 
-def order(schedule: str, micro: int, batches: int, depth: int, *, last: bool) -> Iterator[Op]:
-    """What a stage does in a round, in this order.
+def order(schedule: str, micro: int, batches: int, depth: int, *, last: bool, first: int = 0) -> Iterator[Op]:
+    """What a stage does in a round, or in a segment of it, in this order.
+
+    An order that ends with an earlier batch has the same operations until the first one of the batch after that would
+    be due. So it can still be made to end before a batch that has not begun.
 
     Args:
         schedule: One of `SCHEDULES`.
         micro: Micro-batches of a batch.
-        batches: Batches of the round.
+        batches: Batches of the round; it ends before the one of this number.
         depth: Micro-batches under way on this stage at most; of no matter to the last stage.
         last: Whether it is the last stage.
+        first: The batch that it begins with.
     """
+    numbers = range(first, batches)
     if last:
-        return _last(micro, batches)
+        return _last(micro, numbers)
     if schedule == "1f1b":
-        return _turns(micro, range(batches), depth)
-    return (op for batch in range(batches) for op in _turns(micro, (batch,), min(depth, micro)))
+        return _turns(micro, numbers, depth)
+    return (op for batch in numbers for op in _turns(micro, (batch,), min(depth, micro)))
 
 
 def staleness(micro: int, depth: int, index: int) -> int:
@@ -118,8 +123,8 @@ def _turns(micro: int, batches: Sequence[int], depth: int) -> Iterator[Op]:
             yield Op("forward", *every[i + depth])
 
 
-def _last(micro: int, batches: int) -> Iterator[Op]:
-    for batch in range(batches):
+def _last(micro: int, batches: Sequence[int]) -> Iterator[Op]:
+    for batch in batches:
         for piece in range(micro):
             yield Op("tail", batch, piece)
         yield Op("update", batch, micro - 1)

@@ -23,6 +23,7 @@ from nodes.wire.messages import (
     Close,
     Envelope,
     Gradients,
+    Layers,
     Model,
     Moved,
     Open,
@@ -32,8 +33,8 @@ from nodes.wire.messages import (
     Update,
 )
 
-MAX_HOPS = 4
-_TRANSFERS = (Activations, Gradients, Model, Update, Partial, State)
+MAX_HOPS = 16
+_TRANSFERS = (Activations, Gradients, Layers, Model, Update, Partial, State)
 
 
 class Transport(Protocol):
@@ -83,6 +84,7 @@ class Host:
         self._clock = clock
         self._where: dict[PartId, tuple[str, int]] = {p.part: (p.node, 0) for p in task.placement}
         self._mover = Mover(self)
+        self._early: dict[PartId, list[tuple[Envelope, Tensors]]] = {}  # layers for parts that are not open yet
         self._dead: set[str] = set()  # nodes that the task goes on without
         self.parts: dict[PartId, Part] = {}
         for placed in task.placement:
@@ -112,6 +114,20 @@ class Host:
         version = self.where(part)[1] + 1
         self._where[part] = (node, version)
         return version
+
+    def learn(self, part: PartId, node: str, version: int) -> None:
+        """See `Context.learn`."""
+        self._learn(part, node, version)
+
+    def retire(self, part: PartId, node: str, version: int) -> None:
+        """See `Context.retire`."""
+        self._mover.gone(part)
+        self.parts.pop(part, None)
+        self._learn(part, node, version)
+
+    def arrived(self, part: PartId) -> tuple[float, int]:
+        """See `Context.arrived`."""
+        return self._mover.arrived(part)
 
     def now(self) -> float:
         """See `Context.now`."""
@@ -181,7 +197,7 @@ class Host:
         """See `Context.stand_by`."""
         self._mover.stand_by(part, to)
 
-    def replay(self, part: PartId, body: Activations, tensors: Tensors) -> None:
+    def replay(self, part: PartId, body: Activations | Gradients, tensors: Tensors) -> None:
         """See `Context.replay`."""
         self._mover.replay(part, body, tensors)
 
@@ -276,7 +292,7 @@ class Host:
         if isinstance(body, MOVING):
             self._mover.take(envelope, tensors)
             return
-        if isinstance(body, Activations) and body.replay:
+        if isinstance(body, Activations | Gradients) and body.replay:
             self._mover.applied(envelope, tensors)
             return
         if isinstance(body, Moved):
@@ -288,14 +304,18 @@ class Host:
             self._mover.gone(dst)
             self.parts[dst] = self._make(dst, self)
             self._where[dst] = (self.node, body.version)
+            self._learn(envelope.src, envelope.node, envelope.version)
+            self.parts[dst].receive(envelope.src, body, tensors)
+            self.deliver_held(dst, self._early.pop(dst, []))
+            return
         elif isinstance(body, Close):
             if body.version >= self.where(dst)[1]:
-                self._learn(dst, body.node, body.version)
-                self._mover.gone(dst)
-                self.parts.pop(dst, None)
+                self.retire(dst, body.node, body.version)
             return
         self._learn(envelope.src, envelope.node, envelope.version)
-        if self._mover.leaving(dst) or (dst not in self.parts and self.where(dst)[0] == self.node):
+        if isinstance(body, Layers) and body.version >= self.where(dst)[1] + self._at_work(dst):
+            self._early.setdefault(dst, []).append((envelope, tensors))  # whom they are for is yet to be opened
+        elif self._mover.leaving(dst) or (dst not in self.parts and self.where(dst)[0] == self.node):
             self._mover.hold(envelope, tensors)
         elif dst in self.parts:
             self.parts[dst].receive(envelope.src, body, tensors)
@@ -319,8 +339,12 @@ class Host:
         )
 
     def _learn(self, part: PartId, node: str, version: int) -> None:
-        if part in self._where and version > self._where[part][1]:
+        if part in self._where and version > self._where[part][1] and not self._at_work(part):
             self._where[part] = (node, version)
+
+    def _at_work(self, part: PartId) -> bool:
+        """Whether a part is here and has begun something: until it is told to go, it is nowhere else."""
+        return part in self.parts and self.parts[part].position()[0] > 0
 
     # --- events -----------------------------------------------------------------------------------------
 
@@ -342,6 +366,6 @@ def _name(body: Body) -> str:
     """What a message is called in events."""
     if isinstance(body, State) and body.standby:
         return "standby"
-    if isinstance(body, Activations) and body.replay:
+    if isinstance(body, Activations | Gradients) and body.replay:
         return "replay"
     return type(body).__name__.lower()

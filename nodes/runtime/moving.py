@@ -27,6 +27,7 @@ from nodes.wire.messages import (
     Body,
     DropStandby,
     Envelope,
+    Gradients,
     Holds,
     PartId,
     Query,
@@ -91,6 +92,7 @@ class Mover:
         self._held: dict[PartId, list[tuple[Envelope, Tensors]]] = {}
         self._copies: dict[PartId, Part] = {}      # standbys of other nodes' parts
         self._standbys: dict[PartId, str] = {}     # where our parts have theirs
+        self._arrived: dict[PartId, tuple[float, int]] = {}
         self._spoil_next = False
         self._acts: dict[type[Body], Callable[[Envelope, Body, Tensors], None]] = {
             State: self._state,
@@ -111,6 +113,10 @@ class Mover:
     def standby(self, part: PartId) -> str:
         """Node that holds a standby of a part of this node; empty if none does."""
         return self._standbys.get(part, "")
+
+    def arrived(self, part: PartId) -> tuple[float, int]:
+        """When the last move that brought a part here began, and the bytes of state that it took; (0, 0): none did."""
+        return self._arrived.get(part, (0.0, 0))
 
     def move(self, part: PartId, to: str) -> None:
         """Move a part: its standby takes over if there is one at ``to``, else its state is copied."""
@@ -143,10 +149,12 @@ class Mover:
         body = State(digest=snapshot.digest, meta=snapshot.meta, captured=begin, standby=True)
         self._send(to, part, body, snapshot.tensors)
 
-    def replay(self, part: PartId, body: Activations, tensors: Tensors) -> None:
-        """Give a part's standby the batch that the part is about to apply."""
+    def replay(self, part: PartId, body: Activations | Gradients, tensors: Tensors) -> None:
+        """Give a part's standby what the part is about to apply."""
         to = self._standbys.get(part)
-        if to:
+        if to and isinstance(body, Gradients):
+            self._send(to, part, Gradients(body.work, body.loss, body.attempt, replay=True), tensors)
+        elif to:
             self._send(to, part, Activations(body.work, body.attempt, replay=True), tensors)
 
     def spoil(self) -> None:
@@ -204,7 +212,7 @@ class Mover:
         if body.standby:
             self._copies[part] = made
         else:
-            self._begin_here(envelope, made, body.digest)
+            self._begin_here(envelope, made, body.digest, body.captured, payload(tensors))
 
     def _take_over(self, envelope: Envelope, body: Body, _: Tensors) -> None:
         assert isinstance(body, TakeOver)
@@ -216,13 +224,15 @@ class Mover:
             reason = "the standby is not in step" if copy is not None else "there is no standby"
             self._reply(envelope, StateRefused(reason=reason))
         else:
-            self._begin_here(envelope, copy, digest)
+            self._begin_here(envelope, copy, digest, body.captured, 0)
 
-    def _begin_here(self, envelope: Envelope, made: Part, digest: str) -> None:
-        part = envelope.dst
-        if envelope.version < self._home.where(part)[1]:
-            return  # its head has decided otherwise meanwhile
+    def _begin_here(self, envelope: Envelope, made: Part, digest: str, captured: float, size: int) -> None:
+        part, known = envelope.dst, self._home.where(envelope.dst)[1]
+        if envelope.version < known or (envelope.version == known and part in self._home.parts):
+            return  # its head has decided otherwise meanwhile, or it came twice
         self._drop(part)
+        self._leaving.pop(part, None)  # it has been away and comes back: that it had arrived there need not be told
+        self._arrived[part] = captured, size
         self._home.parts[part] = made
         self._home.put(part, self._home.node, envelope.version)
         # What is owed to the device goes first: it is waiting for it.

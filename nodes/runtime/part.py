@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from nodes.events import Span
 from nodes.wire.codec import Tensors
 from nodes.wire.control import FromNode, Task
-from nodes.wire.messages import Activations, Body, PartId
+from nodes.wire.messages import Activations, Body, Gradients, PartId
 
 
 @dataclass
@@ -52,6 +52,15 @@ class Context(Protocol):
     def place(self, part: PartId, node: str) -> int:
         """Decide that a part lives on ``node`` from now on; returns the new version."""
 
+    def learn(self, part: PartId, node: str, version: int) -> None:
+        """Hear where a part lives since this placement version; older ones, and a part at work here, stay as known."""
+
+    def retire(self, part: PartId, node: str, version: int) -> None:
+        """Give a hosted part up: it lives on ``node`` since this version, made afresh there, and is not needed here."""
+
+    def arrived(self, part: PartId) -> tuple[float, int]:
+        """When the move that brought a hosted part here began (CLOCK_MONOTONIC), and bytes of its state; or zeros."""
+
     def now(self) -> float:
         """CLOCK_MONOTONIC, for events."""
 
@@ -75,8 +84,8 @@ class Context(Protocol):
     def stand_by(self, part: PartId, to: str) -> None:
         """Keep a standby of a hosted part on another node, from its present state on (empty: no more)."""
 
-    def replay(self, part: PartId, body: Activations, tensors: Tensors) -> None:
-        """Give a hosted part's standby, if it has one, the batch that the part is about to apply."""
+    def replay(self, part: PartId, body: Activations | Gradients, tensors: Tensors) -> None:
+        """Give a hosted part's standby, if it has one, what the part is about to apply."""
 
     def wake(self, part: PartId, seconds: float, token: int) -> None:
         """Have `Part.awake` called with this token after so many seconds of the experiment."""

@@ -2,7 +2,7 @@
 
 A stage does its work in an order that is fixed ahead (`nodes.policies.order`), each piece as soon as what it needs is
 here; messages wait in between. So weights hang on nothing but the data, however long messages take, and what is under
-way is bounded by the depth.
+way is bounded by the depth. How a stage moves is in `nodes.schemes._mobile`, how cuts change in `nodes.schemes._recut`.
 
 At the start of a round a stage takes the global weights of its layers, and a fresh optimizer, from the aggregator; at
 its end it hands them back. Labels go along with activations, or stay on the device, where the last stage is then.
@@ -11,6 +11,7 @@ its end it hands them back. Labels go along with activations, or stay on the dev
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from nodes.learn import models, packing
 from nodes.learn.shards import Batches
 from nodes.learn.stage import Sgd
 from nodes.learn.stash import StashStage
+from nodes.learn.state import TrainingState, capture
 from nodes.policies.layers import LAYERS
 from nodes.policies.layouts import Layout
 from nodes.policies.order import Op, order
@@ -41,7 +43,7 @@ SPANS = {"forward": "forward", "backward": "backward", "tail": "tail-step", "upd
 
 
 class PipelineStage(Quiet):
-    """One stage behind the first; see `nodes.schemes._driver` for that."""
+    """A stage that stays where it is, with the layers that it has."""
 
     def __init__(self, part: PartId, context: Context) -> None:
         task = context.task
@@ -60,10 +62,15 @@ class PipelineStage(Quiet):
         self._batches = 0
         self._round = 0
         self._attempt = 0
+        self._segment = 0                    # of the round, between changes of cuts
+        self._first = self._end = 0          # its first batch, and the one that it ends before
         self._awaited = False                # the round's weights are on their way
         self._running = False                # they are here, and the round is not over
         self._ops: Iterator[Op] = iter(())
         self._next: Op | None = None
+        self._done = 0                       # operations of the segment that are done
+        self._muted = False                  # it is a standby: what it does is nobody else's business
+        self._going = False
         self._came: dict[tuple[str, int, int], tuple[float, dict[str, torch.Tensor]]] = {}  # by way, batch and micro
         self._taken = {"forward": 0, "backward": 0}  # micro-batches that came and were used, each way
         self._loss_sum = 0.0
@@ -81,7 +88,12 @@ class PipelineStage(Quiet):
         words = first == 0 and models.takes_tokens(task.model)
         nothing = torch.zeros(size, *shape, dtype=torch.int64 if words else torch.float32)
         for _ in range(REHEARSALS if first < last else 0):
-            stage.backward(stage.forward(nothing))
+            out = stage.forward(nothing)
+            meta, frames = capture(stage, copy=False).to_frames()
+            state = TrainingState.from_frames(meta, frames)
+            state.digest()
+            state.restore(stage)  # as where a stage moves: what is under way goes forward again
+            stage.backward(out)
             stage.step()
 
     def receive(self, src: PartId, body: Body, tensors: Tensors) -> None:
@@ -95,14 +107,14 @@ class PipelineStage(Quiet):
             case Model():
                 self._begin(body.round, body.attempt)
             case Activations() | Gradients():
-                self._arrive(body, to_torch(tensors))
+                self._arrive(body, tensors)
             case _:
                 raise WireError(f"{type(body).__name__} for {self.id}")
 
     def position(self) -> tuple[int, int, int, bool]:
         """Round, attempt, first batch whose update was not applied, and whether the round is over."""
-        done = self._next is None and not self._running and self._round > 0
-        return self._round, self._attempt, self._batches if done else (self._next.batch if self._next else 0), done
+        applied = 0 if self._layers is None or self._awaited else self._first + self._layers.version
+        return self._round, self._attempt, applied, 0 < self._batches == applied and not self._running
 
     # --- a round ----------------------------------------------------------------------------------------
 
@@ -128,9 +140,8 @@ class PipelineStage(Quiet):
         """A round begins: have its weights sent."""
         if self._layout is None or (number, attempt) <= (self._round, self._attempt):
             return  # nobody has opened it, or it came twice
-        self._round, self._attempt, self._running, self._awaited = number, attempt, False, True
-        self._came.clear()
-        self._ops, self._next = iter(()), None
+        self._forget()
+        self._round, self._attempt, self._awaited = number, attempt, True
         if self._all().layers.state_dict():
             self._context.send(self.id, self._aggregator, Fetch(number, attempt, self._names))
         else:
@@ -142,47 +153,87 @@ class PipelineStage(Quiet):
             return  # of a round or attempt that is over, or for the second time
         self._awaited = False
         self._all().load(weights)
-        self._reset()
+        self._loss_sum = 0.0
+        self._reset(0, 0)
         self._opened()
 
-    def _opened(self) -> None:
-        """Ready for the round's first micro-batch: say so to the driver."""
-        driver, where = PartId(self.id.task, stage_role(0), self.id.owner), self._to(0)
-        self._context.send(self.id, driver, Opened(self._round, self._attempt, self.stage), node=where)
+    def _forget(self) -> None:
+        """What was under way is over."""
+        self._running = self._awaited = False
+        self._came.clear()
+        self._ops, self._next = iter(()), None
+
+    def _opened(self, size: int = 0) -> None:
+        """Ready for the first micro-batch of the segment: say so to the driver. ``size``: bytes of layers that came."""
+        self._tell_driver(Opened(self._round, self._attempt, self.stage, self._segment, size))
         self._go_on()
 
-    def _reset(self) -> None:
-        assert self._layout is not None
-        self._ops = order(
-            self._settings.schedule, self._settings.micro, self._batches, self._layout.depths[self.stage],
-            last=self._layout.last(self.stage),
-        )  # fmt: skip
-        self._next = next(self._ops, None)
-        self._taken = {"forward": 0, "backward": 0}
-        self._loss_sum, self._record, self._running = 0.0, Record(), True
+    def _reset(self, segment: int, first: int) -> None:
+        """A segment of the round begins here, with this batch."""
+        self._segment, self._first, self._end, self._done = segment, first, self._batches, 0
+        self._taken = dict.fromkeys(self._taken, self._index(first, 0))
+        self._record, self._running = Record(), True
+        self._follow()
 
-    def _arrive(self, body: Activations | Gradients, tensors: dict[str, torch.Tensor]) -> None:
+    def _follow(self) -> None:
+        """Go on in the segment's order behind what is done."""
+        assert self._layout is not None
+        ops = order(
+            self._settings.schedule, self._settings.micro, self._end, self._layout.depths[self.stage],
+            last=self._layout.last(self.stage), first=self._first,
+        )  # fmt: skip
+        self._ops = islice(ops, self._done, None)
+        self._next = next(self._ops, None)
+
+    def _arrive(self, body: Activations | Gradients, tensors: Tensors) -> None:
         """A micro-batch came; what came twice, or belongs to a round or attempt that is over, is nothing."""
         work = body.work
-        if (work.round, body.attempt) != (self._round, self._attempt):
+        key = (work.direction, work.batch, work.micro)
+        if (work.round, body.attempt) != (self._round, self._attempt) or key in self._came:
             return
         if self._index(work.batch, work.micro) < self._taken[work.direction]:
+            self._late(body, tensors)
             return
-        loss = body.loss if isinstance(body, Gradients) else 0.0
-        self._came.setdefault((work.direction, work.batch, work.micro), (loss, tensors))
+        self._came[key] = body.loss if isinstance(body, Gradients) else 0.0, to_torch(tensors)
+        if not self._muted:
+            self._context.replay(self.id, body, tensors)  # now, so that both compute at the same time
         self._go_on()
+
+    def _late(self, body: Activations | Gradients, tensors: Tensors) -> None:
+        """A micro-batch came that was used already."""
 
     def _go_on(self) -> None:
         """Do what comes next, again and again, as long as all that it needs is here."""
-        while self._running and self._next is not None and self._ready(self._next):
-            op, self._next = self._next, next(self._ops, None)
-            self._do(op)
-            if self._next is None:
-                self._running = False
-                self._finish_round()
+        if self._going:
+            return  # somebody decided something during a piece of work
+        self._going = True
+        try:
+            while self._step():
+                pass
+        finally:
+            self._going = False
+
+    def _step(self) -> bool:
+        """Do the next thing; False if there is nothing that can be done."""
+        if not self._running:
+            return False
+        if self._next is None:
+            self._running = False
+            self._ended()
+            return True
+        if not self._ready(self._next):
+            return False
+        op, self._next = self._next, next(self._ops, None)
+        self._done += 1
+        self._do(op)
+        return True
+
+    def _ended(self) -> None:
+        """All of the order is done."""
+        self._finish_round()
 
     def _ready(self, op: Op) -> bool:
-        if op.kind == "update" or (op.kind == "forward" and self.stage == 0):
+        if op.kind == "update" or (self.stage == 0 and op.kind in ("forward", "tail")):
             return True
         way = "backward" if op.kind == "backward" else "forward"
         return (way, op.batch, op.micro) in self._came
@@ -223,7 +274,8 @@ class PipelineStage(Quiet):
             gradient, loss = self._all().loss_backward(x, labels, 1 / self._settings.micro)
         self._record.stale(0)
         self._loss_sum += loss / self._settings.micro
-        self._send(op, self.stage - 1, "g", gradient, {}, loss)
+        if self.stage:
+            self._send(op, self.stage - 1, "g", gradient, {}, loss)
 
     def _backward(self, op: Op, loss: float, tensors: dict[str, torch.Tensor]) -> None:
         index, gradient = self._index(op.batch, op.micro), None
@@ -251,20 +303,24 @@ class PipelineStage(Quiet):
         seconds = self._times.op(op.kind, *self._layout.layers(self.stage))
         return self._record.timing(
             self._context.work(
-                self.id, SPANS[op.kind], None, seconds=seconds, round=self._round, batch=op.batch, micro=op.micro,
-                attrs={"stage": self.stage},
+                self.id, "replay-step" if self._muted else SPANS[op.kind], None, seconds=seconds,
+                round=self._round, batch=op.batch, micro=op.micro, attrs={"stage": self.stage},
             )
         )  # fmt: skip
 
-    def _to(self, stage: int) -> str:
-        assert self._layout is not None
-        return self._layout.nodes[stage]
+    def _part(self, stage: int) -> PartId:
+        return PartId(self.id.task, stage_role(stage), self.id.owner)
+
+    def _tell_driver(self, body: Body) -> None:
+        self._context.send(self.id, self._part(0), body)
 
     def _send(
         self, op: Op, to: int, name: str, tensor: torch.Tensor | None, more: dict[str, torch.Tensor], loss: float = 0.0
     ) -> None:
         """Hand a micro-batch on to a neighbour, packed if it lives on another node."""
-        node = self._to(to)
+        if self._muted:
+            return
+        node = self._context.where(self._part(to))[0]
         way = self._settings.compress if node != self._context.node else "none"
         packed = {} if tensor is None else packing.pack(name, tensor, way, self._record.packed)
         body: Activations | Gradients
@@ -272,14 +328,17 @@ class PipelineStage(Quiet):
             body = Activations(Work(self._round, op.batch, op.micro, to, "forward"), self._attempt)
         else:
             body = Gradients(Work(self._round, op.batch, op.micro, to, "backward"), loss, self._attempt)
-        part = PartId(self.id.task, stage_role(to), self.id.owner)
-        self._context.send(self.id, part, body, to_arrays({**packed, **more}), node=node)
+        self._context.send(self.id, self._part(to), body, to_arrays({**packed, **more}), node=node)
 
     # --- its end ----------------------------------------------------------------------------------------
 
     def _finish_round(self) -> None:
         update = Update(self._round, self._samples(), self._batches, self._loss_sum, self._attempt)
         self._context.send(self.id, self._aggregator, update, copies(self._all().layers.state_dict()))
+        self._tell_record()
+
+    def _tell_record(self) -> None:
+        """What this stage was busy with in the segment of the round that is over."""
         layout, task = self._layout, self._context.task
         assert layout is not None
         self._context.emit(
@@ -289,7 +348,8 @@ class PipelineStage(Quiet):
                 attrs={
                     "device": self.id.owner, "stage": self.stage, "stages": layout.stages,
                     "layers": list(layout.layers(self.stage)), "schedule": self._settings.schedule,
-                    "micro": self._settings.micro, "depth": layout.depths[self.stage], "batches": self._batches,
+                    "micro": self._settings.micro, "depth": layout.depths[self.stage],
+                    "batches": self._end - self._first, "first": self._first, "segment": self._segment,
                     "attempt": self._attempt, **self._record.as_dict(),
                 },
             )

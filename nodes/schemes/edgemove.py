@@ -14,7 +14,7 @@ SCHEME = Scheme(
     roles={
         AGGREGATOR: "nodes.schemes._assembling:Assembling",
         stage_role(0): "nodes.schemes._driver:Driver",
-        **{stage_role(stage): "nodes.schemes._stage:PipelineStage" for stage in (1, 2, 3)},
+        **{stage_role(stage): "nodes.schemes._recut:RecutStage" for stage in (1, 2, 3)},
     },
     place=place_pipeline,
     movable=(stage_role(1),),

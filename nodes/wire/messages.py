@@ -184,7 +184,7 @@ class Open(msgspec.Struct, frozen=True, tag="open"):
 class Opened(msgspec.Struct, frozen=True, tag="opened"):
     """A stage has its weights and is ready for the first micro-batch of the round, or of this segment of it.
 
-    ``bytes`` are those of the layers that other nodes handed to it.
+    ``bytes`` are those of the layers that other stages handed to it.
     """
 
     round: int

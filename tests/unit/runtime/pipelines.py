@@ -22,7 +22,7 @@ from nodes.policies.stage_times import operations
 from nodes.runtime.host import Host
 from nodes.schemes._base import Members
 from nodes.wire import codec
-from nodes.wire.control import Pipeline, Task, TaskDone
+from nodes.wire.control import Pipeline, Progress, Task, TaskDone
 from nodes.wire.messages import Open, PartId
 from tests.unit.learn.toys import in_shape
 
@@ -82,10 +82,14 @@ def make_task(directory, scheme="edgemove", *, owners=("d1",), model="cnn", batc
 class Network:
     """All nodes of one task. ``shuffle`` draws which message arrives next; without it they arrive as they were sent.
 
-    ``twice`` has a share of the messages arrive twice (but not `Open`, which makes a part afresh).
+    ``twice`` has a share of the messages arrive twice (but not `Open`, which makes a part afresh). With ``lines``
+    messages from one node to another stay in order, as on a connection. ``acts`` are called with the network before
+    the so many-th message arrives, ``plan`` when the controller is told this.
     """
 
-    def __init__(self, task, *, shuffle=None, twice=0.0, pacer=Pacer):
+    def __init__(self, task, *, shuffle=None, twice=0.0, pacer=Pacer, lines=False, acts=None, plan=None):
+        self.acts, self.plan, self.arrived = dict(acts or {}), dict(plan or {}), 0
+        self._lines = lines
         self.task = task
         self._random = random.Random(shuffle)
         self._shuffled = shuffle is not None
@@ -117,10 +121,22 @@ class Network:
     def go_on(self):
         """Until nothing is left to do but what is stuck."""
         while able := [i for i, (source, node, _) in enumerate(self._queue) if not {source, node} & self.stuck]:
+            for act in self.acts.pop(self.arrived, ()):
+                act(self)
+            self.arrived += 1
+            if self._lines:
+                first = {self._queue[i][:2]: i for i in reversed(able)}
+                able = sorted(first.values())
             at = able[self._random.randrange(len(able)) if self._shuffled else 0]
             _, node, frames = self._queue.pop(at)
             envelope, tensors = codec.decode(frames)
             self.hosts[node].deliver(envelope, tensors, time.monotonic(), codec.size(frames))
+
+    def driver(self, owner="d1"):
+        return self.hosts[owner].parts[PartId("t", "stage0", owner)]
+
+    def notes(self):
+        return [s.attrs["text"] for s in self.spans_of("note")]
 
     def weights(self):
         return self.hosts["cloud"].parts[PartId("t", "aggregator", "")]._weights
@@ -141,6 +157,9 @@ class _Port:
 
     def tell(self, message):
         self.net.said.append(message)
+        if isinstance(message, Progress):
+            for act in self.net.plan.pop((message.device, message.round, message.done), ()):
+                act(self.net)
 
     def wake(self, seconds, act):
         pass
@@ -151,6 +170,15 @@ class _Port:
     def emit(self, span):
         msgspec.msgpack.encode(span)
         self.net.spans.append(span)
+
+
+def applied(net, owner, stage):
+    """What a stage did for the others, standbys apart: (round, batch, micro-batch) of each kind of work, sorted."""
+    own = [s for s in net.spans if s.part == f"stage{stage}:{owner}"]
+    return {
+        kind: sorted((s.round, s.batch, s.micro) for s in own if s.kind == kind)
+        for kind in ("forward", "backward", "tail-step", "update")
+    }
 
 
 def on_one_node(task):

@@ -1,0 +1,365 @@
+"""The first stage of a pipeline as the one that leads: it opens the others, and it alone decides where they are.
+
+    relocate   a whole stage goes to another node, or gets a standby there, whatever it does
+    relay      cuts, depths or the number of stages change between two batches
+    reopen     the round begins again, with another layout
+
+What is asked for is done in the order of asking, one change at a time, except that stages move side by side: cuts
+change while nobody moves, and nobody moves while cuts change. All falls between two pieces of this stage's work.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nodes.errors import InputError, RunError
+from nodes.events import Span
+from nodes.policies import layouts
+from nodes.policies.layers import LAYERS
+from nodes.policies.layouts import Layout
+from nodes.policies.order import Op
+from nodes.runtime.part import Context
+from nodes.schemes._plan import first_layout
+from nodes.schemes._recut import RecutStage
+from nodes.wire.codec import Tensors
+from nodes.wire.messages import Body, Close, Model, Open, Opened, PartId, Refused, Settled, Steer, Until
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change that was asked for at a time: ``relocate`` (stage, node, go), ``relay`` or ``reopen`` (layout, why)."""
+
+    kind: str
+    asked: float
+    stage: int = 0
+    node: str = ""
+    go: bool = False
+    layout: Layout | None = None
+    why: str = ""
+
+
+class LeadingStage(RecutStage):
+    """The stage that opens the others and has them move."""
+
+    def __init__(self, part: PartId, context: Context) -> None:
+        super().__init__(part, context)
+        self._announced = 0                                # segment of the round that all have been told of
+        self._begun = 0                                    # batches of the round that have begun
+        self._stood: dict[int, int] = {}                   # stages that are ready for it, and bytes of layers they took
+        self._made: set[int] = set()                       # stages that are where they are thought to be
+        self._moving: dict[int, tuple[str, float]] = {}    # stages on their way: from where, and since when
+        self._later: deque[Change] = deque()
+        self._told: tuple[Change, str, int] | None = None  # a change of the layout: from what, batches given up
+        self._target: Layout | None = None                 # of new cuts, while not all stages are ready for them
+        self._idle: float | None = None                    # since when this stage waits for the others' layers
+        self._working = False
+
+    def receive(self, src: PartId, body: Body, tensors: Tensors) -> None:
+        """A stage that is ready, has moved or cannot go on; else as `RecutStage`."""
+        match body:
+            case Opened():
+                if (body.round, body.attempt, body.segment) == (self._round, self._attempt, self._announced):
+                    self._stands(body.stage, body.bytes)
+            case Settled():
+                self._settle(body)
+            case Refused():
+                if (body.round, body.attempt) == (self._round, self._attempt):
+                    self._refused(body)
+            case _:
+                super().receive(src, body, tensors)
+
+    # --- for what decides -------------------------------------------------------------------------------
+
+    @property
+    def layout(self) -> Layout | None:
+        """The layout of now, with the nodes on which stages are known to be; None before the first round."""
+        return self._layout
+
+    @property
+    def place_in_training(self) -> tuple[int, int]:
+        """Round, and first batch of it that has not begun; where all have, batch 0 of the next round."""
+        if 0 < self._batches <= self._begun:
+            return self._round + 1, 0
+        return max(self._round, 1), self._begun
+
+    @property
+    def changing(self) -> bool:
+        """Whether a change that was asked for is not complete yet; others wait for it, in the order of asking."""
+        return bool(self._later or self._moving or self._told)
+
+    def relocate(self, stage: int, node: str, *, go: bool) -> None:
+        """Move a whole stage to another node now, in the middle of whatever it does; no weight hangs on that.
+
+        Args:
+            stage: Which one; not the first, nor one whose labels stay on this device.
+            node: Where to; empty without ``go``: keep no standby any more.
+            go: Move; the stage's standby takes over if it is there, else its state is copied. Without: keep a standby
+                there from now on, until told otherwise.
+
+        Raises:
+            RunError: This stage stays on the device, or there is nowhere to go.
+        """
+        if stage < 1 or (go and not node) or self._stays(stage):
+            raise RunError(
+                f"stage {stage} cannot move to {node or 'nowhere'}", wanted="a stage behind the first, and without"
+                " labels that stay on the device", found=str(self._layout),
+            )  # fmt: skip
+        self._ask(Change("relocate", self._context.now(), stage, node, go))
+
+    def relay(self, layout: Layout) -> None:
+        """Change cuts, depths, or the number of stages, from the first batch on that has not begun.
+
+        The pipeline drains there, layers change hands, and it goes on. Where all batches of the round have begun, the
+        next round opens with the layout. Of several that wait, the last one counts.
+
+        Raises:
+            InputError: It is no layout of this model, or not one for this device.
+        """
+        self._require(layout)
+        self._later = deque(change for change in self._later if change.kind != "relay")
+        self._ask(Change("relay", self._context.now(), layout=layout))
+
+    def reopen(self, layout: Layout, why: str) -> None:
+        """Begin this round again with another layout, from the round's global weights: a new attempt.
+
+        Nothing that was done in the attempt before counts. All changes that wait, or are under way, are off.
+
+        Raises:
+            InputError: It is no layout of this model, or not one for this device.
+        """
+        self._require(layout)
+        self._later.clear()
+        self._ask(Change("reopen", self._context.now(), layout=layout, why=why))
+
+    def _require(self, layout: Layout) -> None:
+        layouts.require(layout, len(LAYERS[self._context.task.model]), least=1)
+        device, stay = self._context.node, self._settings.labels == "stay"
+        if layout.nodes[0] != device or (stay and layout.nodes[-1] != device):
+            raise InputError(
+                "a layout for another device, or with labels that would leave this one",
+                wanted=f"stages that begin{' and end' if stay else ''} on {device}", found=layout.describe(),
+            )  # fmt: skip
+
+    def _stays(self, stage: int) -> bool:
+        """Whether a stage needs the labels that this device keeps to itself."""
+        return self._layout is not None and self._layout.last(stage) and self._settings.labels == "stay"
+
+    # --- one change after the other ---------------------------------------------------------------------
+
+    def _ask(self, change: Change) -> None:
+        self._later.append(change)
+        self._proceed()
+
+    def _proceed(self) -> None:
+        """Carry out what was asked for, as far as it can be done now."""
+        while self._later and not self._working and self._able(self._later[0]):
+            change = self._later.popleft()
+            match change.kind:
+                case "relocate":
+                    self._relocate(change)
+                case "relay":
+                    self._recut(change)
+                case _:
+                    self._begin_again(change)
+
+    def _able(self, change: Change) -> bool:
+        match change.kind:
+            case "relocate":
+                if self._target or self._layout is None:
+                    return False
+                here = change.stage in self._made or change.stage >= self._layout.stages
+                return here and change.stage not in self._moving
+            case "relay":  # else the next round opens with it
+                return self._whole() and self._running and not self._moving and self._begun < self._batches
+        return True
+
+    def _relocate(self, change: Change) -> None:
+        layout, part = self._layout, self._part(change.stage)
+        assert layout is not None
+        if change.stage >= layout.stages or self._stays(change.stage):
+            self._context.note(f"stage {change.stage} does not move to {change.node}: it is another one by now")
+            return
+        here, version = layout.nodes[change.stage], self._context.where(part)[1]
+        if change.node:
+            self._context.connect(change.node)
+        if not change.go:
+            self._context.send(self.id, part, Steer(version, standby=change.node))
+        elif change.node != here:
+            self._moving[change.stage] = (here, change.asked)
+            self._context.send(self.id, part, Steer(version, move_to=change.node))
+
+    def _settle(self, body: Settled) -> None:
+        """A stage that was on its way goes on."""
+        part, layout = self._part(body.stage), self._layout
+        node, version = self._context.where(part)
+        if body.version < version and body.node != node:  # it was opened elsewhere while it was on its way
+            self._context.send(self.id, part, Close(node, version), node=body.node)
+        if body.version < version or body.stage not in self._moving or layout is None:
+            return
+        before, asked = self._moving.pop(body.stage)
+        nodes = tuple(body.node if stage == body.stage else home for stage, home in enumerate(layout.nodes))
+        self._layout = replace(layout, nodes=nodes)
+        self._tell_change(
+            "relocate", asked, body.bytes,
+            {"stage": body.stage, "from": before, "to": body.node, "stall_s": body.stall_s},
+        )  # fmt: skip
+        self._go_on()
+
+    def _recut(self, change: Change) -> None:
+        """Have the segment end before the first batch that has not begun, and stages opened that are new."""
+        layout, old = change.layout, self._layout
+        assert layout is not None, "such a change has one"
+        assert old is not None, "all stages stand"
+        if layout == old:
+            return
+        self._connect(layout)
+        kept = [stage < old.stages and old.nodes[stage] == layout.nodes[stage] for stage in range(layout.stages)]
+        known = [self._context.where(self._part(stage))[1] for stage in range(layout.stages)]
+        versions = tuple(version if same else version + 1 for version, same in zip(known, kept, strict=True))
+        segment, batch = self._announced + 1, self._begun
+        until = Until(self._round, self._attempt, segment, batch, layout, versions)
+        for stage in range(1, old.stages):
+            self._context.send(self.id, self._part(stage), until)
+        for stage in range(1, layout.stages):
+            if not kept[stage]:
+                before = old.nodes[stage] if stage < old.stages else ""
+                body = Open(
+                    self._round, self._attempt, versions[stage], layout, self._batches, versions, segment, batch, before
+                )
+                self._context.send(self.id, self._part(stage), body, node=layout.nodes[stage])
+        self._announced, self._told, self._idle = segment, (change, old.describe(), 0), None
+        self._stood, self._target = {}, layout
+        self._made &= {stage for stage, same in enumerate(kept) if same}
+        self._end_at(until)
+
+    def _hand_over(self, until: Until) -> None:
+        self._idle = self._context.now()
+        super()._hand_over(until)
+
+    def _begin_again(self, change: Change) -> None:
+        """A new attempt of the round; before the first round, this is what it opens with."""
+        if self._round:
+            given_up = self.position()[2]
+            self._told = (change, self._layout.describe() if self._layout else "", given_up)
+            self._open(self._round, self._attempt + 1, change.layout)
+        else:
+            self._later.append(replace(change, kind="relay"))
+
+    def _refused(self, body: Refused) -> None:
+        """A stage cannot do its share: begin the round again."""
+        layout = self._until.layout if self._until else self._layout
+        assert layout is not None
+        self._context.note(f"stage {body.stage} cannot go on ({body.reason}): round {body.round} begins again")
+        self.reopen(layout, body.reason)
+
+    # --- a round ----------------------------------------------------------------------------------------
+
+    def _plan(self) -> Layout:
+        """The layout of now; at first the one that training begins with."""
+        return self._layout or first_layout(self._context, self.id.owner)
+
+    def _open(self, number: int, attempt: int, layout: Layout | None = None) -> None:
+        """Begin a round with all stages, opened anew where there is another ``layout``."""
+        before = self._layout
+        if layout is None:
+            layout = self._target or (self._plan() if before is None else None)
+            if self._later and self._later[0].kind == "relay":
+                change = self._later.popleft()
+                if change.layout != before:
+                    self._told, layout = (change, before.describe() if before else "", 0), change.layout
+        if layout is None:
+            assert before is not None
+            for stage in range(1, before.stages):
+                self._context.send(self.id, self._part(stage), Model(number, attempt))
+        else:
+            self._lay_out(layout, number, attempt)
+        self._announced, self._begun, self._idle = 0, 0, None
+        self._stood, self._target = {}, None
+        self._begin(number, attempt)
+
+    def _lay_out(self, layout: Layout, number: int, attempt: int) -> None:
+        """Have all stages made where they are to be, and given up where they are, or were about to be."""
+        self._connect(layout)
+        old = [known for known in (self._layout, self._target) if known]
+        versions = [self._context.where(self.id)[1]]
+        for stage in range(1, max(known.stages for known in (layout, *old))):
+            part = self._part(stage)
+            home, known_version = self._context.where(part)
+            versions.append(known_version + 2)  # a move that may be under way has the one between
+            node = layout.nodes[stage] if stage < layout.stages else home
+            homes = {known.nodes[stage] for known in old if stage < known.stages}
+            for place in sorted(homes if stage >= layout.stages else homes - {node}):
+                if place == self._context.node:
+                    self._context.retire(part, node, versions[stage])
+                else:
+                    self._context.send(self.id, part, Close(node, versions[stage]), node=place)
+            self._context.learn(part, node, versions[stage])
+        self._made, self._moving = set(), {}
+        self._take_layout(layout, self._count())
+        every = tuple(versions[: layout.stages])
+        for stage in range(1, layout.stages):
+            body = Open(number, attempt, versions[stage], layout, self._batches, every)
+            self._context.send(self.id, self._part(stage), body, node=layout.nodes[stage])
+
+    def _count(self) -> int:
+        """Batches of a round."""
+        raise NotImplementedError
+
+    def _connect(self, layout: Layout) -> None:
+        for node in layout.nodes:
+            if node != self._context.node:
+                self._context.connect(node)
+
+    def _opened(self, size: int = 0) -> None:
+        self._stands(0, size)
+
+    def _stands(self, stage: int, size: int) -> None:
+        """A stage is ready for the first micro-batch of the segment that was announced last."""
+        self._stood[stage] = size
+        self._made.add(stage)
+        if self._whole():
+            self._target = None
+        if self._told and self._whole():
+            (change, before, given_up), self._told = self._told, None
+            assert change.layout is not None
+            idle, self._idle = self._idle, None
+            since = change.asked if change.kind == "reopen" else idle
+            self._tell_change(
+                change.kind, change.asked, sum(self._stood.values()),
+                {
+                    "stage": -1, "from": before, "to": change.layout.describe(),
+                    "stall_s": 0.0 if since is None else self._context.now() - since,
+                    **({"why": change.why, "batches": given_up} if change.kind == "reopen" else {}),
+                },
+            )  # fmt: skip
+        self._go_on()
+
+    def _whole(self) -> bool:
+        """Whether all stages are ready for the segment that was announced last, this one too."""
+        layout = self._layout
+        return layout is not None and self._segment == self._announced and len(self._stood) == layout.stages
+
+    def _step(self) -> bool:
+        self._proceed()
+        if self._segment == self._announced and not self._whole():
+            return False
+        return super()._step()
+
+    def _do(self, op: Op) -> None:
+        if op.kind in ("forward", "tail"):
+            self._begun = op.batch + 1
+        self._working = True
+        super()._do(op)
+        self._working = False
+
+    def _tell_change(self, kind: str, begin: float, size: int, attrs: dict[str, Any]) -> None:
+        task, now = self._context.task, self._context.now()
+        self._context.emit(
+            Span(
+                kind=kind, node=self._context.node, scheme=task.scheme, task=task.id, part=str(self.id),
+                round=self._round, batch=self._first, begin=begin, end=now, bytes=size,
+                attrs={"device": self.id.owner, "attempt": self._attempt, **attrs},
+            )
+        )  # fmt: skip
