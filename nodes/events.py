@@ -7,7 +7,7 @@ the host. Kinds and what they mean:
     tail-step           the same on the edge half: forward, loss, backward and update in one; on the last stage of a
                         pipeline without the update
     update              paced update of weights after the last micro-batch of a batch. Of a pipeline, this and the
-                        three above have ``micro`` and attrs.stage: what a Gantt chart is drawn from
+                        three above have ``micro``, attrs.stage and attempt: what a Gantt chart is drawn from
     pipeline            one stage's round in a pipeline: first work begun .. last done; attrs.device, stage, stages,
                         layers (first, and after the last), schedule, micro, depth, batches, attempt, busy_s, bubble
                         (share of the time in which it did nothing), staleness and staleness_most (updates that its

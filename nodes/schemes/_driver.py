@@ -13,8 +13,8 @@ from nodes.errors import WireError
 from nodes.events import Span
 from nodes.policies.order import Op
 from nodes.runtime.part import Context
-from nodes.schemes._leading import LeadingStage
 from nodes.schemes._plan import own_batches
+from nodes.schemes._watched import WatchedStage
 from nodes.wire.codec import Tensors
 from nodes.wire.control import Progress
 from nodes.wire.messages import Body, Model, Open, PartId
@@ -23,7 +23,7 @@ WAIT_S = 0.001
 """A device that has nothing to do for so long waits, and says so."""
 
 
-class Driver(LeadingStage):
+class Driver(WatchedStage):
     """The stage on the device that has the data."""
 
     def __init__(self, part: PartId, context: Context) -> None:
@@ -45,7 +45,7 @@ class Driver(LeadingStage):
         self._connect(self._plan())
 
     def receive(self, src: PartId, body: Body, tensors: Tensors) -> None:
-        """A round that begins; else as `LeadingStage`."""
+        """A round that begins; else as `WatchedStage`."""
         match body:
             case Model() if not tensors:
                 if body.round > self._round:

@@ -21,7 +21,7 @@ from nodes.schemes._base import AGGREGATOR, stage_role
 from nodes.wire.messages import Holds, PartId, Query, Refused
 
 if TYPE_CHECKING:
-    from nodes.schemes._driver import Driver
+    from nodes.schemes._watched import WatchedStage
 
 TOKENS = 1 << 40
 """Tokens of its timers begin here; those of other timers of a driver stay below."""
@@ -44,15 +44,18 @@ class Watch:
 
     Attributes:
         near: Edge server that the device is at.
-        choose: Gives the layout that comes after one, and after which servers are gone. Whoever knows more of the
-            servers puts its own here.
+        choose: Gives the layout that comes after one, by which servers are gone. Whoever knows more of the servers puts
+            its own here.
+        tell: Is told of each server that is silent or refuses, and why. (Who dies is told to all.)
     """
 
-    def __init__(self, driver: Driver, context: Context, near: str = "") -> None:
+    def __init__(self, driver: WatchedStage, context: Context) -> None:
         self._driver = driver
         self._context = context
-        self.near = near
+        nearest = PartId(context.task.id, stage_role(1), driver.id.owner)
+        self.near = next((placed.node for placed in context.task.placement if placed.part == nearest), "")
         self.choose: Callable[[Layout, Collection[str]], Layout] = self._plainly
+        self.tell: Callable[[str, str], None] = lambda server, why: None
         self._dead: set[str] = set()
         self._unfit: dict[str, str] = {}    # servers that are silent or refuse, and why
         self._watching = False
@@ -82,7 +85,10 @@ class Watch:
 
     def usable(self, layout: Layout) -> Layout:
         """This layout, or what comes after it when servers of it are gone."""
-        return self.choose(layout, self.gone) if self.gone & set(layout.nodes) else layout
+        if not self.gone & set(layout.nodes):
+            return layout
+        chosen = self.choose(layout, self.gone)
+        return self._plainly(layout, self.gone) if self.gone & set(chosen.nodes) else chosen
 
     def _plainly(self, layout: Layout, gone: Collection[str]) -> Layout:
         settings = self._context.task.pipeline
@@ -205,7 +211,9 @@ class Watch:
         """Go on without these servers."""
         layout = self._driver.wanted
         me = self._context.node
-        self._unfit |= {node: why for node in gone if node != me and node not in self._dead}
+        for node in [node for node in gone if node != me and node not in self._dead]:
+            self._unfit[node] = why
+            self.tell(node, why)
         if layout is None:
             return  # the first round opens without them
         then = self.usable(layout)

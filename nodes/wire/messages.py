@@ -195,12 +195,16 @@ class Opened(msgspec.Struct, frozen=True, tag="opened"):
 
 
 class Refused(msgspec.Struct, frozen=True, tag="stage-refused"):
-    """A stage cannot do its share of this attempt of the round, and why: the driver has to think of something else."""
+    """A stage cannot do its share of this attempt of the round, and why: the driver has to think of something else.
+
+    ``full``: its node has not the memory for it.
+    """
 
     round: int
     attempt: int
     stage: int
     reason: str
+    full: bool = False
 
 
 class Steer(msgspec.Struct, frozen=True, tag="steer"):
