@@ -307,7 +307,8 @@ class PipelineStage(Quiet):
         return self._record.timing(
             self._context.work(
                 self.id, "replay-step" if self._muted else SPANS[op.kind], None,
-                seconds=self._times.op(op.kind, *layers), round=self._round, batch=op.batch, micro=op.micro, attrs=attrs,
+                seconds=self._times.op(op.kind, *layers), round=self._round, batch=op.batch, micro=op.micro,
+                attrs=attrs,
             )
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The first stage of a pipeline as one that outlives its servers: it tells a `Watch` what happens, and does what it says."""
+"""The first stage of a pipeline as one that outlives its servers: a `Watch` hears what happens, and has it go on."""
 
 from __future__ import annotations
 

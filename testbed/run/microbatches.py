@@ -131,7 +131,8 @@ def _batch(
     """What is missing of a batch, what is there twice, and what nobody has seen.
 
     Args:
-        spans: The batch's. micro: Micro-batches that it is to have.
+        spans: The batch's.
+        micro: Micro-batches that it is to have.
         around: The attempt's, from which it follows where stages were.
         died: Nodes that have died.
     """
@@ -142,8 +143,8 @@ def _batch(
     stages = last if last is not None else max((_stage(s) for s in around), default=0)
     expected: list[tuple[int, str, int]] = []
     for stage in range(stages + 1):
-        # A stage without layers has nothing to go backward through.
-        kinds = ("tail-step",) if stage == stages else ("forward", "backward")[: 1 if layers.get(stage) == (0, 0) else 2]
+        bare = layers.get(stage) == (0, 0)  # it has nothing to go backward through
+        kinds = ("tail-step",) if stage == stages else ("forward",) if bare else ("forward", "backward")
         expected += [(stage, kind, piece) for kind in kinds for piece in range(micro)]
         expected.append((stage, "update", micro - 1))
     lost = [key for key in expected if not done[key]]

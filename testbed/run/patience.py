@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from nodes.policies.samples import taken
+from testbed.experiment import footprint
 from testbed.experiment.plan import Plan
 
 LEAST_S = 3.0
@@ -27,4 +29,17 @@ def patience(
     step = max(ops["tail.step"] for ops in references)
     if layer_times:
         step = max(step, plan.workload.pipeline.micro * sum(layer_times.values()))
-    return max(LEAST_S, 2 * devices * step / min(speeds))
+    return max(LEAST_S, 2 * devices * step / min(speeds) + (_on_the_way(plan) if layer_times else 0.0))
+
+
+def _on_the_way(plan: Plan) -> float:
+    """Seconds that the largest activations of a batch, and their gradients, take on the slowest access link.
+
+    The first answer of a pipeline comes when a micro-batch is back, and others may be before it on the device's link:
+    so would be the question whether a server is there, and its answer.
+    """
+    work = plan.workload
+    every = footprint.layers(work.model, taken(work.data.set, work.model))
+    size = footprint.NUMBER * work.batch * max(layer.output for layer in every)
+    rates = [s.rate for link in plan.links if link.kind == "access" for s in (link.ab, link.ba) if s.rate]
+    return 2 * 8 * size / min(rates) if rates else 0.0

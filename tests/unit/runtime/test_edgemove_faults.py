@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nodes.policies.layers import LAYERS
+from nodes.policies.layouts import Layout
 from nodes.policies.stage_times import operations
 from nodes.wire.control import Pipeline
-from nodes.wire.messages import Delivered, Fetch, Layers, Open, Opened, PartId, Refused, Update
+from nodes.wire.messages import Delivered, Fetch, Open, PartId, Refused, Update
 from testbed.run.microbatches import ledger, section, wrong
 from tests.unit.runtime.pipelines import write_data
 from tests.unit.runtime.simulated import EDGES, PATIENCE, World
@@ -209,8 +210,8 @@ def test_a_server_that_nobody_uses_may_die_unnoticed(tmp_path) -> None:
 
 def test_a_device_that_is_late_and_loses_its_server(tmp_path) -> None:
     """The round closes without it; it takes part in the next one, elsewhere."""
-    world = make(tmp_path, drop_s=2.0, when={("d1", 1, 2): [
-        lambda w: w.lose("d1"), lambda w: w.at(1.0, death("eb")), lambda w: w.at(2.5, lambda w: w.find("d1"))]})  # fmt: skip
+    acts = [lambda w: w.lose("d1"), lambda w: w.at(1.0, death("eb")), lambda w: w.at(2.5, lambda w: w.find("d1"))]
+    world = make(tmp_path, drop_s=2.0, when={("d1", 1, 2): acts})
     world.run()
     rows = ledger(world.spans, world.dead)
     assert wrong(rows) == []
@@ -238,8 +239,6 @@ def test_a_death_while_a_stage_moves(tmp_path, after, who, told) -> None:
 @pytest.mark.parametrize("who", ["ea", "eb", "ec"])
 @pytest.mark.parametrize("told", [0.02, None])
 def test_a_death_while_cuts_change(tmp_path, after, who, told) -> None:
-    from nodes.policies.layouts import Layout
-
     to = Layout((0, 2, 4, 5), ("d1", "ea", "ec"), (2, 2, 1))
     plan = {("d1", 1, 2): [lambda w: driver(w).relay(to), lambda w: w.at(after, death(who, told))]}
     world = make(tmp_path, when=plan)
@@ -360,7 +359,12 @@ def test_who_begins_again_what_has_been_delivered_is_told(tmp_path) -> None:
     sent = []
     host = world.hosts["cloud"]
     send = host.send
-    host.send = lambda src, dst, body, tensors=None, node=None: (sent.append(body), send(src, dst, body, tensors, node=node))
+
+    def told(src, dst, body, tensors=None, *, node=None) -> None:
+        sent.append(body)
+        send(src, dst, body, tensors, node=node)
+
+    host.send = told
 
     def again(w: World) -> None:
         if not any(isinstance(body, Delivered) for body in sent):
