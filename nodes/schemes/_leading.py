@@ -264,10 +264,12 @@ class LeadingStage(RecutStage):
         """Begin a round with all stages, opened anew where there is another ``layout``."""
         before = self._layout
         if layout is None:
-            layout = self._target or (self._plan() if before is None else None)
+            layout = self._target
+            if before is None or not self._made.issuperset(range(1, before.stages)):
+                layout = layout or self._plan()  # they have not said that they stand: opened again, they do in any case
             if self._later and self._later[0].kind == "relay":
                 change = self._later.popleft()
-                if change.layout != before:
+                if layout or change.layout != before:
                     self._told, layout = (change, before.describe() if before else "", 0), change.layout
         if layout is None:
             assert before is not None

@@ -28,7 +28,7 @@ from nodes.wire.codec import Tensors
 from nodes.wire.messages import Body, PartId, Settled, Steer
 
 _APART = ("record", "places")
-"""In a snapshot's plain data what is not in its digest: what is told of the work, that a standby does at other times, and
+"""What a snapshot has beside its digest: what is told of the work, which a standby does at other times, and
 where the other stages are, of which each node hears by itself."""
 
 

@@ -16,50 +16,26 @@ from typing import Any
 
 import torch
 
-from nodes.errors import RunError, WireError
+from nodes.errors import WireError
 from nodes.events import Span
-from nodes.learn import models, packing
-from nodes.learn.shards import Batches
-from nodes.learn.stage import Sgd
-from nodes.learn.stash import StashStage
-from nodes.learn.state import TrainingState, capture
-from nodes.policies.layers import LAYERS
-from nodes.policies.layouts import Layout
+from nodes.learn import packing
 from nodes.policies.order import Op, order
-from nodes.policies.stage_times import StageTimes
-from nodes.runtime.part import Context, Quiet
+from nodes.runtime.part import Context
 from nodes.schemes._arrays import copies, to_arrays, to_torch
-from nodes.schemes._base import AGGREGATOR, stage_role
-from nodes.schemes._plan import first_layout, own_batches
+from nodes.schemes._laid import LaidOut
 from nodes.schemes._record import Record
 from nodes.wire.codec import Tensors
-from nodes.wire.control import Pipeline
 from nodes.wire.messages import Activations, Body, Fetch, Gradients, Model, Open, Opened, PartId, Update, Work
-
-REHEARSALS = 3
 
 SPANS = {"forward": "forward", "backward": "backward", "tail": "tail-step", "update": "update"}
 """Kinds of events by kinds of operations."""
 
 
-class PipelineStage(Quiet):
+class PipelineStage(LaidOut):
     """A stage that stays where it is, with the layers that it has."""
 
     def __init__(self, part: PartId, context: Context) -> None:
-        task = context.task
-        if task.pipeline is None:
-            raise RunError(f"{task.scheme} without settings of a pipeline", where=context.node)
-        self.id = part
-        self.stage = int(part.role.removeprefix("stage"))
-        self._context = context
-        self._settings: Pipeline = task.pipeline
-        self._times = StageTimes.of(task.pipeline.times, LAYERS[task.model])
-        self._aggregator = PartId(task.id, AGGREGATOR, "")
-        self._layout: Layout | None = None
-        self._layers: StashStage | None = None
-        self._names: tuple[str, ...] = ()
-        self._data: Batches | None = None    # of a stage on the owner's device
-        self._batches = 0
+        super().__init__(part, context)
         self._round = 0
         self._attempt = 0
         self._segment = 0                    # of the round, between changes of cuts
@@ -75,26 +51,6 @@ class PipelineStage(Quiet):
         self._taken = {"forward": 0, "backward": 0}  # micro-batches that came and were used, each way
         self._loss_sum = 0.0
         self._record = Record()
-
-    def rehearse(self) -> None:
-        """A few steps on nothing, of all layers that may come to an edge server: the first ones are slow."""
-        if self.stage == 1:
-            self._rehearse(first_layout(self._context, self.id.owner).bounds[1], len(LAYERS[self._context.task.model]))
-
-    def _rehearse(self, first: int, last: int) -> None:
-        task = self._context.task
-        shape = models.shapes(task.model, tuple(task.in_shape), task.classes)[first]
-        stage, size = self._build(first, last), task.batch // self._settings.micro
-        words = first == 0 and models.takes_tokens(task.model)
-        nothing = torch.zeros(size, *shape, dtype=torch.int64 if words else torch.float32)
-        for _ in range(REHEARSALS if first < last else 0):
-            out = stage.forward(nothing)
-            meta, frames = capture(stage, copy=False).to_frames()
-            state = TrainingState.from_frames(meta, frames)
-            state.digest()
-            state.restore(stage)  # as where a stage moves: what is under way goes forward again
-            stage.backward(out)
-            stage.step()
 
     def receive(self, src: PartId, body: Body, tensors: Tensors) -> None:
         """A layout and a round, the weights of a round, or a micro-batch on its way there or back."""
@@ -117,24 +73,6 @@ class PipelineStage(Quiet):
         return self._round, self._attempt, applied, 0 < self._batches == applied and not self._running
 
     # --- a round ----------------------------------------------------------------------------------------
-
-    def _build(self, first: int, last: int) -> StashStage:
-        task = self._context.task
-        layers = models.layers(task.model, first, last, tuple(task.in_shape), task.classes)
-        return StashStage(layers, Sgd(task.lr, task.momentum, task.weight_decay), first=first == 0)
-
-    def _lay(self, body: Open) -> None:
-        if body.layout is None or not 0 < self.stage < body.layout.stages:
-            raise WireError(f"no layout for {self.id}", found=str(body.layout))
-        self._take_layout(body.layout, body.batches)
-
-    def _take_layout(self, layout: Layout, batches: int) -> None:
-        first, last = layout.layers(self.stage)
-        self._layout, self._batches = layout, batches
-        self._layers = self._build(first, last)
-        self._names = LAYERS[self._context.task.model][first:last]
-        if self._settings.labels == "stay" and layout.last(self.stage) and self._data is None:
-            self._data = own_batches(self._context, self.id.owner)
 
     def _begin(self, number: int, attempt: int) -> None:
         """A round begins: have its weights sent."""
@@ -287,16 +225,9 @@ class PipelineStage(Quiet):
         if self.stage:
             self._send(op, self.stage - 1, "g", gradient, {}, loss)
 
-    def _all(self) -> StashStage:
-        assert self._layers is not None, "a stage at work has been laid out"
-        return self._layers
-
     def _take(self, way: str, op: Op) -> tuple[float, dict[str, torch.Tensor]]:
         self._taken[way] += 1
         return self._came.pop((way, op.batch, op.micro))
-
-    def _index(self, batch: int, micro: int) -> int:
-        return batch * self._settings.micro + micro
 
     def _work(self, op: Op) -> Any:
         assert self._layout is not None
@@ -311,12 +242,6 @@ class PipelineStage(Quiet):
                 attrs=attrs,
             )
         )  # fmt: skip
-
-    def _part(self, stage: int) -> PartId:
-        return PartId(self.id.task, stage_role(stage), self.id.owner)
-
-    def _tell_driver(self, body: Body) -> None:
-        self._context.send(self.id, self._part(0), body)
 
     def _send(
         self, op: Op, to: int, name: str, tensor: torch.Tensor | None, more: dict[str, torch.Tensor], loss: float = 0.0

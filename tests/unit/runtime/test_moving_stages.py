@@ -64,7 +64,7 @@ def check_ledger(net, batches=3):
        labels=st.sampled_from(["leave", "stay"]), asked=moves(90), seed=st.none() | st.integers(0, 99),
        lines=st.booleans(), twice=st.sampled_from([0.0, 0.0, 0.3]), compress=st.sampled_from(["none", "none", "int8"]),
        )  # fmt: skip
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_moves_change_no_bit(
     data, model, micro, schedule, depth, labels, asked, seed, lines, twice, compress
 ) -> None:
@@ -92,11 +92,11 @@ def test_moves_change_no_bit(
 
 
 @pytest.mark.parametrize("model", sorted(LAYERS.keys() - {"cnn", "vgg5"}))
-@given(asked=moves(60), seed=st.integers(0, 99), schedule=st.sampled_from(["1f1b", "sync"]))
-@settings(max_examples=3, deadline=None)
+@given(asked=moves(35), seed=st.integers(0, 99), schedule=st.sampled_from(["1f1b", "sync"]))
+@settings(max_examples=2, deadline=None)
 def test_moves_of_large_models_change_no_bit(model, asked, seed, schedule) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        made = {"model": model, "micro": 2, "batch": 4, "samples": 12, "side": 16, "schedule": schedule}
+        made = {"model": model, "micro": 2, "batch": 4, "samples": 12, "side": 16, "schedule": schedule, "rounds": 1}
         task = make_task(Path(scratch), plan=THREE, **made)
         stayed = Network(task).run().weights_sha256
         net = Network(task, shuffle=seed, lines=True, acts=acting(asked))
@@ -130,13 +130,13 @@ def test_standbys_take_over_mostly(tmp_path) -> None:
     """So that the test above tests something: no digest differs except while weights are fetched."""
     task = make_task(tmp_path, model="vgg5", micro=4, plan=THREE)
     took, under_way = 0, 0
-    for at in range(8, 100, 4):
+    for at in range(8, 100, 8):
         net = Network(task, lines=True, shuffle=at, acts={3: [steer(1, "ec", go=False)], at: [steer(1, "ec")]})
         net.run()
         took += not net.notes()
         under_way += any(s.kind == "replay-step" and s.batch >= 0 for s in net.spans)
-    assert took >= 18
-    assert under_way >= 18
+    assert took >= 9
+    assert under_way >= 9
 
 
 @pytest.mark.parametrize("at", range(7, 80, 9))

@@ -81,7 +81,7 @@ def losses(net):
 @given(data=st.data(), model=st.sampled_from(["cnn", "vgg5"]), micro=st.sampled_from([1, 2, 4]),
        schedule=st.sampled_from(["sync", "sequential"]), labels=st.sampled_from(["leave", "stay"]),
        seed=st.none() | st.integers(0, 99), lines=st.booleans(), twice=st.sampled_from([0.0, 0.0, 0.3]))  # fmt: skip
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_cuts_that_change_change_no_bit(data, model, micro, schedule, labels, seed, lines, twice) -> None:
     """At any moment, several times, with and without stages that move meanwhile."""
     first = data.draw(drawn(model, labels))
@@ -108,7 +108,7 @@ def test_cuts_that_change_change_no_bit(data, model, micro, schedule, labels, se
 @given(data=st.data(), model=st.sampled_from(["cnn", "vgg5"]), micro=st.sampled_from([2, 4]),
        place=st.tuples(st.integers(1, 2), st.integers(1, 3)), seeds=st.tuples(st.integers(0, 99), st.integers(0, 99)),
        )  # fmt: skip
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_1f1b_with_other_cuts_from_a_batch_on_hangs_on_no_timing(data, model, micro, place, seeds) -> None:
     first, second = data.draw(drawn(model, "leave")), data.draw(drawn(model, "leave"))
     with tempfile.TemporaryDirectory() as scratch:
@@ -200,7 +200,7 @@ def test_layers_that_are_not_those_that_were_sent_are_refused(tmp_path) -> None:
 @given(data=st.data(), model=st.sampled_from(["cnn", "vgg5"]), labels=st.sampled_from(["leave", "stay"]),
        schedule=st.sampled_from(["sync", "1f1b"]), seed=st.integers(0, 99), lines=st.booleans(),
        twice=st.sampled_from([0.0, 0.3]))  # fmt: skip
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_a_round_that_begins_again(data, model, labels, schedule, seed, lines, twice) -> None:
     """At any moment, also while stages move or cuts change; the attempts before count for nothing."""
     every = [data.draw(drawn(model, labels)) for _ in range(3)]
