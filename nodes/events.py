@@ -12,6 +12,17 @@ the host. Kinds and what they mean:
                         layers (first, and after the last), schedule, micro, depth, batches, attempt, busy_s, bubble
                         (share of the time in which it did nothing), staleness and staleness_most (updates that its
                         weights were behind: mean, worst), packing_error (share that compression lost, root mean square)
+    profile             paced work on one layer on a device, before the training: its own times; attrs.op (such
+                        as forward.conv1)
+    probe               the same on an edge server for a probe; attrs.op, attrs.device (for whom)
+    probed              a device's probe of an edge server (``peer``), begun .. answered or given up; ``bytes`` both
+                        ways, attrs.device, lost (no answer), trains (pairs of them), up and down (payload bit/s), rtt
+                        (s), ratio (to the device's own times), memory (bytes), admits, why, took_s (what the budget
+                        counts: of link and server), said_s and said_bytes (most, said ahead); null: not measured
+    decision            what a device decided of probes and of its layout; attrs as `nodes.policies.decisions` has them
+    relocate relay reopen   a pipeline changed: a stage went to another node, layers went to other stages, or the round
+                        began again with another layout; decided .. done. attrs.device, stage (-1: all), from, to,
+                        stall_s, why; ``bytes`` moved
     speed               paced steps that ended in a window of time: attrs.steps, attrs.late, attrs.asked_s (what they
                         should have taken), attrs.took_s
     wait                a device waiting for gradients (activations sent .. gradients here; in a pipeline: a millisecond

@@ -170,6 +170,11 @@ class Pacer:
             self._pace(step, reference_s / self.speed)
         self._count(step, reference_s / (self.speed or 1.0))
 
+    def forget(self) -> None:
+        """Count from here on: nothing of the steps so far, and no debt of theirs."""
+        self.totals, self.debt = Totals(), 0.0
+        self._window, self._over = None, []
+
     def windows(self, *, last: bool = False) -> list[Window]:
         """Windows that are over and were not told of yet; with ``last`` also the one that is not over."""
         if last and self._window is not None:

@@ -20,7 +20,8 @@ Position: TypeAlias = tuple[int, int, int]
 
 VERSION = 1
 KINDS = ("probe", "plan")
-ACTS = ("probe", "wait", "put off", "keep", "prepare", "change")
+ACTS = ("begin", "probe", "wait", "put off", "keep", "prepare", "change")
+"""``begin``: the layout that training began with, so that a file of decisions has all that was ever at work."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,22 @@ def read(text: str, where: str = "decisions") -> tuple[Decision, ...]:
             raise InputError("a line is no decision", where=f"{where}:{number}", found=told,
                              remedy="take the file as a run has written it") from None  # fmt: skip
     return tuple(found)
+
+
+def begins(decisions: Iterable[Decision]) -> dict[str, Decision]:
+    """What training began with, by device.
+
+    Raises:
+        InputError: A device began twice, or without a layout.
+    """
+    found: dict[str, Decision] = {}
+    for one in decisions:
+        if one.act == "begin":
+            if one.layout is None or one.device in found:
+                raise InputError("decisions that cannot be replayed", found=f"two beginnings of {one.device}"
+                                 if one.layout else "a beginning without a layout")  # fmt: skip
+            found[one.device] = one
+    return found
 
 
 def changes(decisions: Iterable[Decision], device: str) -> dict[Position, Decision]:

@@ -17,6 +17,8 @@ from typing import Any
 from nodes.errors import InputError
 
 FULL, APPROXIMATE = "full", "approximate"
+SHARES = {"none": 1.0, "fp16": 0.5, "int8": 0.25}
+"""What packing leaves of activations and gradients."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ No sockets and no threads here: the worker feeds it from its compute thread, uni
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ from nodes.errors import WireError
 from nodes.events import Span
 from nodes.learn.pacing import Pacer
 from nodes.runtime.moving import MOVING, Mover
-from nodes.runtime.part import Part, Timed
+from nodes.runtime.part import Arrival, Part, Timed, payload
 from nodes.wire.codec import Tensors
 from nodes.wire.control import FromNode, Task
 from nodes.wire.messages import (
@@ -65,6 +66,7 @@ class Host:
     Args:
         node: This node. task: The task. pacer: Keeps steps to the node's speed.
         transport: Network and controller. make: Builds a part of this task, given its address.
+        dilation: Real seconds that a second of the experiment takes.
     """
 
     def __init__(
@@ -75,9 +77,11 @@ class Host:
         transport: Transport,
         make: Callable[[PartId, Host], Part],
         clock: Callable[[], float] = time.monotonic,
+        dilation: float = 1.0,
     ) -> None:
         self.node = node
         self.task = task
+        self.dilation = dilation
         self._pacer = pacer
         self._transport = transport
         self._make = make
@@ -86,6 +90,10 @@ class Host:
         self._mover = Mover(self)
         self._early: dict[PartId, list[tuple[Envelope, Tensors]]] = {}  # layers for parts that are not open yet
         self._dead: set[str] = set()  # nodes that the task goes on without
+        self._arrival = Arrival(0.0, 0)  # of the message at hand
+        self._busy: dict[str, float] = {}  # by owner
+        self._carried = 0
+        self._rehearsing = False
         self.parts: dict[PartId, Part] = {}
         for placed in task.placement:
             if placed.node == node:
@@ -101,6 +109,8 @@ class Host:
         envelope = Envelope(
             src=src, dst=dst, node=self.node, body=body, version=self.where(src)[1], sent=self._clock()
         )
+        if to != self.node:
+            self._carried += payload(tensors or {})
         self._transport.send(to, envelope, tensors or {})
 
     def where(self, part: PartId) -> tuple[str, int]:
@@ -133,6 +143,25 @@ class Host:
         """See `Context.now`."""
         return self._clock()
 
+    def arrival(self) -> Arrival:
+        """See `Context.arrival`."""
+        return self._arrival
+
+    def busy(self) -> Mapping[str, float]:
+        """See `Context.busy`."""
+        return dict(self._busy)
+
+    def carried(self) -> int:
+        """See `Context.carried`."""
+        return self._carried
+
+    def needs(self) -> Mapping[str, int]:
+        """See `Context.needs`."""
+        found: Counter[str] = Counter()
+        for id_, part in (*self.parts.items(), *self._mover.copies()):
+            found[id_.owner] += part.need()
+        return found
+
     def connect(self, node: str) -> None:
         """See `Context.connect`."""
         self._transport.connect(node)
@@ -161,6 +190,7 @@ class Host:
             with self._pacer.step(seconds) as step:
                 yield timed
             timed.begin, timed.end, timed.cpu_s, timed.late = step.begin, step.end, step.cpu_s, step.late
+        self._busy[part.owner] = self._busy.get(part.owner, 0.0) + timed.end - timed.begin
         # A device that hears of a handover during a paced step acts on it with this batch, not the next.
         self._transport.catch_up()
         self.emit(
@@ -169,7 +199,8 @@ class Host:
                 begin=timed.begin, end=timed.end, cpu_s=timed.cpu_s, late=timed.late, **labels,
             )
         )  # fmt: skip
-        self.tell_windows()
+        if not self._rehearsing:
+            self.tell_windows()
 
     def tell_windows(self, *, last: bool = False) -> None:
         """Record how well paced steps kept their time, for each window that is over (with ``last``: for all)."""
@@ -243,13 +274,19 @@ class Host:
                 self._forward(envelope, tensors)
 
     def rehearse(self, movable: tuple[str, ...] = ()) -> None:
-        """Let every part do its work once, and parts of these roles that may yet come here."""
+        """Let every part do its work once, and parts of these roles that may yet come here.
+
+        Paced steps of it are not counted: all nodes do this at once, and the first times are slow.
+        """
+        self._rehearsing = True
         for part in sorted(self.parts):
             self.parts[part].rehearse()
         owners = {self.task.cut_of(owner): owner for owner in reversed(self.task.owners)}  # one of each cut
         for role in movable:
             for owner in sorted(owners.values()):
                 self._make(PartId(self.task.id, role, owner), self).rehearse()
+        self._pacer.forget()
+        self._rehearsing = False
 
     # --- what the worker feeds in -----------------------------------------------------------------------
 
@@ -263,10 +300,10 @@ class Host:
         for part in sorted(self.parts):
             self.parts[part].notice(edge, done)
 
-    def forecast(self, edge: str) -> None:
-        """Pass on which edge server a device will probably be at next (empty: where it is)."""
+    def forecast(self, edge: str, in_s: float | None = None) -> None:
+        """Pass on which edge server a device will probably be at next (empty: where it is), and when."""
         for part in sorted(self.parts):
-            self.parts[part].forecast(edge)
+            self.parts[part].forecast(edge, in_s)
 
     def lost(self, node: str) -> None:
         """A node has died: drop its parts and standbys that are here, and tell all other parts."""
@@ -285,6 +322,8 @@ class Host:
     def deliver(self, envelope: Envelope, tensors: Tensors, received: float, size: int) -> None:
         """Take one message from the network."""
         body, dst = envelope.body, envelope.dst
+        self._arrival = Arrival(received, size)
+        self._carried += size if envelope.node != self.node else 0
         if isinstance(body, _TRANSFERS) and envelope.node != self.node:
             self._transferred(envelope, received, size)
         if dst.owner in self._dead:

@@ -114,6 +114,10 @@ class Mover:
         """Node that holds a standby of a part of this node; empty if none does."""
         return self._standbys.get(part, "")
 
+    def copies(self) -> list[tuple[PartId, Part]]:
+        """Standbys of other nodes' parts."""
+        return list(self._copies.items())
+
     def arrived(self, part: PartId) -> tuple[float, int]:
         """When the last move that brought a part here began, and the bytes of state that it took; (0, 0): none did."""
         return self._arrived.get(part, (0.0, 0))

@@ -24,6 +24,14 @@ class Timed:
 
 
 @dataclass(frozen=True)
+class Arrival:
+    """When a message was received, as the I/O thread has it (s of CLOCK_MONOTONIC), and the bytes of its frames."""
+
+    at: float
+    bytes: int
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """A part's whole training state: what cannot be derived from the task, as tensors and plain values.
 
@@ -36,10 +44,15 @@ class Snapshot:
 
 
 class Context(Protocol):
-    """The runtime, as a part sees it. A part has no sockets, threads or clocks of its own."""
+    """The runtime, as a part sees it. A part has no sockets, threads or clocks of its own.
+
+    ``dilation`` is the real seconds that a second of the experiment takes (`now` has real ones, `wake` those of the
+    experiment).
+    """
 
     node: str
     task: Task
+    dilation: float
 
     def send(
         self, src: PartId, dst: PartId, body: Body, tensors: Tensors | None = None, *, node: str | None = None
@@ -63,6 +76,18 @@ class Context(Protocol):
 
     def now(self) -> float:
         """CLOCK_MONOTONIC, for events."""
+
+    def arrival(self) -> Arrival:
+        """When the message that is being received came to this node, which may have been long before its turn."""
+
+    def busy(self) -> Mapping[str, float]:
+        """Seconds of work (`work`) on this node so far, by the owners of its parts."""
+
+    def carried(self) -> int:
+        """Bytes of messages to and from other nodes so far."""
+
+    def needs(self) -> Mapping[str, int]:
+        """Bytes that parts on this node say they need (`Part.need`), by owner; standbys too."""
 
     def connect(self, node: str) -> None:
         """Have a connection ready before it is needed."""
@@ -117,14 +142,20 @@ class Part(Protocol):
     def notice(self, edge: str, done: bool) -> None:
         """A handover to the site of this edge server comes, or is done (devices only)."""
 
-    def forecast(self, edge: str) -> None:
-        """The device will probably be at this edge server next; empty: it stays (devices only)."""
+    def forecast(self, edge: str, in_s: float | None = None) -> None:
+        """The device will probably be at this edge server next; empty: it stays (devices only).
+
+        ``in_s`` is in how many seconds of the experiment, where that is known.
+        """
 
     def lost(self, node: str) -> None:
         """A node has died, and the task goes on without it. Parts that it owned are dropped, not told."""
 
     def awake(self, token: int) -> None:
         """The time that `Context.wake` was asked for is over."""
+
+    def need(self) -> int:
+        """Bytes of memory for its training, where nodes have so much and no more for that."""
 
     def position(self) -> tuple[int, int, int, bool]:
         """Round, attempt, first batch not applied, and whether the round's weights were passed on."""
@@ -153,7 +184,7 @@ class Quiet:
     def notice(self, edge: str, done: bool) -> None:
         """Stay."""
 
-    def forecast(self, edge: str) -> None:
+    def forecast(self, edge: str, in_s: float | None = None) -> None:
         """Do nothing ahead."""
 
     def lost(self, node: str) -> None:
@@ -161,6 +192,10 @@ class Quiet:
 
     def awake(self, token: int) -> None:
         """Nothing was waited for."""
+
+    def need(self) -> int:
+        """Nothing worth counting."""
+        return 0
 
     def position(self) -> tuple[int, int, int, bool]:
         """Nowhere in particular."""

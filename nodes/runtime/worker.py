@@ -29,10 +29,10 @@ from nodes.wire import control as ctl
 from nodes.wire.channel import Channel
 from nodes.wire.codec import Tensors
 from nodes.wire.keys import KeyPair
-from nodes.wire.messages import Adopt, Envelope, Hello, Holds, Open, PartId, Query, State, StateTaken
+from nodes.wire.messages import Adopt, Envelope, Hello, Holds, Open, PartId, Ping, Query, State, StateTaken
 
 _FLUSH_S = 0.2
-_URGENT = (State, StateTaken, Open, Query, Holds, Adopt)
+_URGENT = (State, StateTaken, Open, Query, Holds, Adopt, Ping)
 EXIT_ORPHAN = 75
 
 
@@ -297,6 +297,7 @@ class Compute:
         import nodes.schemes._aggregator
         import nodes.schemes._assembling
         import nodes.schemes._driver
+        import nodes.schemes._prober
         import nodes.schemes._split
         import nodes.schemes._tiers
         import nodes.schemes._whole  # noqa: F401
@@ -322,7 +323,7 @@ class Compute:
             case ctl.Notice() if self._host is not None and self._host.task.id == message.task:
                 self._host.notice(message.edge, message.done)
             case ctl.Forecast() if self._host is not None and self._host.task.id == message.task:
-                self._host.forecast(message.edge)
+                self._host.forecast(message.edge, message.in_s)
             case ctl.Spoil() if self._host is not None and self._host.task.id == message.task:
                 self._host.spoil()
             case ctl.Died():
@@ -375,7 +376,9 @@ class Compute:
         use_threads(task.threads)
         scheme = schemes.get(task.scheme)
         self._pacer = Pacer(self._file.speed, window_s=WINDOW_S * self._file.dilation)
-        self._host = Host(self._file.name, task, self._pacer, self._worker, scheme.make)
+        self._host = Host(
+            self._file.name, task, self._pacer, self._worker, scheme.make, dilation=self._file.dilation
+        )
         self._host.rehearse(scheme.movable if self._file.kind == "edge" else ())
         self._worker.tell(ctl.Started(task.id))
         early, self._early = self._early, []

@@ -13,15 +13,18 @@ from nodes.wire.messages import PartId
 AGGREGATOR = "aggregator"
 COLLECTOR = "collector"
 """Role of the parts that average an edge server's devices, where averaging is hierarchical."""
+PROBER = "prober"
+"""Role of the parts that answer devices' probes, one on each edge server, whose name stands for an owner's."""
 
 
 @dataclass(frozen=True)
 class Members:
-    """Who takes part: devices in name order, the edge server each is near at the start, and the cloud."""
+    """Who takes part: devices in name order, the edge server each is near at the start, the cloud, all edge servers."""
 
     devices: tuple[str, ...]
     edge_of: Mapping[str, str]
     cloud: str
+    edges: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,13 +79,13 @@ def stage_role(stage: int) -> str:
 def place_pipeline(task: str, members: Members) -> list[Placed]:
     """The first stage on each device, the aggregator in the cloud; other stages are where the first one opens them.
 
-    Until then their addresses stand for the edge server nearest to the device.
+    Until then their addresses stand for the edge server nearest to the device. Each edge server has a prober.
     """
     rows = [Placed(PartId(task, AGGREGATOR, ""), members.cloud)]
     for device in members.devices:
         rows.append(Placed(PartId(task, stage_role(0), device), device))
         rows += [Placed(PartId(task, stage_role(stage), device), members.edge_of[device]) for stage in (1, 2, 3)]
-    return rows
+    return rows + [Placed(PartId(task, PROBER, edge), edge) for edge in members.edges]
 
 
 def place_whole(task: str, members: Members) -> list[Placed]:

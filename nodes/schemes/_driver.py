@@ -7,17 +7,21 @@ Then micro-batches go through the stages in their fixed order. So only the devic
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
 from nodes.errors import WireError
 from nodes.events import Span
+from nodes.policies.layouts import Layout
 from nodes.policies.order import Op
 from nodes.runtime.part import Context
 from nodes.schemes._plan import own_batches
+from nodes.schemes._steering import Helm
 from nodes.schemes._watched import WatchedStage
 from nodes.wire.codec import Tensors
 from nodes.wire.control import Progress
-from nodes.wire.messages import Body, Model, Open, PartId
+from nodes.wire.messages import Body, Model, Open, PartId, Pong, Probe, Probed, Settled
 
 WAIT_S = 0.001
 """A device that has nothing to do for so long waits, and says so."""
@@ -31,6 +35,9 @@ class Driver(WatchedStage):
         self._data = own_batches(context, part.owner)
         self._batch: tuple[tuple[int, int], torch.Tensor, torch.Tensor] | None = None
         self._since: tuple[int, float] = (0, 0.0)  # when a round's first piece of work began
+        self._asked = (0, 0, 0)  # round, attempt and batch before which the helm was asked last
+        self._helm = Helm(context, part, self, len(self._data))
+        self._watch.tell = lambda node, why: self._helm.refused(node)
 
     def rehearse(self) -> None:
         """A few steps on nothing: the first ones of a process are slow."""
@@ -38,22 +45,62 @@ class Driver(WatchedStage):
         for stage, node in enumerate(layout.nodes):
             if node == self._context.node:
                 self._rehearse(*layout.layers(stage))
+        self._helm.rehearse()
 
     def begin(self) -> None:
         """Connect to the aggregator, and to where stages will be: nobody connects to devices."""
         self._context.connect(self._context.where(self._aggregator)[0])
         self._connect(self._plan())
+        self._helm.begin()
 
     def receive(self, src: PartId, body: Body, tensors: Tensors) -> None:
         """A round that begins; else as `WatchedStage`."""
         match body:
             case Model() if not tensors:
-                if body.round > self._round:
-                    self._open(body.round, body.attempt)
+                self._helm.before(body.round, partial(self._begins, body.round, body.attempt))
+            case Pong() | Probe() | Probed():
+                self._helm.take(src, body, tensors)
+                if isinstance(body, Probed) and body.admits:
+                    self._watch.forgive(src.owner)
             case Open():
                 raise WireError(f"{self.id} is opened by nobody")
             case _:
                 super().receive(src, body, tensors)
+
+    def notice(self, edge: str, done: bool) -> None:
+        """See `Part.notice`."""
+        super().notice(edge, done)
+        self._helm.notice(edge, done)
+
+    def forecast(self, edge: str, in_s: float | None = None) -> None:
+        """See `Part.forecast`."""
+        self._helm.forecast(edge, in_s)
+
+    def lost(self, node: str) -> None:
+        """See `Part.lost`."""
+        self._helm.lost(node)
+        super().lost(node)
+
+    def awake(self, token: int) -> None:
+        """A timer has run out."""
+        super().awake(token)
+        self._helm.awake(token)
+
+    def _settle(self, body: Settled) -> None:
+        super()._settle(body)
+        if not self.changing and self._layout is not None:
+            self._helm.settled(self._layout)
+
+    def went_around(self, layout: Layout) -> None:
+        """See `WatchedStage.went_around`."""
+        self._helm.reopened(layout)
+
+    def _begins(self, number: int, attempt: int) -> None:
+        if number > self._round:
+            layout = self._helm.layout(number, self._layout)
+            if self._layout is not None and layout != self._layout:
+                self.relay(layout)
+            self._open(number, attempt, layout if self._layout is None else None)
 
     # --- a micro-batch ----------------------------------------------------------------------------------
 
@@ -64,6 +111,15 @@ class Driver(WatchedStage):
             self._batch = (key, *self._data.get(*key))
         x, labels = (part.chunk(self._settings.micro)[op.micro] for part in self._batch[1:])
         return x, None if self._settings.labels == "stay" else labels
+
+    def _step(self) -> bool:
+        op = self._next
+        if op is not None and op.kind in ("forward", "tail") and not op.micro:
+            here = (self._round, self._attempt, op.batch)
+            if here > self._asked:
+                self._asked = here
+                self._helm.batch_begins(self._round, op.batch)
+        return super()._step()
 
     def _do(self, op: Op) -> None:
         super()._do(op)
@@ -80,6 +136,7 @@ class Driver(WatchedStage):
         if op.kind == "update":
             done = Progress(task.id, self.id.owner, self._round, op.batch + 1, self._batches, self._attempt)
             self._context.tell(done)
+            self._helm.batch_done(op.batch + 1)
 
     # --- its end ----------------------------------------------------------------------------------------
 

@@ -115,7 +115,7 @@ class Head(Quiet):
         else:
             self._move_to = edge
 
-    def forecast(self, edge: str) -> None:
+    def forecast(self, edge: str, in_s: float | None = None) -> None:
         """Have a standby where the device will probably be next."""
         if self._strategy() == "shadow":
             if edge:

@@ -223,13 +223,14 @@ class Watch:
         elif then != layout:
             self._context.note(f"{why}: {me} goes on with {then.describe()}")
             self._driver.relay(then)
+        self._driver.went_around(then)
 
     def _patience(self) -> float:
         return max(self._context.task.patience, 4 * self._longest)
 
     def _lasted(self, since: float) -> float:
         """Seconds of the experiment since then."""
-        return (self._context.now() - since) / getattr(self._context, "dilation", 1.0)
+        return (self._context.now() - since) / self._context.dilation
 
     def _sleep(self, seconds: float) -> None:
         self._token += 1

@@ -4,7 +4,7 @@ Only the paper's abstract is public to us: pipeline, schedules and weight stashi
 PipeDream), the rest is our design; docs/edgemove-design.md says which is which.
 """
 
-from nodes.schemes._base import AGGREGATOR, Scheme, place_pipeline, stage_role
+from nodes.schemes._base import AGGREGATOR, PROBER, Scheme, place_pipeline, stage_role
 
 SCHEME = Scheme(
     name="edgemove",
@@ -15,6 +15,7 @@ SCHEME = Scheme(
         AGGREGATOR: "nodes.schemes._assembling:Assembling",
         stage_role(0): "nodes.schemes._driver:Driver",
         **{stage_role(stage): "nodes.schemes._recut:RecutStage" for stage in (1, 2, 3)},
+        PROBER: "nodes.schemes._prober:Prober",
     },
     place=place_pipeline,
     movable=(stage_role(1),),

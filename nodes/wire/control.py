@@ -11,7 +11,9 @@ import msgspec
 
 from nodes.events import Span
 from nodes.learn.pacing import Window
+from nodes.policies.decisions import Decision
 from nodes.policies.layouts import Layout
+from nodes.policies.plans import Problem
 from nodes.wire.messages import PartId
 
 BEAT_S = 1.0
@@ -61,6 +63,11 @@ class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
     ``plan`` has a node (or ``device``, ``nearest``) and its number of layers by stage; empty: the driver chooses.
     ``layouts`` has the layouts that owners begin with, where those were chosen before the training.
     ``times`` are unthrottled seconds by layer and way for one micro-batch (`nodes.policies.stage_times`).
+
+    What may change a layout while training goes on is off unless it is said. ``backhaul`` is what the operator knows of
+    its own wired network, each way between two edge servers; ``memory`` what nodes have for stages, workers themselves
+    left out. ``decisions`` are those of another run, of all owners, to be done again at the same places instead of any
+    of its own; None: it makes its own. Rates and seconds are the experiment's, as with ``Task.patience``.
     """
 
     micro: int = 4
@@ -73,6 +80,16 @@ class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
     compress: str = "none"             # or "fp16", "int8": activations and gradients between nodes
     times: dict[str, float] = {}
     layouts: dict[str, Layout] = {}
+    profile: str = "approximate"       # or "full": which layers a probe measures
+    probing: str = "off"               # or "adaptive", "every"
+    every: float = 0.0                 # s between two probes of "every"
+    budget: float = 0.02               # share of time, and of bytes on the access link, that probes may take
+    adapt: str = "static"              # or "reactive", "proactive"
+    backhaul: tuple[tuple[str, str, float, float], ...] = ()  # from, to, payload bit/s, round-trip time in s
+    memory: dict[str, int] = {}        # bytes by node
+    decisions: tuple[Decision, ...] | None = None
+    problems: dict[str, Problem] = {}  # what is known before the training of what is to be planned, by owner
+    chosen: tuple[str, ...] = ()       # owners whose layout was chosen from that, and may be bettered before it begins
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
@@ -270,10 +287,14 @@ class Notice(msgspec.Struct, frozen=True, tag="notice"):
 
 
 class Forecast(msgspec.Struct, frozen=True, tag="forecast"):
-    """Controller: the device will probably be at this edge server's site next; empty: it will stay."""
+    """Controller: the device will probably be at this edge server's site next; empty: it will stay.
+
+    ``in_s`` is in how many seconds of the experiment; None: that is not known.
+    """
 
     task: str
     edge: str
+    in_s: float | None = None
 
 
 class Spoil(msgspec.Struct, frozen=True, tag="spoil"):

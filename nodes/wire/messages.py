@@ -269,6 +269,71 @@ class Layers(msgspec.Struct, frozen=True, tag="layers"):
     loss_sum: float = 0.0
 
 
+class Ping(msgspec.Struct, frozen=True, tag="ping"):
+    """To an edge server's prober: answer at once. The first messages of a probe (`nodes.schemes._probes`)."""
+
+    number: int  # of the probe
+    turn: int    # of the pings of a probe
+
+
+class Pong(msgspec.Struct, frozen=True, tag="pong"):
+    """Answer to a `Ping`, and the seconds between that and it: waiting for the compute thread is no way."""
+
+    number: int
+    turn: int
+    held: float
+
+
+class Probe(msgspec.Struct, frozen=True, tag="probe"):
+    """One message of a train (tensor ``fill``), to an edge server's prober or back; see `nodes.policies.trains`.
+
+    Attributes:
+        number, turn: Of the probe, and of the pair of trains in it.
+        index: Of the message; the first is the lead-in, the one with ``last`` ends the train.
+        last: Index of the last one; 0: no train, just the question.
+        lead, size: Bytes of the train that is wanted back: its lead-in, and all others together.
+        layers: Layers to be worked through after that.
+        repeats: How often at most. most: After so many seconds of work no repeat begins but the first.
+    """
+
+    number: int
+    turn: int
+    index: int
+    last: int
+    lead: int = 0
+    size: int = 0
+    layers: tuple[str, ...] = ()
+    repeats: int = 0
+    most: float = 0.0
+
+
+class Probed(msgspec.Struct, frozen=True, tag="probed"):
+    """What an edge server found, at the end of a probe.
+
+    Attributes:
+        number, turn: As of the `Probe`.
+        up: Bit/s of the train that came; None: it was none, or not whole.
+        up_s: How long its counted part took to come. gap: The longest time between two neighbours in it.
+        times: Seconds by operation (`nodes.policies.stage_times`) here: median, and spread as a share of it.
+        worked: Seconds of work for it.
+        load: Share of its compute time that other owners' parts took since the device's last probe.
+        memory: Bytes that it has left for stages; None: without limit.
+        admits: Whether it takes stages. why: If not, why not.
+    """
+
+    number: int
+    turn: int
+    up: float | None
+    up_s: float
+    gap: float
+    times: dict[str, tuple[float, float]]
+    worked: float
+    load: float
+    memory: int | None
+    admits: bool
+    why: str
+
+
 class Query(msgspec.Struct, frozen=True, tag="query"):
     """A head that waits in vain asks a node: do you hold this part, and how far is it?"""
 
@@ -356,6 +421,10 @@ Body: TypeAlias = (
     | Settled
     | Until
     | Layers
+    | Ping
+    | Pong
+    | Probe
+    | Probed
     | Fetch
     | Delivered
     | Close

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from testbed.cli.exec import RunOption
 from testbed.cli.options import Format, FormatOption, print_json
-from testbed.cli.plan import describe, plain
+from testbed.cli.show import describe, plain
 
 if TYPE_CHECKING:
     from testbed.emulation.attach import AttachedBed

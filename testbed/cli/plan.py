@@ -1,133 +1,145 @@
-"""What an experiment comes to, for ``run --dry-run`` and ``validate``."""
+"""``testbed plan FILE``: where the stages of pipelines will be, and why."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
-from nodes.policies.layers import LAYERS
-from nodes.policies.samples import FORMS, named
-from testbed.cli.options import Format, print_json
-from testbed.emulation.links.shape import Schedule, Shape
-from testbed.emulation.record import TraceRecord
-from testbed.experiment.plan import Move, Plan
-from testbed.run import reference
-from testbed.run.staging import stagings
+from testbed.cli.options import (
+    RUNS,
+    FileArgument,
+    Format,
+    FormatOption,
+    RunsOption,
+    SchemeOption,
+    SetOption,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from nodes.policies.plans import Plan as Prediction
+    from testbed.experiment.plan import Plan
+    from testbed.run.planned import Planned
+    from testbed.run.taken import Taken
+
+MOST_CHAINS = 12
 
 
-def show(plan: Plan, format_: Format) -> None:
-    """Print the plan on stdout."""
+def command(
+    file: FileArgument,
+    set_: SetOption = None,
+    scheme: SchemeOption = None,
+    measured: Annotated[
+        str | None,
+        typer.Option("--measured", metavar="RUN", help="Compare with what this run took, by its id or directory."),
+    ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure times by layer here, if they are not known, and keep them.")
+    ] = False,
+    runs: RunsOption = RUNS,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Print the layout of each device's pipeline, what it is predicted to take, and what else was considered."""
+    from testbed.experiment import load_plan
+    from testbed.report.find import find_run
+    from testbed.report.load import load
+    from testbed.run.planned import layer_times, planned, require_stages
+    from testbed.run.taken import require_same, taken
+
+    plan = load_plan(file, set_ or [], schemes=scheme or None)
+    require_stages(plan)
+    record = None if measured is None else load(find_run(measured, runs))
+    pipes = [] if record is None else require_same(record, plan)
+    # A run's steps were paced by its own times.
+    own = {} if record is None else record.manifest.get("reference_by_layer")
+    times = own if isinstance(own, dict) and own else layer_times(plan, measure=measure)
+    found = planned(plan, times)
+    took = taken(pipes, found)
     if format_ is Format.json:
-        print_json(plain(plan))
+        print_json({
+            "experiment": plan.name, "model": plan.workload.model, "batch": plan.workload.batch,
+            "micro": plan.workload.pipeline.micro, "schedule": plan.workload.pipeline.schedule, "times": times,
+            "devices": {device: one.as_dict() for device, one in found.items()},
+            "measured": None if record is None else {"run": record.run, "layouts": [one.as_dict() for one in took]},
+        })  # fmt: skip
         return
     console = Console()
-    work = plan.workload
-    own = "".join(f", {device}'s at {cut}" for device, cut in work.cuts.items())
-    trained = (
-        f"{', '.join(work.schemes)} with {work.model} cut at {work.cut}{own} on {named(work.data.set)}, "
-        f"{work.rounds} rounds of batch {work.batch}"
-        if plan.trains
-        else "a topology that only stands (testbed up)"
-    )
-    console.print(f"[bold]{plan.name}[/bold]: {trained}, seed {plan.seed}", highlight=False)
-    nodes = Table("node", "kind", "profile", "speed", "CPU guard", "memory", "at", title="nodes")
-    for node in plan.nodes:
-        where = node.site or node.bridge
-        memory = f"{node.memory >> 20} MiB"
-        speed = f"{node.speed:g}" if node.paced else f"share {node.speed:g}"
-        nodes.add_row(node.name, node.kind, node.profile, speed, f"{node.cpus:g}", memory, where)
-    links = Table("link", "ends", "there", "back", title="links")
-    for link in plan.links:
-        there, back = describe(link.ab, link.ab_trace), describe(link.ba, link.ba_trace)
-        links.add_row(link.name, f"{link.a} -- {link.b}", there, back)
-    console.print(nodes, links)
-    for move in plan.moves:
-        console.print(f"  {move.device} moves to {move.to} {when(move)}", highlight=False)
-    for line in pipeline(plan, _known_times(plan)):
-        console.print(f"  {line}", highlight=False)
-    total = sum(n.speed for n in plan.nodes)
-    console.print(f"  {total:g} cores of training speed in all", highlight=False)
-    if plan.dilation != 1:
-        factor = f"{plan.dilation:g} times slower" if plan.dilation else "as much slower as it takes to fit (auto)"
-        console.print(f"  dilated: runs {factor}; all of this is in its own time", highlight=False)
+    for device, one in found.items():
+        _show(console, plan, device, one)
+    if record is not None:
+        _compare(console, plan, record.run, took)
 
 
-def pipeline(plan: Plan, times: Mapping[str, float] | None = None) -> list[str]:
-    """How batches go through stages, in words; nothing where they do not.
+def _show(console: Console, plan: Plan, device: str, one: Planned) -> None:
+    from nodes.policies.plans import rows
+    from testbed.cli.show import stages
 
-    Args:
-        plan: The experiment.
-        times: Reference seconds by layer, from which stages are chosen, as far as they are known.
-    """
-    work = plan.workload
-    asked = work.pipeline
-    if not work.pipelined:
-        return []
-    lines = [f"batches of {work.batch} in {asked.micro} micro-batches of {work.micro_size}, {asked.schedule}"]
-    names = LAYERS[work.model]
-    for device, staging in stagings(plan, times).items():
-        layout, stages = staging.layout, []
-        for stage, node in enumerate(layout.nodes):
-            first, last = layout.layers(stage)
-            run = names[first:last] or ("no layers",)
-            there = run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}"
-            stages.append(f"{there} on {node}" + (f" ({layout.depths[stage]} under way)" if stage == 0 else ""))
-        lines.append(f"{device}: {', '.join(stages)}" + ("; labels stay" if asked.labels == "stay" else ""))
-        if staging.prediction is not None:
-            found, most = staging.prediction, staging.speedup or 0.0
-            lines.append(
-                f"  chosen: {found.seconds:.3g} s a batch predicted, {found.bottleneck} the slowest; at most "
-                f"{most:.2f} times as fast as the best without a pipeline"
-            )
-        elif staging.why:
-            lines.append(f"  the simple plan, not a chosen one: {staging.why}")
-    return lines
-
-
-def _known_times(plan: Plan) -> dict[str, float] | None:
-    """Times by layer that an earlier run has measured, where stages are to be chosen from them."""
-    work = plan.workload
-    free = {node.name for node in plan.nodes if node.kind == "device"} - set(work.cuts_written)
-    if work.pipeline.plan or not free or not plan.layouts():
-        return None
-    return reference.stored_layers(work.model, work.micro_size, work.threads, FORMS[work.data.set])
+    model = plan.workload.model
+    layout, found, best = one.staging.layout, one.prediction, one.best
+    console.print(f"[bold]{device}[/bold]: {stages(model, layout)}", highlight=False)
+    if one.staging.prediction is None and one.staging.why:
+        _say(console, f"not chosen: {one.staging.why}")
+    if one.why:
+        _say(console, one.why)
+    if found is not None:
+        _say(console, f"{found.seconds:.4g} s a batch predicted with {found.schedule}, {found.rate:.4g} samples a "
+             f"second; {found.bottleneck} is the slowest: no order of work takes less than "
+             f"{found.micro * found.bound:.4g} s")  # fmt: skip
+        if found.staleness:
+            _say(console, f"weights are {found.staleness} update{'s' * (found.staleness > 1)} old at most")
+    if best is not None and (best.layout.bounds, best.layout.nodes) != (layout.bounds, layout.nodes):
+        _say(console, f"the best would be {best.layout}: {best.seconds:.4g} s a batch")
+    if one.sequential is not None:
+        speedup = "" if one.speedup is None else f"; the pipeline is at most {one.speedup:.2f} times as fast"
+        _say(console, f"without a pipeline: {one.sequential.seconds:.4g} s a batch at best, {one.sequential.layout}"
+             f"{speedup}")  # fmt: skip
+    if found is not None:
+        head, lines = rows(found)
+        table = Table(*head, title=f"{device}: what a micro-batch takes")
+        for line in lines:
+            table.add_row(*line)
+        console.print(table)
+    if best is not None:
+        console.print(_chains(device, best))
 
 
-def describe(shape: Shape, trace: Schedule | TraceRecord | None = None) -> str:
-    """One direction of a link in words: everything that is asked of it."""
-    parts = [f"{shape.rate / 1e6:g} Mbit/s" if shape.rate else "unshaped"]
-    if shape.delay:
-        spread = "" if shape.spread.name == "uniform" else f" {shape.spread.name}"
-        parts.append(f"{shape.delay * 1e3:g} ms" + (f" ± {shape.jitter * 1e3:g}{spread}" if shape.jitter else ""))
-    if shape.loss_share:
-        bursts = "" if shape.bursts is None else f" in bursts of {1 / shape.bursts.leave:.3g}"
-        parts.append(f"loss {shape.loss_share:.3%}{bursts}")
-    disorder = {word: getattr(shape, word) for word in ("reorder", "duplicate", "corrupt")}
-    parts += [f"{word} {share:.3%}" for word, share in disorder.items() if share]
-    if shape.queue_packets:
-        parts.append(f"queue {shape.queue_packets} packets")
-    if trace is not None:
-        again = "again and again" if trace.loop else "once"
-        parts.append(f"varies by {trace.name}: {trace.length:g} s, {again}")
-    return ", ".join(parts)
+def _chains(device: str, best: Prediction) -> Table:
+    """The best of each chain of nodes, the fastest first, and what cannot be."""
+    every = sorted(best.considered, key=lambda c: (c.score is None, c.score or 0.0, len(c.nodes), c.nodes))
+    left = len(every) - MOST_CHAINS
+    title = f"{device}: chains considered" + (f", the first {MOST_CHAINS} of {len(every)}" if left > 0 else "")
+    table = Table("nodes", "s a batch", "why not", title=title)
+    for one in every[:MOST_CHAINS]:
+        seconds = "" if one.score is None else f"{best.micro * one.score:.4g}"
+        table.add_row(" > ".join(one.nodes), seconds, one.why)
+    return table
 
 
-def plain(plan: Plan | Shape) -> dict[str, Any]:
-    """A plan, or one direction of a link, as plain data: of long tables and schedules their names and lengths."""
-    return asdict(plan, dict_factory=_brief)
+def _compare(console: Console, plan: Plan, run: str, took: list[Taken]) -> None:
+    from testbed.cli.show import stages
+
+    console.print(f"[bold]{run}[/bold]: predicted and measured", highlight=False)
+    if not took:
+        _say(console, "there is no round in which all stages stayed where they were")
+    for one in took:
+        which = f"round{'s' * (len(one.rounds) > 1)} {', '.join(map(str, one.rounds))}"
+        _say(console, f"{which}, {one.device}: {stages(plan.workload.model, one.layout)}")
+        if one.why:
+            _say(console, one.why)
+        table = Table("", "node", "predicted s a batch", "measured", "off")
+        table.add_row("a batch", "", *_cells(None if one.prediction is None else one.prediction.seconds, one.seconds))
+        for stage in one.stages:
+            table.add_row(f"work of stage {stage.stage}", stage.node, *_cells(stage.predicted, stage.measured))
+        console.print(table)
 
 
-def _brief(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    told = [(k, v) for k, v in pairs if k != "places"]
-    return {k: len(v) if k in ("table", "steps", "deliveries") and isinstance(v, tuple) else v for k, v in told}
+def _cells(predicted: float | None, measured: float | None) -> tuple[str, str, str]:
+    off = "" if not predicted or measured is None else f"{measured / predicted - 1:+.1%}"
+    return ("" if predicted is None else f"{predicted:.4g}", "" if measured is None else f"{measured:.4g}", off)
 
 
-def when(move: Move) -> str:
-    """When a move is due, in words."""
-    if move.at is not None:
-        return f"at {move.at:g} s"
-    return f"at {move.progress:.0%} of round {move.round}"
+def _say(console: Console, line: str) -> None:
+    console.print(f"  {line}", highlight=False, markup=False)

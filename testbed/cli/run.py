@@ -31,6 +31,11 @@ def command(
     seed: Annotated[int | None, typer.Option("--seed", help="Use this seed instead of the file's.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 5 when the verdict is invalid.")] = False,
+    decisions: Annotated[
+        str | None,
+        typer.Option("--decisions", metavar="RUN", help="Have pipelines do again what they decided in this run, by its "
+                     "id or directory, or in this decisions.jsonl."),
+    ] = None,
     junit: Annotated[Path | None, typer.Option("--junit", help="Also write results as JUnit XML here.")] = None,
     runs: RunsOption = RUNS,
     format_: FormatOption = Format.table,
@@ -43,8 +48,12 @@ def command(
     overrides = [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]
     plan = load_plan(file, overrides, schemes=scheme or None, no_moves=no_moves)
     plan.require_training()
+    if decisions is not None:
+        from testbed.run import again
+
+        plan = again.replayed(plan, *again.load(decisions, runs))
     if dry_run:
-        from testbed.cli.plan import show
+        from testbed.cli.show import show
 
         show(plan, format_)
         return

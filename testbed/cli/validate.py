@@ -21,7 +21,7 @@ def command(
     """Check an experiment file and print its plan; nothing is made."""
     import os
 
-    from testbed.cli.plan import show
+    from testbed.cli.show import show
     from testbed.emulation.carry import require_playable
     from testbed.experiment import check_capacity, load_plan
     from testbed.experiment.capacity import RESERVE

@@ -12,6 +12,7 @@ from testbed.experiment.document import Document, Steps
 from testbed.experiment.model import Spec
 from testbed.experiment.problems import did_you_mean
 from testbed.experiment.training import HALVING_SCHEMES, PIPELINED_SCHEMES, SPLIT_SCHEMES
+from testbed.experiment.units import format_fraction
 
 PATH: Steps = ("workload", "pipeline")
 
@@ -23,7 +24,7 @@ def check(spec: Spec, document: Document) -> list[InputError]:
         return list(_unused(spec, document))
     problems = [*_micro(spec, document), *_depth(spec, document)]
     if any(name in SPLIT_SCHEMES for name in names):
-        problems += [*_nothing_to_choose(spec, document), *_stages(spec, document)]
+        problems += [*_nothing_to_choose(spec, document), *_no_probes(spec, document), *_stages(spec, document)]
     return problems
 
 
@@ -78,6 +79,19 @@ def _nothing_to_choose(spec: Spec, document: Document) -> Iterator[InputError]:
             path, "a cut has nothing to act on: the plan says what stays on the device",
             wanted="a cut or workload.pipeline.plan", remedy="take one of them out",
         )  # fmt: skip
+
+
+def _no_probes(spec: Spec, document: Document) -> Iterator[InputError]:
+    """Settings of probes, where there are none."""
+    pipeline = spec.workload.pipeline
+    if pipeline.probing != "off":
+        return
+    for key, found in (("profile", pipeline.profile), ("probe_budget", format_fraction(pipeline.probe_budget))):
+        if key in pipeline.model_fields_set and (key != "probe_budget" or pipeline.probe_budget):
+            yield document.problem(
+                (*PATH, key), f"{key} has nothing to act on: probing is off", wanted=f"{key} or probing: off",
+                found=found, remedy=f"take {key} out, or write probing: adaptive",
+            )  # fmt: skip
 
 
 def _stages(spec: Spec, document: Document) -> Iterator[InputError]:

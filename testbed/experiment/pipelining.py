@@ -1,7 +1,8 @@
-"""What the user writes about pipelines: micro-batches, their order, and which layers are where."""
+"""What the user writes about pipelines: micro-batches, their order, which layers are where, and what may change it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, WithJsonSchema
@@ -9,8 +10,12 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from nodes.policies.layouts import MOST
+from testbed.experiment.problems import did_you_mean
 from testbed.experiment.section import Section
-from testbed.experiment.units import UnitError
+from testbed.experiment.units import DURATION_SCHEMA, Fraction, UnitError, parse_duration
+
+PROBING = ("adaptive", "off")
+"""Ways of probing that need no interval."""
 
 
 def _depth(value: Any) -> int | None:
@@ -28,6 +33,42 @@ Depth = Annotated[
     BeforeValidator(_depth),
     WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1}]}),
 ]
+
+
+def parse_probing(value: Any) -> str | float:
+    """``adaptive``, ``off``, or of ``{every: 10s}`` the seconds."""
+    wanted = "adaptive, off or {every: 10s}"
+    if isinstance(value, str) and value in PROBING:
+        return value
+    if not isinstance(value, Mapping) or set(value) != {"every"}:
+        word = value if not isinstance(value, Mapping) or len(value) != 1 else next(iter(value))
+        remedy = did_you_mean(word, [*PROBING, "every"])
+        if value is False or word in ("none", "never"):
+            remedy = "write off"
+        elif word == "every":
+            remedy = "say how often: {every: 10s}"
+        raise UnitError("this is no way of probing", wanted=wanted, found=value, remedy=remedy)
+    try:
+        every = parse_duration(value["every"])
+    except UnitError as error:
+        raise error.about("every") from None
+    if every <= 0:
+        raise UnitError(
+            "every: probes would follow each other without end", wanted="more than 0s", found=value["every"],
+            remedy="write for example {every: 10s}, or off for no probes",
+        )  # fmt: skip
+    return every
+
+
+Probing = Annotated[
+    str | float,
+    BeforeValidator(parse_probing),
+    WithJsonSchema({"anyOf": [
+        {"enum": list(PROBING)},
+        {"type": "object", "properties": {"every": DURATION_SCHEMA}, "required": ["every"],
+         "additionalProperties": False},
+    ]}),
+]  # fmt: skip
 
 
 class PlannedStage(Section):
@@ -87,3 +128,16 @@ class Pipeline(Section):
     device's layers up to the cut, the others on its edge server; with labels that stay, the last one on the device."""
     compress: Literal["none", "fp16", "int8"] = "none"
     """How activations and gradients are packed between nodes. What that loses is recorded."""
+    profile: Literal["approximate", "full"] = "approximate"
+    """Which layers a probe measures on an edge server: ``approximate`` the heaviest ones, and takes the others to be as
+    much faster or slower as these; ``full`` all of them, which costs more."""
+    probing: Probing = "adaptive"
+    """When edge servers are probed during the training: ``adaptive`` (often while predictions fail and handovers are
+    near, seldom while they hold), ``{every: 10s}``, or ``off``. See [policies](edgemove-policies.md)."""
+    probe_budget: Fraction = 0.02
+    """Share of the training's time, and of the bytes on the device's access link, that probes may take at most. What
+    would be more is put off, and counted. ``0`` means no probes."""
+    adapt: Literal["proactive", "reactive", "static"] = "proactive"
+    """When stages move or layers go to other stages: ``reactive`` by what was measured, ``proactive`` also ahead of
+    handovers that are expected, ``static`` never, unless the pipeline cannot go on. A ``plan`` or ``cut``
+    that is given is what training begins with; with ``static`` it stays."""

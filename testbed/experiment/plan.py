@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nodes import schemes
+from nodes.policies.decisions import Decision
 from nodes.policies.layers import LAYERS
 from nodes.policies.layouts import Layout, fixed
 from nodes.policies.prediction import Prediction
@@ -155,7 +156,8 @@ class PipelinePlan:
     """How batches go through stages.
 
     ``plan`` has a node (or ``device``, ``nearest``) and its number of layers (one of them None: those that are left) by
-    stage; empty where the device is to choose. ``depth`` None follows from the number of stages.
+    stage; empty where the device is to choose. ``depth`` None follows from the number of stages. ``probing`` is
+    ``adaptive``, ``every`` (each ``every`` s) or ``off``; ``budget`` the share of time and of bytes that it may take.
     """
 
     micro: int = 4
@@ -166,6 +168,11 @@ class PipelinePlan:
     labels: str = "leave"
     plan: tuple[tuple[str, int | None], ...] = ()
     compress: str = "none"
+    profile: str = "approximate"
+    probing: str = "adaptive"
+    every: float = 0.0
+    budget: float = 0.02
+    adapt: str = "proactive"
 
 
 @dataclass(frozen=True)
@@ -246,6 +253,7 @@ class Plan:
     predictor: str | None = None       # the policy that expects it, and how far ahead: "oracle, 5 s ahead"
     speed_check: float = 5.0           # s that bring-up has all nodes train at once to measure their speeds; 0: not
     ipv6: bool = False                 # whether nodes have an IPv6 address beside the other
+    decisions: tuple[Decision, ...] | None = None  # of another run's pipelines, to be done again; None: their own
     places: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)  # see `where`
 
     def where(self, *keys: str) -> str:

@@ -217,7 +217,12 @@ def _workload(spec: Spec, document: Document) -> WorkloadPlan:
 
 def _pipeline(asked: Pipeline) -> PipelinePlan:
     stages = tuple((stage.node, stage.layers) for stage in asked.plan)
-    return PipelinePlan(**(dict(asked) | {"plan": stages}))
+    every = None if isinstance(asked.probing, str) else asked.probing
+    known = {key: value for key, value in dict(asked).items() if key != "probe_budget"}
+    return PipelinePlan(
+        **known | {"plan": stages, "probing": asked.probing if every is None else "every"},
+        every=every or 0.0, budget=asked.probe_budget,
+    )  # fmt: skip
 
 
 def _known_cut(spec: Spec, group: str | None = None) -> int:

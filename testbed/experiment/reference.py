@@ -88,6 +88,7 @@ _TYPES = {
     "parse_queue": "queue", "parse_link_rate": "rate", "parse_loss": "loss", "parse_dilation": "number or `auto`",
     "parse_decibel": "level", "parse_power": "power", "parse_frequency": "frequency", "parse_speeds": "[low, high]",
     "parse_area": "[[x, y], [x, y]]", "parse_place": "[lat, lon]",
+    "parse_probing": "`adaptive`, `off` or `{every: duration}`",
 }  # fmt: skip
 
 _HEAD = """\

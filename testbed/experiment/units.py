@@ -273,12 +273,12 @@ RATE_SCHEMA: dict[str, Any] = {
     "examples": ["20Mbit", "500kbit", "1Gbit"],
 }
 Rate = Annotated[float, BeforeValidator(parse_rate), WithJsonSchema(RATE_SCHEMA)]
-Duration = Annotated[
-    float,
-    BeforeValidator(parse_duration),
-    _schema(rf"^\s*(0|\+?{_N}{_DURATION})\s*$", "A time with its unit", "15ms", "2s", "100us", "1min",
-            number={"const": 0}),
-]  # fmt: skip
+DURATION_SCHEMA: dict[str, Any] = {
+    "anyOf": [{"type": "string", "pattern": rf"^\s*(0|\+?{_N}{_DURATION})\s*$"}, {"const": 0}],
+    "description": "A time with its unit",
+    "examples": ["15ms", "2s", "100us", "1min"],
+}
+Duration = Annotated[float, BeforeValidator(parse_duration), WithJsonSchema(DURATION_SCHEMA)]
 Size = Annotated[
     int,
     BeforeValidator(parse_size),

@@ -34,13 +34,14 @@ from testbed.report.timeline import Rectangles, rectangles
 
 MOST_OWNERS = 4
 MOST_PLOTS = 8
-_TAIL, _UPDATE = EDGES[0], EDGES[1]
+_TAIL, _UPDATE, _PROBE = EDGES[0], EDGES[1], EDGES[2]
 _KINDS = {
     "forward": (FORWARD, "forward"), "backward": (BACKWARD, "backward"),
     "tail-step": (_TAIL, "forward, loss and backward"), "update": (_UPDATE, "update of the weights"),
 }  # fmt: skip
 _ON = {"forward": "white", "backward": "#10243a", "tail-step": "white"}  # numbers, on light and dark pages alike
 _HALF = 0.27  # height of a box, from its lane's middle
+_THIN = 0.09  # height of a probe, below that
 _DIGIT = 0.075  # inches
 _GAP = 0.012  # inches between boxes that follow at once
 _MOST_LINES = 400  # messages that stay vectors
@@ -81,7 +82,8 @@ def _plot(pipe: Pipelined, window: Window, name: str) -> str:
     left = 0.35 + _DIGIT * max(len("stage 0"), *(len(lane.node) for lane in rows))
     inch = (window.end - window.begin) / (WIDTH - left - 0.1)  # seconds
     labels = list(dict.fromkeys(m.text for m in window.moments))
-    top = 0.34 + 0.17 * len(labels)
+    keys = _legend(work, pipe.probing(window))
+    top = 0.34 + 0.17 * (len(labels) + (len(keys[1]) > 5))  # the legend has five a line
     with drawing(name):
         fig = figure(top + 0.45 + 0.62 * len(rows))
         axes = fig.subplots()
@@ -89,6 +91,7 @@ def _plot(pipe: Pipelined, window: Window, name: str) -> str:
             axes.axhline(lane, color=LINE, linewidth=0.8, zorder=0)
         _messages(axes, pipe, window, lanes)
         rectangles(axes, _boxes(work, begin, lanes, inch))
+        rectangles(axes, _probes(pipe.probing(window), begin, lanes))
         _numbers(axes, work, begin, lanes, inch)
         _batches(axes, work, begin)
         _moments(axes, window.moments, begin, labels)
@@ -100,7 +103,7 @@ def _plot(pipe: Pipelined, window: Window, name: str) -> str:
         axes.spines["left"].set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(12))
         axes.set_xlabel("time since training began [s]")
-        legend(fig, *_legend(work))
+        legend(fig, *keys)
         margins(fig, left=left, right=0.1, top=top, bottom=0.45)
         return svg(fig, name, _description(pipe, window, rows, work))
 
@@ -112,6 +115,18 @@ def _boxes(work: Sequence[Span], begin: float, lanes: dict[Lane, int], inch: flo
         if width > 5 * _GAP * inch:
             width -= _GAP * inch
         found[_KINDS[span.kind][0]].append((span.begin - begin, lanes[lane_of(span)] - _HALF, width, 2 * _HALF))
+    return found
+
+
+def _probes(probes: Sequence[Span], begin: float, lanes: dict[Lane, int]) -> Rectangles:
+    """Probes below the work of their node: on the device all of one's time, on a server its work for it."""
+    first: dict[str, int] = {}
+    for lane, row in lanes.items():
+        first.setdefault(lane.node, row)
+    found: Rectangles = defaultdict(list)
+    for span in probes:
+        if span.node in first:
+            found[_PROBE].append((span.begin - begin, first[span.node] + _HALF, span.end - span.begin, _THIN))
     return found
 
 
@@ -151,6 +166,8 @@ def _messages(axes: Any, pipe: Pipelined, window: Window, lanes: dict[Lane, int]
 def _moments(axes: Any, found: Sequence[Moment], begin: float, labels: Sequence[str]) -> None:
     for moment in found:
         at, colour = moment.at - begin, HANDOVER if moment.handover else INK
+        if moment.end > moment.at:
+            axes.axvspan(at, moment.end - begin, color=colour, alpha=0.12, linewidth=0, zorder=0.5)
         axes.axvline(at, color=colour, linewidth=1.4 if moment.handover else 1.0, zorder=2,
                      linestyle="-" if moment.handover else (0, (4, 3)))  # fmt: skip
     for row, said in enumerate(labels):
@@ -161,9 +178,11 @@ def _moments(axes: Any, found: Sequence[Moment], begin: float, labels: Sequence[
         )  # fmt: skip
 
 
-def _legend(work: Sequence[Span]) -> tuple[list[Any], list[str]]:
+def _legend(work: Sequence[Span], probes: Sequence[Span]) -> tuple[list[Any], list[str]]:
     kinds = {s.kind for s in work}
     entries: list[tuple[Any, str]] = [(Patch(color=_KINDS[k][0]), _KINDS[k][1]) for k in _KINDS if k in kinds]
+    if probes:
+        entries.append((Patch(color=_PROBE), "probe"))
     entries.append((Line2D([], [], color=INK, linewidth=0.7, alpha=0.55), "message"))
     return [e[0] for e in entries], [e[1] for e in entries]
 
@@ -177,4 +196,6 @@ def _description(pipe: Pipelined, window: Window, rows: Sequence[Lane], work: Se
         f"stage {lane.stage} on {lane.node} busy {words.percent(busy[lane] / lasted if lasted > 0 else None, 0)}"
         for lane in rows
     )
-    return f"Gantt chart. {caption(pipe, window)} In these {words.seconds(lasted)}: {said}."
+    probes = sum(span.kind == "probed" for span in pipe.probing(window))
+    probed = f"; {probes} probe{'s' * (probes > 1)}" if probes else ""
+    return f"Gantt chart. {caption(pipe, window)} In these {words.seconds(lasted)}: {said}{probed}."

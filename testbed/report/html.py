@@ -91,7 +91,7 @@ def _sections(record: RunRecord, found: list[Saving]) -> list[Section]:
                 _filled(grids.rounds_grid(record)), True),
         Section("Timeline", "timeline", _plots(timeline_plot(record), crowd)),
         Section("Pipeline", "pipeline", [(text, Markup(drawn)) for text, drawn in gantt_plots(pipes)],
-                _filled(pipelinegrids.pipeline_grid(pipes))),
+                _filled(pipelinegrids.pipeline_grid(pipes)) + _filled(pipelinegrids.steering_grid(record))),
         Section("Movement", "movement", [], motiongrids.all_grids(record), True, motionmap.block(record)),
         Section("Moves", "moves", closeups, _filled(moves)),
         Section("CPU and memory of the nodes", "nodes", [(text, Markup(drawn)) for text, drawn in node_plots(record)],

@@ -121,6 +121,7 @@ def _scheme(
         deaths=tuple(table(one) for one in items(row.get("deaths"))),
         notes=tuple(table(one) for one in items(row.get("notes"))),
         standbys=table(row.get("standbys")),
+        pipeline=table(row.get("pipeline")),
     )
 
 

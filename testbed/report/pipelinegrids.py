@@ -1,4 +1,4 @@
-"""Table of pipelines: how busy the stages were, how stale their weights, how much they sent."""
+"""Tables of pipelines: how busy stages were, how stale their weights, how much they sent; probes and changes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from nodes.events import Span
 from testbed.report import words
 from testbed.report.gantt import MOST_OWNERS
-from testbed.report.grids import QUIET, Cell, Grid
-from testbed.report.pipelines import Lane, Pipelined, lane_of, lanes, layers_of
+from testbed.report.grids import BAD, QUIET, Cell, Grid
+from testbed.report.pipelines import CHANGES, Lane, Pipelined, lane_of, lanes, layers_of
 from testbed.report.plots import MOST_DEVICES
-from testbed.report.records import number, whole
+from testbed.report.records import RunRecord, number, table, whole
 
 
 @dataclass
@@ -75,6 +75,33 @@ def pipeline_grid(found: Sequence[Pipelined]) -> Grid:
                 words.percent(row.bubble), words.DASH if row.staleness is None else f"{row.staleness:.2f}",
                 words.plain(row.staleness_most), words.size(row.sent["activations"]),
                 words.size(row.sent["gradients"]), Cell(pipe.scheme.name, QUIET),
+            )  # fmt: skip
+    return grid
+
+
+def steering_grid(record: RunRecord) -> Grid:
+    """A row an owner and scheme: what probes took, and how often the pipeline changed."""
+    grid = Grid(
+        "Probes and changes",
+        ("device", "probes", "lost", "put off", "time", "of the training", "bytes", "of the link", "budget",
+         "stages moved", "layers moved", "rounds again", "staleness", "scheme"),
+        note="Of the training: time from each probe's begin to its end. Of the link: bytes of all that the device sent "
+        "and received. Put off: the budget had nothing left. Rounds again: with another layout. Staleness: worst.",
+    )  # fmt: skip
+    for scheme in record.schemes:
+        for owner, told in list(scheme.pipeline.items())[:MOST_DEVICES]:
+            row, budget = table(told), number(table(told).get("probe_budget"))
+            changes = table(row.get("changes"))
+            shares = [number(row.get(f"probe_{what}_share")) for what in ("time", "bytes")]
+            time, size = (
+                Cell(words.percent(s), BAD if s is not None and budget is not None and s > budget else "")
+                for s in shares
+            )
+            grid.add(
+                owner, *(words.plain(whole(row.get(name))) for name in ("probes", "probes_lost", "probes_put_off")),
+                words.seconds(number(row.get("probe_s"))), time, words.size(number(row.get("probe_bytes"))), size,
+                words.percent(budget), *(words.plain(whole(changes.get(kind))) for kind in CHANGES),
+                words.plain(whole(row.get("staleness_most"))), Cell(scheme.name, QUIET),
             )  # fmt: skip
     return grid
 

@@ -20,11 +20,14 @@ from testbed.report.activity import owner
 from testbed.report.records import RunRecord, SchemeRecord, items, text, whole
 
 WORK = ("forward", "backward", "tail-step", "update")
+PROBES = ("probe", "probed")
+CHANGES = ("relocate", "relay", "reopen")
 MOST_MOMENTS = 3  # windows an owner besides the steady one
 MOST_BOXES = 600  # in one window: more are not told apart
 _BATCHES = 3  # of a steady window
 _AROUND = 1.5  # batches before and after a moment
 _LONGEST = 12  # batches of time that a window has at most
+_OF_DEVICES = ("handover", *PROBES, *CHANGES)
 _PART = re.compile(r"stage(\d{1,3}):(.+)", re.DOTALL)
 
 
@@ -37,11 +40,12 @@ class Lane(NamedTuple):
 
 @dataclass(frozen=True)
 class Moment:
-    """A handover, or a change of the layout, at that time of the clock."""
+    """A handover, a change of the layout, or a probe, at that time of the clock; ``end``: when it was done."""
 
     at: float
     text: str
     handover: bool = False
+    end: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -64,10 +68,16 @@ class Pipelined:
     sends: list[Span] = field(default_factory=list)
     rounds: list[Span] = field(default_factory=list)  # kind "pipeline"
     handovers: list[Span] = field(default_factory=list)
+    probes: list[Span] = field(default_factory=list)  # on servers, and as the device saw them
+    changes: list[Span] = field(default_factory=list)  # stages that moved, layers that did, rounds begun again
 
     def within(self, window: Window) -> list[Span]:
         """The work that was done, at least partly, in a window."""
         return _within(self.work, window)
+
+    def probing(self, window: Window) -> list[Span]:
+        """Probes that were under way in a window."""
+        return _within(self.probes, window)
 
     def messages(self, window: Window) -> list[Span]:
         """The messages that were on their way in a window."""
@@ -103,11 +113,11 @@ def gather(record: RunRecord) -> list[Pipelined]:
 def _of_scheme(scheme: SchemeRecord) -> list[Pipelined]:
     found: dict[str, Pipelined] = {}
     owners: dict[str, str] = {}  # by parts: there are few of them, and very many spans
-    handovers: list[Span] = []
+    others: list[Span] = []
     for span in scheme.spans:
         kind = span.kind
-        if kind == "handover":
-            handovers.append(span)
+        if kind in _OF_DEVICES:
+            others.append(span)
         if kind not in WORK and kind not in ("send", "pipeline"):
             continue
         name = owners.get(span.part)
@@ -123,10 +133,12 @@ def _of_scheme(scheme: SchemeRecord) -> list[Pipelined]:
             found[name].work.append(span)
         elif span.batch >= 0:  # the others are about a round: weights, and who is ready
             found[name].sends.append(span)
-    for span in handovers:
+    for span in others:
         device = text(span.attrs.get("device"), span.node)
         if device in found:
-            found[device].handovers.append(span)
+            pipe = found[device]
+            mine = pipe.probes if span.kind in PROBES else pipe.changes if span.kind in CHANGES else pipe.handovers
+            mine.append(span)
     return [p for p in found.values() if p.work]
 
 
@@ -142,28 +154,58 @@ def windows(pipe: Pipelined) -> list[Window]:
     if not starts:
         return []
     found = moments(pipe)
-    return [_steady(pipe, starts, found), *_around(pipe, starts, found)]
+    made = [_steady(pipe, starts, found), *_around(pipe, starts, found)]
+    probes = [s for s in pipe.probes if s.kind == "probed"]
+    if probes and not any(pipe.probing(window) for window in made):
+        first = probes[0]
+        probe = Moment(first.begin, f"probe of {first.peer or '?'}", end=first.end)
+        made += _around(pipe, starts, [probe])
+    return made
 
 
 def moments(pipe: Pipelined) -> list[Moment]:
-    """Handovers of the owner, stages that went on on another node, and layers that went to another stage."""
+    """Handovers of the owner, stages that went on on another node, and layers that went to another stage.
+
+    Changes that the device has told are taken as told; others are seen in what the stages did.
+    """
     found = [
         Moment(s.begin, f"handover {text(s.attrs.get('from'), '?')} to {text(s.attrs.get('to'), '?')}", True)
         for s in pipe.handovers
     ]
-    last: dict[str, str] = {}
-    for span in pipe.work:
-        before = last.get(span.part)
-        if before is not None and before != span.node:
-            found.append(Moment(span.begin, f"stage {stage_of(span)} from {before} to {span.node}"))
-        last[span.part] = span.node
-    found += _cuts(pipe.rounds)
+    found += [Moment(s.begin, _said(s), end=s.end) for s in pipe.changes]
+    if not pipe.changes:
+        last: dict[str, str] = {}
+        for span in pipe.work:
+            before = last.get(span.part)
+            if before is not None and before != span.node:
+                found.append(Moment(span.begin, f"stage {stage_of(span)} from {before} to {span.node}"))
+            last[span.part] = span.node
+        found += _cuts(pipe.rounds)
     return sorted(found, key=lambda m: (m.at, not m.handover, m.text))
 
 
 def layers_of(span: Span) -> str:
     """``0-2``: the first layer, and the one after the last, as layouts are written elsewhere."""
     return "-".join(str(n) for n in map(whole, items(span.attrs.get("layers"))) if n is not None)
+
+
+def _said(change: Span) -> str:
+    """A change of the layout in words."""
+    attrs = change.attrs
+    there = f"{_plainly(attrs.get('from'))} to {_plainly(attrs.get('to'))}"
+    match change.kind:
+        case "relocate":
+            return f"stage {_plainly(attrs.get('stage'))} from {there}"
+        case "relay":
+            return f"layers from {there}"
+        case _:
+            why = text(attrs.get("why"))
+            return f"round {change.round} again, {there}" + (f": {why}" if why else "")
+
+
+def _plainly(value: object) -> str:
+    """What an event says of nodes, stages or layers, which may be several."""
+    return ", ".join(map(str, items(value))) or ("?" if value is None or value == "" or value == [] else str(value))
 
 
 @lru_cache(maxsize=4096)

@@ -128,6 +128,7 @@ class SchemeRecord:
     deaths: tuple[Mapping[str, Any], ...] = ()
     notes: tuple[Mapping[str, Any], ...] = ()  # what nodes said for a person to read
     standbys: Mapping[str, Any] = field(default_factory=dict)
+    pipeline: Mapping[str, Any] = field(default_factory=dict)  # by owner: probes, and changes of the layout
 
     def died(self, node: str) -> float | None:
         """When a node died, s after training began; None if it did not."""

@@ -1,7 +1,7 @@
 """The timeline: what every device and its edge half did, from the first batch to the last.
 
-A device has two rows: what it computed and when it waited; under it its edge half, in the colour of the edge server
-it was on. So a move is seen as a change of colour, a restart as work that is struck out.
+A device has two rows: what it computed and when it waited; under it its edge half, or the stages of its pipeline, in
+the colour of the edge server it was on. So a move is seen as a change of colour, a restart as work that is struck out.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def timeline_plot(record: RunRecord) -> str | None:
         return svg(
             fig, "timeline",
             f"Timeline of {', '.join(devices)} under {', '.join(s.name for s in schemes)}: computing, waiting, where "
-            "the edge half is, handovers and migrations; the tables of rounds and moves have the numbers.",
+            f"the {_behind(schemes)} is, handovers and migrations; the tables of rounds and moves have the numbers.",
         )  # fmt: skip
 
 
@@ -168,6 +168,13 @@ def _box(x: float, y: float, width: float, height: float) -> list[tuple[float, f
     return [(x, y), (x, y + height), (x + width, y + height), (x + width, y)]
 
 
+def _behind(schemes: Sequence[SchemeRecord]) -> str:
+    """What is on edge servers: halves of models, stages of pipelines, or both, scheme by scheme."""
+    stages = any(behind(span) for scheme in schemes for span in scheme.spans)
+    halves = any(s.kind == "tail-step" and not behind(s) for scheme in schemes for s in scheme.spans)
+    return " or ".join(name for name, there in (("edge half", halves or not stages), ("stage", stages)) if there)
+
+
 def _legend(schemes: Sequence[SchemeRecord], colours: dict[str, str]) -> tuple[list[Any], list[str]]:
     kinds = {s.kind for scheme in schemes for s in scheme.spans}
     entries: list[tuple[Any, str]] = []
@@ -177,7 +184,8 @@ def _legend(schemes: Sequence[SchemeRecord], colours: dict[str, str]) -> tuple[l
         entries += [(Patch(color=FORWARD), "forward"), (Patch(color=BACKWARD), "backward")]
     if "wait" in kinds:
         entries.append((Patch(color=WAIT), "waiting"))
-    entries += [(Patch(color=colour), f"edge half on {name}") for name, colour in colours.items()][:4]
+    what = _behind(schemes)
+    entries += [(Patch(color=colour), f"{what} on {name}") for name, colour in colours.items()][:4]
     if any(thrown_away(of_device(s, d)) for s in schemes for d in s.devices):
         entries.append((Patch(facecolor="none", edgecolor=LOST, hatch="////"), "thrown away"))
     if "handover" in kinds:

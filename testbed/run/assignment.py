@@ -9,7 +9,7 @@ from testbed.errors import RunError
 from testbed.run.data import Prepared
 from testbed.run.patience import patience
 from testbed.run.session import Session
-from testbed.run.staging import stagings
+from testbed.run.staging import backhaul, memory, stagings
 
 
 def task(session: Session, scheme: Scheme, prepared: Prepared, reference: dict[str, float]) -> ctl.Task:
@@ -47,7 +47,7 @@ def task(session: Session, scheme: Scheme, prepared: Prepared, reference: dict[s
         local_epochs=work.local_epochs, lr=work.lr, momentum=work.momentum, weight_decay=work.weight_decay,
         threads=work.threads, augment=work.data.set == "cifar10", owners=devices,
         samples=dict(prepared.samples),
-        placement=(*scheme.place(name, Members(devices, edge_of, cloud)), *collectors),
+        placement=(*scheme.place(name, Members(devices, edge_of, cloud, edges)), *collectors),
         reference=reference, data=dict(prepared.paths), options=dict(work.options),
         edges=edges, drop_s=work.drop, hierarchical=hierarchical,
         cuts=dict(work.cuts), references={k: dict(ops) for k, ops in references.items() if k != work.cut},
@@ -59,8 +59,13 @@ def task(session: Session, scheme: Scheme, prepared: Prepared, reference: dict[s
 def _pipeline(session: Session, scheme: Scheme) -> ctl.Pipeline | None:
     if not scheme.pipelined:
         return None
-    chosen = stagings(session.plan, session.layer_times) if scheme.split else {}
+    plan, asked = session.plan, vars(session.plan.workload.pipeline)
+    if not scheme.split:  # all is on the device, and stays there
+        return ctl.Pipeline(**asked | {"probing": "off", "adapt": "static"}, times=session.layer_times)
+    chosen = stagings(plan, session.layer_times)
     return ctl.Pipeline(
-        **vars(session.plan.workload.pipeline), times=session.layer_times,
-        layouts={device: staging.layout for device, staging in chosen.items()},
+        **asked, times=session.layer_times, layouts={device: one.layout for device, one in chosen.items()},
+        backhaul=backhaul(plan), memory=memory(plan), decisions=plan.decisions,
+        problems={device: one.problem for device, one in chosen.items() if one.problem is not None},
+        chosen=tuple(device for device, one in chosen.items() if one.prediction is not None),
     )  # fmt: skip

@@ -177,8 +177,11 @@ class Replay:
     def _foretell(self, prediction: Prediction) -> None:
         if prediction.device in self._session.lost:
             return
-        edge = self._plan.site(prediction.guess.to).edge if prediction.guess else None
-        self._session.control.send(prediction.device, ctl.Forecast(self._task, edge or ""))
+        guess = prediction.guess
+        edge = self._plan.site(guess.to).edge if guess else None
+        # From now, not from when it was to be told: the handover does not wait for whoever is late.
+        left = max(0.0, self._begin + guess.at - time.monotonic()) / self._plan.dilation if guess else None
+        self._session.control.send(prediction.device, ctl.Forecast(self._task, edge or "", left))
 
     def _come_back(self, move: Move, when: float) -> None:
         if move.device in self._session.lost:

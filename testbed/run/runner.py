@@ -14,16 +14,17 @@ from typing import Any
 from nodes import schemes
 from nodes.policies.samples import named
 from testbed.emulation.host import preflight
-from testbed.errors import RoambedError
+from testbed.errors import InputError, RoambedError
 from testbed.experiment.plan import Plan
 from testbed.report import write_report
-from testbed.run import data, manifest, microbatches, speed, summary, verdict
+from testbed.run import again, data, manifest, microbatches, speed, steered, summary, verdict
 from testbed.run.foreseen import keep_timeline
 from testbed.run.live import Live
 from testbed.run.outcome import Outcome
 from testbed.run.record import EventLog, RunDirectory, new_run_id, plain_calibration, write_metrics
 from testbed.run.seen import seen as watch_sums
 from testbed.run.session import Session
+from testbed.run.staging import stagings
 from testbed.run.task import TaskRun
 from testbed.run.watch import plain
 
@@ -202,6 +203,11 @@ def _write_summary(
         "links": {"backend": session.bed.emulator.name, "asked": plan.link_backend},
         "calibration": summary.calibration_summary(session.calibration),
     }
+    if again.moves_stages(outcome.scheme):
+        row["pipeline"] = steered.section(
+            log.spans, plan.workload.pipeline, outcome.begin or outcome.end, outcome.end
+        )  # fmt: skip
+        _write_decisions(session, outcome, log, directory.place(scheme) / again.NAME)
     outcome.row = row
     if scheme:
         directory.write_json("summary.json", row, scheme=scheme)
@@ -211,6 +217,14 @@ def _write_summary(
         for line in lines
     ]
     write_metrics(directory.place(scheme) / "metrics.csv", sorted(metrics, key=lambda m: (m["round"], m["device"])))
+
+
+def _write_decisions(session: Session, outcome: Outcome, log: EventLog, path: Path) -> None:
+    chosen = stagings(session.plan, session.layer_times)
+    try:
+        path.write_text(again.text(chosen, log.spans, outcome.begin))
+    except InputError as error:  # from nodes of another version; results are not lost for that
+        session.live.warn(f"decisions cannot be done again: {error.message}: {error.found}")
 
 
 def _scores(outcome: Outcome, number: int) -> dict[str, float | None]:

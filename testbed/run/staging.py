@@ -20,6 +20,7 @@ import networkx as nx
 
 from nodes.errors import InputError
 from nodes.policies import layouts, order
+from nodes.policies.decisions import begins
 from nodes.policies.layers import LAYERS
 from nodes.policies.layouts import Layout
 from nodes.policies.offers import LinkOffer, NodeOffer
@@ -40,6 +41,7 @@ UNSHAPED = 10e9
 """Bit/s that a link without a rate is taken to have."""
 SHARES = {"none": 1.0, "fp16": 0.5, "int8": 0.25}
 """What packing leaves of activations and gradients."""
+AGAIN = "as in the run whose decisions are done again"
 UNMEASURED = "times by layer are not measured yet; a run measures them, and chooses then"
 
 
@@ -53,6 +55,7 @@ class Staging:
         prediction: What they are predicted to take, where they were chosen.
         speedup: How many times as fast as the best layout without a pipeline it is at most, where they were chosen.
         why: Why they were not, if they were to be.
+        problem: What there was to be planned, as far as it is known; what changes them later goes on from there.
     """
 
     device: str
@@ -60,6 +63,7 @@ class Staging:
     prediction: Prediction | None = None
     speedup: float | None = None
     why: str = ""
+    problem: Problem | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for the manifest."""
@@ -83,24 +87,36 @@ def stagings(plan: Plan, times: Mapping[str, float] | None) -> dict[str, Staging
         InputError: Settings of the pipeline make up no layout.
     """
     simple = plan.layouts()
-    if plan.workload.pipeline.plan:
-        return {device: Staging(device, layout) for device, layout in simple.items()}
+    again = {
+        device: Layout(one.layout.bounds, one.layout.nodes, one.depths)
+        for device, one in begins(plan.decisions or ()).items() if one.layout is not None
+    }  # fmt: skip
     found: dict[str, Staging] = {}
     used: Counter[str] = Counter()  # bytes
     there: Counter[str] = Counter()  # devices
     for device in sorted(simple):
-        if device in plan.workload.cuts_written:
-            staging = Staging(device, simple[device], why="the file has a cut")
+        if device in again:
+            staging = Staging(device, again[device], why=AGAIN, problem=_known(plan, device, times, used, there))
+        elif plan.workload.pipeline.plan:
+            staging = Staging(device, simple[device], problem=_known(plan, device, times, used, there))
+        elif device in plan.workload.cuts_written:
+            why = "the file has a cut"
+            staging = Staging(device, simple[device], why=why, problem=_known(plan, device, times, used, there))
         elif not times:
             staging = Staging(device, simple[device], why=UNMEASURED)
         else:
             staging = _choose(plan, device, times, simple[device], used, there)
         found[device] = staging
-        for node in set(staging.layout.nodes) - {device}:
-            there[node] += 1
-            if staging.prediction is not None:
-                used[node] += staging.prediction.needs[node]
+        occupy(staging, used, there)
     return found
+
+
+def occupy(staging: Staging, used: Counter[str], there: Counter[str]) -> None:
+    """Take what a device's stages need of edge servers from what is left for those that choose after it."""
+    for node in set(staging.layout.nodes) - {staging.device}:
+        there[node] += 1
+        if staging.prediction is not None:
+            used[node] += staging.prediction.needs[node]
 
 
 def _choose(
@@ -120,7 +136,19 @@ def _choose(
         layouts.require(layout, len(LAYERS[work.model]))
     except InputError as error:
         return Staging(device, simple, why=f"{error.message}: {error.found}" if error.found else error.message)
-    return Staging(device, layout, best, speedup)
+    return Staging(device, layout, best, speedup, problem=problem)
+
+
+def _known(
+    plan: Plan, device: str, times: Mapping[str, float] | None, used: Mapping[str, int], there: Mapping[str, int]
+) -> Problem | None:
+    """What there is to be planned; None where times are not known, or settings leave nothing to be planned."""
+    if not times:
+        return None
+    try:
+        return problem_of(plan, device, times, used, there)
+    except InputError:
+        return None
 
 
 def problem_of(
@@ -131,13 +159,8 @@ def problem_of(
     Raises:
         InputError: A layer has no times.
     """
-    work, asked, node = plan.workload, plan.workload.pipeline, plan.node(device)
-    every = footprint.layers(work.model, taken(work.data.set, work.model))
-    # The largest tensor once more, as a gradient on its way; see `footprint`.
-    aside = footprint.BASE + round(
-        footprint.WASTE * footprint.NUMBER * work.micro_size * max(layer.largest for layer in every)
-    )
-    network = _Network(plan)
+    asked, node = plan.workload.pipeline, plan.node(device)
+    network, has = _Network(plan), memory(plan)
     edges = sorted(n.name for n in plan.nodes if n.kind == "edge")
     servers = []
     for edge in edges:
@@ -145,19 +168,41 @@ def problem_of(
         own = plan.node(edge)
         servers.append(
             NodeOffer(
-                edge, up, down, rtt, max(0, own.memory - aside - used.get(edge, 0)),
+                edge, up, down, rtt, max(0, has[edge] - used.get(edge, 0)),
                 node.speed / own.speed * (1 + there.get(edge, 0)),
             )
         )  # fmt: skip
-    links = []
-    for a, b in permutations(edges, 2):
-        rate, _, rtt = network.between(a, b)
-        links.append(LinkOffer(a, b, rate, rtt))
+    links = tuple(LinkOffer(*way) for way in backhaul(plan))
     return Problem(
-        device, profile_of(plan, times).scaled(1 / node.speed, FULL), tuple(servers), tuple(links), asked.micro,
+        device, profile_of(plan, times).scaled(1 / node.speed, FULL), tuple(servers), links, asked.micro,
         asked.schedule, asked.stages, 3 if asked.labels == "stay" else 2, asked.keep, asked.labels,
-        max(0, node.memory - aside - _held(plan, device)), asked.depth,
+        has[device], asked.depth,
     )  # fmt: skip
+
+
+def backhaul(plan: Plan) -> tuple[tuple[str, str, float, float], ...]:
+    """Each way between two edge servers at the start: from, to, payload bit/s (0: there is none), round-trip time in s.
+
+    That much an operator knows of its own wired network; devices need not measure it.
+    """
+    network = _Network(plan)
+    edges = sorted(n.name for n in plan.nodes if n.kind == "edge")
+    ways = ((a, b, network.between(a, b)) for a, b in permutations(edges, 2))
+    return tuple((a, b, rate, rtt) for a, b, (rate, _, rtt) in ways)
+
+
+def memory(plan: Plan) -> dict[str, int]:
+    """Bytes that devices and edge servers have for stages, by node: what the worker and its data leave."""
+    work = plan.workload
+    every = footprint.layers(work.model, taken(work.data.set, work.model))
+    # The largest tensor once more, as a gradient on its way; see `footprint`.
+    aside = footprint.BASE + round(
+        footprint.WASTE * footprint.NUMBER * work.micro_size * max(layer.largest for layer in every)
+    )
+    return {
+        node.name: max(0, node.memory - aside - (_held(plan, node.name) if node.kind == "device" else 0))
+        for node in plan.nodes if node.kind in ("device", "edge")
+    }  # fmt: skip
 
 
 def profile_of(plan: Plan, times: Mapping[str, float]) -> ModelProfile:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from testbed.cli.plan import describe, plain
+from testbed.cli.show import describe, plain
 from testbed.emulation.links.shape import Bursts, Shape, Spread, Step
 from testbed.emulation.links.spreads import normal
 from testbed.experiment import load_plan

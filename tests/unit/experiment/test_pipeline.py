@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nodes.errors import InputError as NodesInputError
 from nodes.policies.layouts import Layout, bounds, fixed, pieces, require
-from testbed.cli.plan import pipeline
+from testbed.cli.show import pipeline
 from testbed.errors import InputError
 from testbed.experiment import load_plan
 
@@ -24,6 +26,8 @@ def test_defaults(write) -> None:
     asked = plan.workload.pipeline
     assert (asked.micro, asked.schedule, asked.depth, asked.stages, asked.keep) == (4, "1f1b", None, 2, 1)
     assert (asked.labels, asked.plan, asked.compress) == ("leave", (), "none")
+    assert (asked.profile, asked.probing, asked.every) == ("approximate", "adaptive", 0.0)
+    assert (asked.budget, asked.adapt) == (0.02, "proactive")
     assert plan.layouts()["dev-1"] == Layout((0, 4, 7), ("dev-1", "edge-north"), (4, 1))
     assert plan.layouts()["lone"].nodes == ("lone", "edge-south")
     assert plan.workload.micro_size == 4
@@ -47,6 +51,38 @@ def test_a_plan_that_is_given(write) -> None:
     assert layout.bounds == (0, 2, 3, 6, 7)
     assert layout.depths == (5, 3, 2, 1)
     assert pipeline(plan)[2].endswith("fc2 on dev-2; labels stay")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("probing: off, probe_budget: 0", ("approximate", "off", 0.0, 0.0, "proactive")),
+        ("probing: {every: 500ms}, profile: full", ("full", "every", 0.5, 0.02, "proactive")),
+        ("probing: adaptive, probe_budget: 100%, adapt: static", ("approximate", "adaptive", 0.0, 1.0, "static")),
+        ("probe_budget: 0.005, adapt: reactive", ("approximate", "adaptive", 0.0, 0.005, "reactive")),
+    ],
+)
+def test_probes_and_changes_as_asked(write, text, found) -> None:
+    asked = load_plan(write((WORK, HERE % text))).workload.pipeline
+    assert (asked.profile, asked.probing, asked.every, asked.budget, asked.adapt) == found
+
+
+def test_what_may_change_is_said(write) -> None:
+    for text, said in (
+        ("micro: 4", "probes adaptive, at most 2% of time and bytes; adapts proactive"),
+        ("probing: {every: 500ms}, probe_budget: 0.5%", "probes every 500ms, at most 0.5% of time and bytes"),
+        ("probing: off, adapt: static", "probes off; adapts static"),
+    ):
+        assert said in pipeline(load_plan(write((WORK, HERE % text))))[-1]
+    assert not any("probes" in line for line in pipeline(load_plan(write((WORK, "  scheme: local")))))
+    again = replace(load_plan(write((WORK, "  scheme: edgemove"))), decisions=())
+    assert "does again" in pipeline(again)[-1]
+
+
+def test_an_interval_can_be_set_from_the_command_line(write) -> None:
+    file = write((WORK, "  scheme: edgemove"))
+    assert load_plan(file, ["workload.pipeline.probing.every=3s"]).workload.pipeline.every == 3.0
+    assert load_plan(file, ["workload.pipeline.probing=off"]).workload.pipeline.probing == "off"
 
 
 def test_devices_may_have_cuts_of_their_own(write) -> None:
@@ -85,6 +121,25 @@ BAD = {
     "keep with labels": ("keep: 6, labels: stay, stages: 3", "cannot be kept on the device", "keep to 5 or less"),
     "keep beyond the cut": ("keep: 5", "fewer layers on the device than are to be kept", "keep to 4"),
     "labels in two stages": ("labels: stay", "take a third stage", "stages to 3"),
+    "a budget below nothing": ("probe_budget: -2%", "the fraction is negative", "take the minus sign away"),
+    "a budget of more than all": ("probe_budget: 120%", "the fraction is more than the whole", "at most 100%"),
+    "a budget without its sign": ("probe_budget: 2", "more than the whole", "write 2% if you mean per cent"),
+    "a budget that is a word": ("probe_budget: little", "this is not a fraction", None),
+    "probes without end": ("probing: {every: 0s}", "every: probes would follow each other", "off for no probes"),
+    "probes without a unit": ("probing: {every: 10}", "every: a duration needs a unit", "write for example 10ms"),
+    "probes before each other": ("probing: {every: -1s}", "every: the duration is negative", None),
+    "an interval without itself": ("probing: every", "this is no way of probing", "say how often: {every: 10s}"),
+    "an interval misspelt": ("probing: {evry: 10s}", "this is no way of probing", "did you mean 'every'?"),
+    "an interval of two": ("probing: {every: 1s, off: yes}", "this is no way of probing", None),
+    "a way of probing misspelt": ("probing: adaptiv", "this is no way of probing", "did you mean 'adaptive'?"),
+    "probing that is false": ("probing: false", "this is no way of probing", "write off"),
+    "no probing in other words": ("probing: none", "this is no way of probing", "write off"),
+    "probing that is a list": ("probing: [off]", "this is no way of probing", None),
+    "a budget of no probes": ("probing: off, probe_budget: 2%", "probe_budget has nothing to act on", "take probe_budget out"),
+    "a profile of no probes": ("profile: full, probing: off", "profile has nothing to act on", "take profile out"),
+    "a way to adapt misspelt": ("adapt: proactiv", "unknown choice", "did you mean 'proactive'?"),
+    "a profile that is none": ("profile: exact", "unknown choice", "write one of approximate, full"),
+    "a key of probes misspelt": ("probe_bugdet: 2%", "unknown key 'probe_bugdet'", "'probe_budget'"),
     "a compression that is none": ("compress: zip", "unknown choice", None),
     "a key that is none": ("mirco: 4", "unknown key 'mirco' in workload.pipeline", "'micro'"),
     "a plan that is a word": ("plan: best", "unknown plan 'best'", "write a list"),

@@ -10,7 +10,7 @@ import pytest
 from nodes.policies import samples
 from nodes.policies.layers import LAYERS
 from testbed.cli.options import Format
-from testbed.cli.plan import plain, show
+from testbed.cli.show import plain, show
 from testbed.emulation.links.shape import Shape
 from testbed.errors import CapacityError, InputError
 from testbed.experiment import Plan, check_capacity, load, load_plan

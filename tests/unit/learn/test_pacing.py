@@ -198,3 +198,14 @@ def test_every_thread_gets_exact_timers() -> None:
         thread.start()
         thread.join()
     assert slack == [1, 1]
+
+
+def test_what_is_forgotten_counts_no_more() -> None:
+    clock = FakeClock()
+    pacer = Pacer(0.5, clock)
+    run(pacer, clock, 0.050)
+    pacer.forget()
+    assert (pacer.debt, pacer.totals.steps, pacer.totals.late) == (0.0, 0, 0)
+    assert pacer.windows(last=True) == []
+    assert run(pacer, clock, 0.005) == (pytest.approx(0.020), False)
+    assert [window.steps for window in pacer.windows(last=True)] == [1]

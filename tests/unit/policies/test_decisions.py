@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodes.errors import InputError
-from nodes.policies.decisions import ACTS, KINDS, Decision, changes, lines, read
+from nodes.policies.decisions import ACTS, KINDS, Decision, begins, changes, lines, read
 from nodes.policies.layout import Layout
 
 LAYOUT = Layout((0, 1, 3), ("dev", "e"))
@@ -51,3 +51,13 @@ def test_a_replay_takes_the_changes_of_a_device_by_their_place():
     for bad in ([CHANGE, CHANGE], [Decision("plan", "change", "", 1, device="dev")]):
         with pytest.raises(InputError, match="replayed"):
             changes(bad, "dev")
+
+
+def test_a_replay_begins_as_the_other_run_began():
+    first = Decision("plan", "begin", "chosen before the training", 0, (1, 0, 0), "dev", LAYOUT, (3, 1))
+    assert begins([first, CHANGE]) == {"dev": first}
+    assert begins([CHANGE]) == {}
+    assert changes([first, CHANGE], "dev") == {(2, 7, 0): CHANGE}
+    for bad in ([first, first], [Decision("plan", "begin", "", 0, device="dev")]):
+        with pytest.raises(InputError, match="replayed"):
+            begins(bad)

@@ -14,8 +14,9 @@ from testbed.report import write_report
 from testbed.report.activity import edges, thrown_away
 from testbed.report.gantt import MOST_OWNERS, MOST_PLOTS, caption, gantt_plots
 from testbed.report.load import load
-from testbed.report.pipelinegrids import pipeline_grid, stage_sums
+from testbed.report.pipelinegrids import pipeline_grid, stage_sums, steering_grid
 from testbed.report.pipelines import (
+    CHANGES,
     MOST_BOXES,
     MOST_MOMENTS,
     Lane,
@@ -250,3 +251,77 @@ def test_micro_batches_are_not_mistaken_for_work_that_was_thrown_away() -> None:
 
 def test_only_owners_are_devices() -> None:
     assert record_of(*pipeline()).devices == ("pi4-1",)
+
+
+def steered() -> list[Span]:
+    """A pipeline whose second stage moves ahead of a handover, and which is probed."""
+    at = BEGIN + 8 * CYCLE + 1 + 4.5 * CYCLE
+    more = [
+        Span(kind="relocate", node="pi4-1", begin=at - 0.4, end=at - 0.1, bytes=10**6,
+             attrs={"device": "pi4-1", "stage": 1, "from": "edge-north", "to": "edge-south"}),
+        Span(kind="relay", node="pi4-1", begin=at + CYCLE, end=at + CYCLE + 0.2,
+             attrs={"device": "pi4-1", "stage": -1, "from": "0-2, 2-4", "to": ["0-3", "3-4"]}),
+        Span(kind="reopen", node="pi4-1", round=2, begin=at + 2 * CYCLE, end=at + 2 * CYCLE + 0.2,
+             attrs={"device": "pi4-1", "from": "edge-south", "to": "", "why": "edge-south died"}),
+        Span(kind="probed", node="pi4-1", begin=at - 1, end=at - 0.5, peer="edge-north", bytes=1000,
+             attrs={"up": 1e6, "down": None, "lost": False}),
+        Span(kind="probe", node="edge-north", part="prober:edge-north", begin=at - 0.8, end=at - 0.7,
+             attrs={"device": "pi4-1"}),
+        handover(at),
+    ]  # fmt: skip
+    return [*pipeline(moves=(2, 5, "edge-south")), *more]
+
+
+def test_changes_are_told_as_the_device_told_them_and_once() -> None:
+    found = moments(one(*steered()))
+    assert [m.text for m in found] == [
+        "stage 1 from edge-north to edge-south", "handover north to south", "layers from 0-2, 2-4 to 0-3, 3-4",
+        "round 2 again, edge-south to ?: edge-south died",
+    ]  # fmt: skip
+    assert [round(m.end - m.at, 3) for m in found if m.end] == [0.3, 0.2, 0.2]
+
+
+def test_what_happened_is_drawn_with_its_probes(run_of: RunOf) -> None:
+    run = in_run(run_of(schemes=["edgemove"], devices=["pi4-1"], moves=[]), steered())
+    page = Page(write_report(run).read_bytes().decode())
+    for said in ("stage 1 from edge-north to edge-south", "layers from 0-2, 2-4", "round 2 again", "probe"):
+        assert said in page.text, said
+    described = [label for label in page.labels if label.startswith("Gantt chart.")]
+    assert any(label.endswith("; 1 probe.") for label in described)
+
+
+def test_a_probe_in_a_quiet_run_has_a_window_of_its_own() -> None:
+    probed = [Span(kind="probed", node="pi4-1", begin=BEGIN + (8.5 + i) * CYCLE + 1, end=BEGIN + (8.6 + i) * CYCLE + 1,
+                   peer=f"edge-{i}") for i in range(3)]  # fmt: skip
+    steady, around = windows(one(*pipeline(), *probed))
+    assert steady.text == "batches 3 to 5 of round 1"
+    assert around.text == "probe of edge-0"
+    assert around.begin < probed[0].begin < around.end
+    assert windows(one(*pipeline())) == [steady]
+
+
+def test_changes_without_what_they_ought_to_say_are_drawn_all_the_same() -> None:
+    bare = [Span(kind=kind, node="pi4-1", begin=BEGIN + CYCLE, end=BEGIN + CYCLE) for kind in CHANGES]
+    pipe = one(*pipeline(), *bare, Span(kind="probed", node="pi4-1", begin=BEGIN, end=BEGIN))
+    assert len(gantt_plots([pipe])) == 2
+    assert "stage ? from ? to ?" in [m.text for m in moments(pipe)]
+
+
+def test_what_probes_took_is_a_table() -> None:
+    row = {"changes": {"relocate": 2, "relay": 1, "reopen": 0}, "probes": 5, "probes_lost": 1, "probes_put_off": 3,
+           "probe_s": 1.5, "probe_bytes": 2_000_000, "probe_time_share": 0.015, "probe_bytes_share": 0.03,
+           "probe_budget": 0.02, "staleness_most": 1}  # fmt: skip
+    record = RunRecord(Path(), "r", "e", "ok", schemes=(SchemeRecord("edgemove", pipeline={"pi4-1": row, "odd": 3}),))
+    first, odd = steering_grid(record).rows
+    assert [cell.text for cell in first] == [
+        "pi4-1", "5", "1", "3", "1.50 s", "1.5 %", "2 MB", "3.0 %", "2.0 %", "2", "1", "0", "1", "edgemove",
+    ]  # fmt: skip
+    assert [cell.mark for cell in first][5:8] == ["", "", "bad"]
+    assert {cell.text for cell in odd[1:-1]} == {"–"}  # noqa: RUF001
+
+
+def test_the_timeline_says_stage_of_a_stage() -> None:
+    drawn = timeline_plot(record_of(*pipeline()))
+    assert drawn is not None
+    assert "stage on edge-north" in drawn
+    assert "edge half" not in drawn

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from nodes.policies.prediction import Guess, Prediction
 from testbed.emulation.calibrate import Gap
 from testbed.errors import EmulationError
 from testbed.experiment.plan import Move, Outage
@@ -167,3 +168,23 @@ def test_a_link_that_goes_with_its_device_stops_nothing(carry_out, monkeypatch, 
     for able in (frozenset(), may_die):  # it is alive: something else is wrong
         with pytest.raises(EmulationError):
             carry_out(0.3, bed=Gone(), moves=moves, interruption=interruption, expendable=able)
+
+
+def test_a_device_hears_where_it_is_expected_next_and_in_how_many_seconds():
+    """Seconds of the experiment: in a run that takes twice as long, half of those that are left."""
+    told = []
+    for factor in (1.0, 2.0):
+        predictions = (Prediction("dev-1", 0.0, Guess("south", 8.0)), Prediction("dev-1", 0.0, None),
+                       Prediction("dev-2", 0.0, Guess("north", 0.0)))  # fmt: skip
+        plan = replace(support.loop_plan(), predictions=predictions, dilation=factor)
+        control = SimpleNamespace(send=lambda device, message: told.append((device, message)))
+        session = SimpleNamespace(real=plan, bed=Bed(), control=control, lost={}, expendable=frozenset())
+        replay = Replay(session, "t", ())
+        replay.start(time.monotonic())
+        replay.run_due()
+    assert [(device, one.edge) for device, one in told] == [
+        ("dev-1", "edge-south"), ("dev-1", ""), ("dev-2", "edge-north")
+    ] * 2  # fmt: skip
+    assert [one.in_s for _, one in told] == [
+        pytest.approx(8.0, abs=0.2), None, 0.0, pytest.approx(4.0, abs=0.2), None, 0.0
+    ]  # fmt: skip

@@ -10,9 +10,9 @@ import pytest
 from nodes.policies.layers import LAYERS
 from nodes.policies.layouts import Layout
 from nodes.policies.stage_times import operations
-from testbed.cli.plan import pipeline
+from testbed.cli.show import pipeline
 from testbed.experiment import load_plan
-from testbed.run.staging import PAYLOAD, UNMEASURED, problem_of, profile_of, stagings
+from testbed.run.staging import PAYLOAD, UNMEASURED, backhaul, memory, problem_of, profile_of, stagings
 
 TEXT = """
 name: staged
@@ -101,6 +101,22 @@ def test_what_is_known_of_links_and_memory(plan_of) -> None:
     )
     assert problem.profile.layers[0].forward == pytest.approx(0.1)  # 0.01 s at a tenth of a core
     assert problem.fewest == 2
+
+
+def test_what_an_operator_knows_of_its_own_network_and_nodes(plan_of) -> None:
+    plan = plan_of(TEXT.replace("north -- south: {rate: 100Mbit, delay: 2ms}",
+                                "north -- south: {rate: {up: 100Mbit, down: 30Mbit}, delay: 2ms}"))  # fmt: skip
+    ways = {(a, b): (rate, rtt) for a, b, rate, rtt in backhaul(plan)}
+    assert {way: rate for way, (rate, _) in ways.items()} == pytest.approx(
+        {("edge-north", "edge-south"): 100e6 * PAYLOAD, ("edge-south", "edge-north"): 30e6 * PAYLOAD}
+    )
+    assert all(rtt == pytest.approx(0.004, abs=5e-3) and rtt >= 0.004 for _, rtt in ways.values())
+    has = memory(plan)
+    assert has.keys() == {"dev", "edge-north", "edge-south"}
+    assert has["dev"] < has["edge-north"] == has["edge-south"] < (512 - 236) << 20  # a device has samples as well
+    problem = problem_of(plan, "dev", TIMES, {}, {})
+    assert problem.memory == has["dev"]
+    assert {one.name: one.memory for one in problem.servers} == {e: has[e] for e in ("edge-north", "edge-south")}
 
 
 @pytest.mark.parametrize(("schedule", "depths"), [("sync", (4, 1)), ("sequential", (1, 1)), ("1f1b, depth: 3", (3, 1))])

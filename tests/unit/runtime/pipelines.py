@@ -68,7 +68,7 @@ def make_task(directory, scheme="edgemove", *, owners=("d1",), model="cnn", batc
     shape, classes = (FORMS[data].shape, FORMS[data].classes) if data else (in_shape(model, side), 10)
     files = write_set(directory, owners, data) if data else write_data(directory, owners, samples, side, model)
     chosen = schemes.get(scheme)
-    members = Members(tuple(owners), dict.fromkeys(owners, "ea"), "cloud")
+    members = Members(tuple(owners), dict.fromkeys(owners, "ea"), "cloud", EDGES)
     times = dict.fromkeys(operations(LAYERS[model]), 1e-7)
     return Task(
         id="t", scheme=scheme, strategy=chosen.strategies[0], seed=3, model=model, cut=cut, in_shape=shape,

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from nodes.policies.layers import LAYERS
 from nodes.policies.layouts import Layout
 from nodes.policies.stage_times import operations
+from nodes.schemes._admission import stage_need
 from nodes.wire.control import Pipeline
-from nodes.wire.messages import Delivered, Fetch, Open, PartId, Refused, Update
+from nodes.wire.messages import Delivered, Fetch, PartId, Update
 from testbed.run.microbatches import ledger, section, wrong
 from tests.unit.runtime.pipelines import write_data
 from tests.unit.runtime.simulated import EDGES, PATIENCE, World
@@ -31,9 +32,11 @@ SIDE, BATCH = 8, 4
 
 def make(
     directory, *, plan=THREE, schedule="sync", labels="leave", micro=2, when=None, devices=("d1", "d2"),
-    scheme="edgemove", **more,
+    scheme="edgemove", memory=None, **more,
 ) -> World:  # fmt: skip
-    pipeline = Pipeline(micro=micro, schedule=schedule, plan=plan, labels=labels, times=TIMES, stages=4)
+    pipeline = Pipeline(
+        micro=micro, schedule=schedule, plan=plan, labels=labels, times=TIMES, stages=4, memory=memory or {}
+    )
     data = write_data(directory, devices, samples=BATCHES * BATCH, side=SIDE)
     return World(
         directory, scheme=scheme, strategy="relay", plan=when, pipeline=pipeline, data=data, devices=devices,
@@ -264,29 +267,30 @@ def test_the_server_of_a_standby_dies_or_that_of_its_original(tmp_path, who) -> 
     [(["eb"], {1: "ea", 2: "ec"}), (["eb", "ec"], {1: "ea"}), (["ea", "eb", "ec"], {})],
 )
 def test_a_server_without_the_memory_refuses(tmp_path, refuse, then) -> None:
-    world = make(tmp_path, devices=("d1",))
-    for node in refuse:
-        stage_refuses(world, node)
+    world = make(tmp_path, memory=dict.fromkeys(refuse, 1000))
     world.run()
     check(world)
     assert nodes_of(world, 1) == {0: "d1"} | then
+    assert all("MiB" in s.attrs["why"] for s in world.spans if s.kind == "reopen")
 
 
-def stage_refuses(world: World, node: str) -> None:
-    """Have a server say no to whatever is opened there."""
-    host = world.hosts[node]
-    deliver = host.deliver
+def test_a_server_with_room_for_one_owners_stage_refuses_the_others(tmp_path) -> None:
+    world = make(tmp_path, plan=TWO)
+    task = world.hosts["ea"].task
+    need = stage_need(task, Layout((0, 2, 5), ("d1", "ea"), (2, 1)), 1)
+    world = make(tmp_path, plan=TWO, memory=dict.fromkeys(EDGES, int(1.5 * need)))
+    world.run()
+    check(world)
+    assert {nodes_of(world, 1, device)[1] for device in world.devices} == {"ea", "eb"}
 
-    def no(envelope, tensors, received, size):
-        if isinstance(envelope.body, Open):
-            body = envelope.body
-            stage = int(envelope.dst.role.removeprefix("stage"))
-            refused = Refused(body.round, body.attempt, stage, "needs 9 MiB, has 3 MiB", full=True)
-            host.send(envelope.dst, envelope.src, refused, node=envelope.node)
-        else:
-            deliver(envelope, tensors, received, size)
 
-    host.deliver = no
+def test_a_stage_does_not_move_to_where_it_has_no_room(tmp_path) -> None:
+    act = {("d1", 1, 2): [lambda w: driver(w).relocate(2, "ec", go=True)]}
+    world = make(tmp_path, when=act, memory={"ec": 1000})
+    world.run()
+    assert all(row.attempt == 0 for row in check(world))
+    assert nodes_of(world, 2) == {0: "d1", 1: "ea", 2: "eb"}
+    assert any("no room" in s.attrs["text"] for s in world.spans if s.kind == "note")
 
 
 # --- anything, at any moment ----------------------------------------------------------------------------

@@ -1,0 +1,297 @@
+"""What a device knows of the servers around it, and what it decides on that: when to probe, and where its stages go.
+
+Our design (EdgeMove's abstract names adaptive probing and proactive adaptation, not how): `offers`, `probing`,
+`partition` and `adapting` put together, without a clock or a network. Whoever drives a pipeline says what happens, asks
+what to do, and does it.
+
+**Behind a handover** nothing has been measured yet. What is expected there: the access is as here, and what lies
+between two servers is the operator's own wired network, which is known. So a server is reached at the lesser of the
+two rates, with both round trips; the new site's own at the access's. `proactive` plans on that ahead of time, and with
+it until a probe has found better; `reactive` waits for the probe.
+
+**Following** a device with the stage that was near it, layers as they are, can be prepared by a standby in step, which
+no change of cuts can. So it goes before the best plan where it is not worse by more than the hysteresis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from nodes.errors import InputError
+from nodes.policies import adapting, probing
+from nodes.policies.adapting import Adapting, AdaptPolicy, Choice, Outlook
+from nodes.policies.decisions import Decision, Position
+from nodes.policies.layout import Layout
+from nodes.policies.offers import Estimate, Found, Known, NodeOffer
+from nodes.policies.partition import partition
+from nodes.policies.plans import Plan, Problem, predict
+from nodes.policies.probing import FREE, Cost, ProbePolicy, Probing
+
+
+class Steering:
+    """The knowledge and the decisions of one device.
+
+    Args:
+        base: What is to be planned; its offers are what is known before any probe, its profile the device's.
+        near: Edge server of the site where the device is.
+        layout: At work.
+        now: Seconds, as everywhere here on one clock.
+        probe: How often to probe. adapt: When to change.
+        expected: What the whole run will take at least.
+    """
+
+    def __init__(
+        self, base: Problem, near: str, layout: Layout, now: float, probe: ProbePolicy, adapt: AdaptPolicy,
+        expected: Cost = FREE,
+    ) -> None:  # fmt: skip
+        self._base = base
+        self._near = near
+        self._probe, self._adapt = probe, adapt
+        self.probing: Probing = probing.begin(probe, now, expected)
+        self.adapting = Adapting(layout, now)
+        self._known = {offer.name: _taken(offer, now) for offer in base.servers}
+        self._links = {(link.a, link.b): link for link in base.links}
+        self._ahead: tuple[str, float] | None = None  # the handover that is expected: to whose site, and when
+        self._anew: set[str] = set()  # servers of which the next probe counts whole
+        self._now: tuple[Plan | None, Plan] | None = None  # layout at work and best plan, by what is known
+        self._then: tuple[Plan, Plan] | None = None  # the same behind the handover that is expected
+
+    @property
+    def layout(self) -> Layout:
+        """At work, as far as was decided."""
+        return self.adapting.layout
+
+    @property
+    def prepared(self) -> Layout | None:
+        """What a handover has been prepared for."""
+        return self.adapting.prepared
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """Servers that are not known to be dead, the near one first."""
+        return tuple(sorted(self._known, key=lambda name: (name != self._near, name)))
+
+    def offers(self, now: float) -> tuple[NodeOffer, ...]:
+        """What is known of each server."""
+        return tuple(known.offer(now) for _, known in sorted(self._known.items()))
+
+    # --- what happens -----------------------------------------------------------------------------------
+
+    def learnt(self, server: str, found: Found, now: float) -> None:
+        """A probe of a server came back."""
+        if server not in self._known:
+            return  # it has died since
+        alpha = 1.0 if server in self._anew else None
+        self._anew.discard(server)
+        known = self._known[server]
+        for name in ("up", "down", "ratio"):
+            value: float | None = getattr(found, name)
+            if value is not None and name in known.estimates:
+                # Of rates and speeds alike what counts is the time that the work takes by them.
+                was, took = known.estimates[name].value, value
+                self.probing = probing.learnt(self._probe, self.probing, now, took, was)
+        self._known[server] = known.learn(found, now) if alpha is None else known.learn(found, now, alpha)
+        self._forget()
+
+    def silent(self, server: str) -> None:
+        """A probe never came back, or the server turned work down."""
+        if server in self._known:
+            self._known[server] = self._known[server].lost()
+            self._forget()
+
+    def gone(self, server: str) -> None:
+        """A server has died."""
+        self._known.pop(server, None)
+        if self.prepared is not None and server in self.prepared.nodes:
+            self.adapting = replace(self.adapting, prepared=None)
+        self._forget()
+
+    def foretold(self, edge: str, at: float) -> None:
+        """A handover to the site of an edge server is expected; with an empty name none is any more."""
+        self._ahead = (edge, at) if edge and edge != self._near else None
+        if self._ahead is None:
+            self.adapting = replace(self.adapting, prepared=None)
+        self._then = None
+
+    def handed_over(self, edge: str, now: float) -> None:
+        """The device is at another site."""
+        if edge == self._near:
+            return
+        if self._adapt.kind == "proactive":
+            for offer in self._behind(edge, now):
+                self._known[offer.name] = _moved(self._known[offer.name], offer, now)
+        self._near, self._ahead = edge, None
+        self._anew = set(self._known)
+        self.probing = probing.alarm(self._probe, self.probing, now)
+        self._forget()
+
+    def at_work(self, layout: Layout, now: float) -> None:
+        """Another layout is at work than was decided: a server had failed, or would not have it."""
+        self.adapting = Adapting(layout, now, None, self.adapting.changes)
+        self._forget()
+
+    def watched(self, seconds: float, now: float) -> None:
+        """The training took so long for a batch."""
+        current = self._plans(now)[0]
+        if current is not None:
+            self.probing = probing.watched(self._probe, self.probing, now, current.seconds, seconds)
+
+    # --- what to do -------------------------------------------------------------------------------------
+
+    def probe(self, now: float, cost: Cost, total_bytes: float) -> Decision:
+        """Whether to probe all servers now, at that cost; see `probing.look`."""
+        near = None if self._ahead is None else self._ahead[1] - now
+        decision, self.probing = probing.look(self._probe, self.probing, now, cost, total_bytes, near)
+        return replace(decision, device=self._base.device)
+
+    def paid(self, said: Cost, took: Cost) -> None:
+        """Probes have cost something else than was said."""
+        self.probing = probing.returned(self.probing, said, took)
+
+    def plan(self, now: float, remaining: int, position: Position) -> Decision:
+        """Whether to keep the layout, to prepare another one, or to change.
+
+        Args:
+            now: Seconds.
+            remaining: Batches still to come.
+            position: First batch that has not begun.
+        """
+        if self._adapt.kind == "static":
+            return Decision("plan", "keep", "static", now, position, self._base.device)
+        current, best = self._plans(now)
+        choice = Choice(None if current is None else current.seconds, best, _cost(self._problem(now), current, best))
+        decision, self.adapting = adapting.decide(
+            self._adapt, self.adapting, now, choice, remaining, self._outlook(now), position, self._base.device
+        )
+        if decision.act == "change":
+            self._forget()
+        elif self.prepared is not None and self._ahead is None:
+            self.adapting = replace(self.adapting, prepared=None)  # the handover is over, and it was of no use
+            self._forget()
+        return decision
+
+    # --- plans ------------------------------------------------------------------------------------------
+
+    def best(self, now: float) -> Plan:
+        """The best plan by what is known.
+
+        Raises:
+            InputError: There is none.
+        """
+        return partition(self._problem(now))
+
+    def _forget(self) -> None:
+        self._now = self._then = None
+
+    def _problem(self, now: float, offers: Iterable[NodeOffer] | None = None) -> Problem:
+        return replace(self._base, servers=tuple(self.offers(now) if offers is None else offers))
+
+    def _plans(self, now: float) -> tuple[Plan | None, Plan]:
+        """The layout at work, None if it cannot go on, and what is best; without a plan the one at work is."""
+        if self._now is None:
+            self._now = self._judged(self._problem(now))
+        return self._now
+
+    def _judged(self, problem: Problem, follow: Layout | None = None) -> tuple[Plan | None, Plan]:
+        try:
+            current: Plan | None = predict(problem, self.layout)
+        except InputError:
+            current = None
+        try:
+            best = partition(problem)
+        except InputError:
+            if current is None:
+                raise
+            best = current
+        wanted = follow if follow is not None else self.prepared
+        if wanted is not None and wanted != best.layout:
+            try:
+                same = predict(problem, wanted)
+            except InputError:
+                return current, best
+            if (1 - self._adapt.hysteresis) * same.seconds <= best.seconds:
+                return current, same
+        return current, best
+
+    def _outlook(self, now: float) -> Outlook | None:
+        if self._ahead is None or self._adapt.kind != "proactive":
+            return None
+        edge, at = self._ahead
+        if edge not in self._known:
+            return None
+        problem = self._problem(now, self._behind(edge, now))
+        if self._then is None:
+            try:
+                current, best = self._judged(problem, self._following(edge))
+            except InputError:
+                return None
+            if current is None:
+                return None
+            self._then = (current, best)
+        current, best = self._then
+        # The state moves while the links are still those of here.
+        cost = _cost(self._problem(now), current, best)
+        return Outlook(edge, at, Choice(current.seconds, best, cost))
+
+    def _following(self, edge: str) -> Layout | None:
+        """The layout at work with the stage of the server near by on another one; None if that is no layout."""
+        nodes = self.layout.nodes
+        if edge in nodes or self._near not in nodes:
+            return None
+        return Layout(self.layout.bounds, tuple(edge if node == self._near else node for node in nodes))
+
+    def _behind(self, edge: str, now: float) -> tuple[NodeOffer, ...]:
+        """Offers as they are expected where ``edge`` is near; those of servers without a known way stay."""
+        offers = {offer.name: offer for offer in self.offers(now)}
+        access = offers.get(self._near)
+        if access is None or edge not in offers:
+            return tuple(offers.values())
+        expected = []
+        for name, offer in offers.items():
+            there, back = self._links.get((edge, name)), self._links.get((name, edge))
+            if name == edge:
+                expected.append(replace(offer, up=access.up, down=access.down, rtt=access.rtt))
+            elif there is not None and back is not None:
+                expected.append(
+                    replace(
+                        offer, up=min(access.up, there.rate), down=min(access.down, back.rate),
+                        rtt=access.rtt + max(there.rtt, back.rtt),
+                    )
+                )  # fmt: skip
+            else:
+                expected.append(offer)
+        return tuple(expected)
+
+
+def _cost(problem: Problem, current: Plan | None, best: Plan) -> adapting.MoveCost | None:
+    if current is None or current.layout == best.layout:
+        return adapting.NOTHING
+    try:
+        return adapting.move_cost(problem.world, current, best)
+    except InputError:
+        return None
+
+
+def _taken(offer: NodeOffer, now: float) -> Known:
+    """An offer that nobody has measured as what is known."""
+    found = {name: Estimate(getattr(offer, name), now) for name in ("up", "down", "rtt", "ratio")}
+    return Known(offer.name, found, offer.memory, offer.profile, offer.admits, offer.why)
+
+
+def _moved(known: Known, offer: NodeOffer, now: float) -> Known:
+    """What is known of a server, with links as they are expected."""
+    links = {name: Estimate(getattr(offer, name), now) for name in ("up", "down", "rtt")}
+    return replace(known, estimates={**known.estimates, **links})
+
+
+def seconds_at_least(base: Problem, batches: int) -> Cost:
+    """What a run of so many batches takes at least: the layers that stay on the device, and the narrowest cut.
+
+    Both are certain before anything is known of servers, so budgets may count on them (ours).
+    """
+    kept = base.profile.layers[: base.keep]
+    seconds = sum(one.forward + one.backward + one.update / base.micro for one in kept)
+    cuts = range(base.keep, len(base.profile.layers))
+    amount = min((sum(base.profile.crossing(cut)) for cut in cuts), default=0)
+    return Cost(batches * base.micro * seconds, float(batches * base.micro * amount)) if batches else FREE
