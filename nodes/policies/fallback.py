@@ -20,7 +20,7 @@ SURE = 2
 """Askings in a row that a server leaves unanswered while others answer, until it counts as lost."""
 
 MOVING = 10
-"""Askings after which a stage that is on its way to another node is given up."""
+"""Askings for which a stage may be on its way to another node, while all servers answer."""
 
 
 # --- which layout is next -------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ WAIT = Verdict()
 
 def weigh(
     doubt: Doubt, layout: Layout, mine: tuple[int, int], answers: Mapping[tuple[int, str], Holds], reached: bool,
-    also: Collection[str] = (),
+    also: Collection[str] = (), asked: Collection[str] = (),
 ) -> tuple[Doubt, Verdict]:
     """What an asking says, together with those before it.
 
@@ -140,6 +140,7 @@ def weigh(
         reached: Whether anybody answered at all, a server or the aggregator. If nobody did, the device is out of reach
             of all, and there is nothing to be done but to ask again.
         also: Further servers that must not be lost: those that are to hand their layers over yet.
+        asked: All that were asked. A stage that is on its way may be on its way to one that has said nothing.
     """
     if not reached:
         return Doubt(doubt.asked), WAIT
@@ -160,7 +161,8 @@ def weigh(
     gone = tuple(node for node, times in silent.items() if times >= SURE)
     if gone:
         return now, Verdict(True, gone, f"{' and '.join(gone)} did not answer")
-    for stage in [s for s, times in astray.items() if times > SURE] + [s for s, n in leaving.items() if n >= MOVING]:
+    most = MOVING if there.issuperset(asked) else SURE
+    for stage in [s for s, times in astray.items() if times > SURE] + [s for s, n in leaving.items() if n > most]:
         how = "did not come to its new node" if stage in leaving else "was lost"
         return now, Verdict(True, (), f"stage {stage} {how}")
     return now, WAIT

@@ -185,12 +185,13 @@ class Mover:
         self._held.setdefault(envelope.dst, []).append((envelope, tensors))
 
     def gone(self, part: PartId) -> None:
-        """A part of this node was closed: its standby is not needed, and nothing is held for it."""
+        """A part was closed or is made anew here: its standby is not needed, nor a copy here, and nothing is held."""
         standby = self._standbys.pop(part, "")
         if standby:
             self._send(standby, part, DropStandby())
         self._leaving.pop(part, None)
         self._held.pop(part, None)
+        self._copies.pop(part, None)
 
     def lost(self, node: str) -> None:
         """A node has died: nothing of its parts is moved, held or kept in step any more, nor anything moved to it."""

@@ -57,6 +57,11 @@ class WatchedStage(LeadingStage):
         """Nodes without which the attempt under way comes to no end."""
         return frozenset(node for known in (self._layout, self._target) if known for node in known.nodes)
 
+    @property
+    def at_work(self) -> bool:
+        """Whether micro-batches are what is waited for, and no weights."""
+        return self._running and self._whole()
+
     def went_around(self, layout: Layout) -> None:
         """Servers were lost, and this is the layout of this round from its begin, or of the next one."""
 

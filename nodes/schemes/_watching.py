@@ -18,7 +18,7 @@ from nodes.policies.fallback import WAIT, Doubt, following, preferred, stalled, 
 from nodes.policies.layouts import Layout
 from nodes.runtime.part import Context
 from nodes.schemes._base import AGGREGATOR, stage_role
-from nodes.wire.messages import Holds, PartId, Query, Refused
+from nodes.wire.messages import DropStandby, Holds, PartId, Query, Refused
 
 if TYPE_CHECKING:
     from nodes.schemes._watched import WatchedStage
@@ -30,6 +30,9 @@ STALL_S = 60.0
 """A pipeline in which nothing goes on for so long, though all servers answer, begins its round again; the next time it
 waits twice as long. By then a connection without a sign of life is given up (`nodes.wire.channel`), and with it what
 was on its way: nothing shorter tells a message that is lost from one that takes long."""
+
+SLOWER = 10
+"""So many times as long it waits where weights are on their way: there are far more of them than of activations."""
 
 LEAST_OFTEN = 10
 """While all is well or nobody can be reached, it asks at least every so many thirds of its patience."""
@@ -175,7 +178,7 @@ class Watch:
         self._asking, self._asked_at, self._answers, self._reached = True, self._context.now(), {}, False
         question, me = Query(self._token), self._driver.id
         self._context.send(me, PartId(task.id, AGGREGATOR, ""), question)
-        for edge in [edge for edge in task.edges if edge not in self._dead]:
+        for edge in self._alive():
             self._context.connect(edge)
             for stage in range(1, max(layout.stages, 2)):
                 self._context.send(me, PartId(task.id, stage_role(stage), me.owner), question, node=edge)
@@ -190,9 +193,10 @@ class Watch:
         assert layout is not None, "a round has begun"
         if not self._reached:
             self._reached_since = self._context.now()
-        mine, nodes = self._driver.position()[:2], self._driver.nodes
-        self._doubt, verdict = weigh(self._doubt, layout, mine, self._answers, self._reached, nodes)
-        doubtful = bool(self._doubt.silent or self._doubt.astray or self._doubt.leaving)
+        mine, nodes, alive = self._driver.position()[:2], self._driver.nodes, self._alive()
+        self._doubt, verdict = weigh(self._doubt, layout, mine, self._answers, self._reached, nodes, alive)
+        # A stage on its way is no doubt: its state may take long.
+        doubtful = bool(self._doubt.silent or self._doubt.astray)
         if verdict is WAIT and not doubtful and self._stalled():
             self._stalls += 1
             verdict = stalled(layout, self._stalls)
@@ -205,7 +209,12 @@ class Watch:
             self._sleep(self._context.task.patience / 3 * min(self._idle, LEAST_OFTEN))
 
     def _stalled(self) -> bool:
-        return self._lasted(max(self._sign, self._reached_since)) >= STALL_S * 2**self._stalls
+        often = 1 if self._driver.at_work else SLOWER
+        limit = max(STALL_S * often * 2**self._stalls, 4 * self._patience())
+        return self._lasted(max(self._sign, self._reached_since)) >= limit
+
+    def _alive(self) -> list[str]:
+        return [edge for edge in self._context.task.edges if edge not in self._dead]
 
     def _fall_back(self, gone: Collection[str], why: str) -> None:
         """Go on without these servers."""
@@ -217,12 +226,18 @@ class Watch:
         if layout is None:
             return  # the first round opens without them
         then = self.usable(layout)
+        for stage in [stage for stage, node in enumerate(layout.nodes) if node in self.gone]:
+            part = PartId(self._context.task.id, stage_role(stage), self._driver.id.owner)
+            for edge in [edge for edge in self._alive() if edge not in self.gone]:  # who kept it has nobody to tell it
+                self._context.send(self._driver.id, part, DropStandby(), node=edge)
         if self._watching:
             self._context.note(f"{why}: {me} begins round {self._round} again with {then.describe()}")
             self._driver.reopen(then, why)
         elif then != layout:
             self._context.note(f"{why}: {me} goes on with {then.describe()}")
             self._driver.relay(then)
+        else:
+            return
         self._driver.went_around(then)
 
     def _patience(self) -> float:

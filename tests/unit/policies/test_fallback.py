@@ -158,9 +158,13 @@ def test_a_stage_that_its_server_does_not_have_is_opened_again_there(lost) -> No
 
 def test_a_stage_that_moves_is_waited_for() -> None:
     moving = WELL | {(2, "eb"): held("eb", leaving=True)}
-    assert ask(*[moving] * (MOVING - 1))[1] == WAIT
-    assert ask(*[moving] * MOVING)[1].reopen
-    assert ask(*[moving] * 3, moving | {(2, "ec"): held("ec")}, *[moving] * (MOVING - 1))[1] == WAIT  # it has come
+    assert ask(*[moving] * MOVING)[1] == WAIT
+    assert ask(*[moving] * (MOVING + 1))[1].reopen
+    assert ask(*[moving] * 3, moving | {(2, "ec"): held("ec")}, *[moving] * MOVING)[1] == WAIT  # it has come
+    doubt = Doubt()
+    for times in range(SURE + 1):  # where it goes to may be the one that says nothing
+        doubt, verdict = weigh(doubt, THREE, MINE, moving, True, asked=("ea", "eb", "ec", "ed"))
+        assert verdict.reopen == (times == SURE)
 
 
 def test_nothing_goes_on_although_all_answer() -> None:
