@@ -7,7 +7,7 @@ the host. Kinds and what they mean:
     tail-step           the same on the edge half: forward, loss, backward and update in one; on the last stage of a
                         pipeline without the update
     update              paced update of weights after the last micro-batch of a batch. Of a pipeline, this and the
-                        three above have ``micro`` and attrs.stage: what a Gantt chart is drawn from
+                        three above have ``micro``, attrs.stage and attempt: what a Gantt chart is drawn from
     pipeline            one stage's round in a pipeline: first work begun .. last done; attrs.device, stage, stages,
                         layers (first, and after the last), schedule, micro, depth, batches (from attrs.first on, in
                         attrs.segment, where cuts changed in the round), attempt, busy_s, bubble
@@ -44,6 +44,8 @@ the host. Kinds and what they mean:
     reopen              a pipeline's round began again with another layout; as relay, and attrs.why, attrs.batches (that
                         were given up)
     restart             a device gave its round up; attrs.from, attrs.to
+    delivered           the aggregator has a pipeline's whole model of a round; attrs.device, attrs.attempt: the one of
+                        which all its pieces are
     disconnect          a data connection was lost
     move                a whole move of training state, from the controller; attrs as in summary "moves"
     handover            the port changed bridges; attrs.device, attrs.from, attrs.to

@@ -312,7 +312,7 @@ class Host:
         for part in sorted(self.parts):
             if part.owner == node:
                 del self.parts[part]
-            else:
+            elif part in self.parts:  # another one may have had it go
                 self.parts[part].lost(node)
 
     def spoil(self) -> None:

@@ -185,19 +185,24 @@ class Mover:
         self._held.setdefault(envelope.dst, []).append((envelope, tensors))
 
     def gone(self, part: PartId) -> None:
-        """A part of this node was closed: its standby is not needed, and nothing is held for it."""
+        """A part was closed or is made anew here: its standby is not needed, nor a copy here, and nothing is held."""
         standby = self._standbys.pop(part, "")
         if standby:
             self._send(standby, part, DropStandby())
         self._leaving.pop(part, None)
         self._held.pop(part, None)
+        self._copies.pop(part, None)
 
-    def lost(self, owner: str) -> None:
-        """An owner has died: nothing of its parts is moved, held or kept in step any more."""
+    def lost(self, node: str) -> None:
+        """A node has died: nothing of its parts is moved, held or kept in step any more, nor anything moved to it."""
         kept: tuple[dict[PartId, Any], ...] = (self._leaving, self._held, self._copies, self._standbys)
         for found in kept:
-            for part in [part for part in found if part.owner == owner]:
+            for part in [part for part in found if part.owner == node]:
                 del found[part]
+        for part in [part for part, to in self._standbys.items() if to == node]:
+            del self._standbys[part]
+        for part in [part for part, leaving in self._leaving.items() if leaving.to == node]:
+            self._stay(part)
 
     def _state(self, envelope: Envelope, body: Body, tensors: Tensors) -> None:
         assert isinstance(body, State)

@@ -13,11 +13,12 @@ import torch
 
 from nodes.errors import WireError
 from nodes.events import Span
+from nodes.policies.layouts import Layout
 from nodes.policies.order import Op
 from nodes.runtime.part import Context
-from nodes.schemes._leading import LeadingStage
 from nodes.schemes._plan import own_batches
 from nodes.schemes._steering import Helm
+from nodes.schemes._watched import WatchedStage
 from nodes.wire.codec import Tensors
 from nodes.wire.control import Progress
 from nodes.wire.messages import Body, Model, Open, PartId, Pong, Probe, Probed, Settled
@@ -26,7 +27,7 @@ WAIT_S = 0.001
 """A device that has nothing to do for so long waits, and says so."""
 
 
-class Driver(LeadingStage):
+class Driver(WatchedStage):
     """The stage on the device that has the data."""
 
     def __init__(self, part: PartId, context: Context) -> None:
@@ -36,6 +37,7 @@ class Driver(LeadingStage):
         self._since: tuple[int, float] = (0, 0.0)  # when a round's first piece of work began
         self._asked = (0, 0, 0)  # round, attempt and batch before which the helm was asked last
         self._helm = Helm(context, part, self, len(self._data))
+        self._watch.tell = lambda node, why: self._helm.refused(node)
 
     def rehearse(self) -> None:
         """A few steps on nothing: the first ones of a process are slow."""
@@ -52,12 +54,14 @@ class Driver(LeadingStage):
         self._helm.begin()
 
     def receive(self, src: PartId, body: Body, tensors: Tensors) -> None:
-        """A round that begins; else as `LeadingStage`."""
+        """A round that begins; else as `WatchedStage`."""
         match body:
             case Model() if not tensors:
                 self._helm.before(body.round, partial(self._begins, body.round, body.attempt))
             case Pong() | Probe() | Probed():
                 self._helm.take(src, body, tensors)
+                if isinstance(body, Probed) and body.admits:
+                    self._watch.forgive(src.owner)
             case Open():
                 raise WireError(f"{self.id} is opened by nobody")
             case _:
@@ -65,6 +69,7 @@ class Driver(LeadingStage):
 
     def notice(self, edge: str, done: bool) -> None:
         """See `Part.notice`."""
+        super().notice(edge, done)
         self._helm.notice(edge, done)
 
     def forecast(self, edge: str, in_s: float | None = None) -> None:
@@ -78,12 +83,17 @@ class Driver(LeadingStage):
 
     def awake(self, token: int) -> None:
         """A timer has run out."""
+        super().awake(token)
         self._helm.awake(token)
 
     def _settle(self, body: Settled) -> None:
         super()._settle(body)
         if not self.changing and self._layout is not None:
             self._helm.settled(self._layout)
+
+    def went_around(self, layout: Layout) -> None:
+        """See `WatchedStage.went_around`."""
+        self._helm.reopened(layout)
 
     def _begins(self, number: int, attempt: int) -> None:
         if number > self._round:

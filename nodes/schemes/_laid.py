@@ -14,6 +14,7 @@ from nodes.policies.layers import LAYERS
 from nodes.policies.layouts import Layout
 from nodes.policies.stage_times import StageTimes
 from nodes.runtime.part import Context, Quiet
+from nodes.schemes._admission import bytes_of, refusal, stage_need
 from nodes.schemes._base import AGGREGATOR, stage_role
 from nodes.schemes._plan import first_layout, own_batches
 from nodes.wire.control import Pipeline
@@ -44,7 +45,17 @@ class LaidOut(Quiet):
     def rehearse(self) -> None:
         """A few steps on nothing, of all layers that may come to an edge server: the first ones are slow."""
         if self.stage == 1:
+            bytes_of(self._context.task)  # counted once, and not when a stage is opened
             self._rehearse(first_layout(self._context, self.id.owner).bounds[1], len(LAYERS[self._context.task.model]))
+
+    def need(self) -> int:
+        """Bytes of its layers, and of the micro-batches that it may have under way."""
+        return 0 if self._layout is None else stage_need(self._context.task, self._layout, self.stage)
+
+    def _no_room(self, layout: Layout) -> str | None:
+        """Why this node cannot take this stage of a layout, if it cannot. An owner's device has to."""
+        owner = self.id.owner
+        return None if self._context.node == owner else refusal(self._context, layout, self.stage, owner)
 
     def _rehearse(self, first: int, last: int) -> None:
         task = self._context.task

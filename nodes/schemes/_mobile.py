@@ -74,6 +74,8 @@ class MobileStage(PipelineStage):
             raise RunError("the state that arrived is not the one that was sent: its digest differs")
         extra = state.extra
         layout = Layout(*(tuple(part) for part in extra["layout"]))
+        if why := self._no_room(layout):
+            raise RunError(f"no room for stage {self.stage}: {why}")
         self._take_layout(layout, int(extra["batches"]))
         self._muted = True
         self._round, self._attempt, self._loss_sum = state.round, int(extra["attempt"]), state.loss_sum

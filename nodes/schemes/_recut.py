@@ -56,6 +56,8 @@ class RecutStage(MobileStage):
                 self._end_at(body)
             case Layers():
                 self._take_layers(body, tensors)
+            case Open() if body.layout is not None and (why := self._no_room(body.layout)) is not None:
+                self._tell_driver(Refused(body.round, body.attempt, self.stage, why, full=True))
             case Open() if body.segment and body.layout is not None:
                 self._join(body, body.layout)
             case Open() if body.layout is not None:

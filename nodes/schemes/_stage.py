@@ -236,11 +236,15 @@ class PipelineStage(LaidOut):
 
     def _work(self, op: Op) -> Any:
         assert self._layout is not None
-        seconds = self._times.op(op.kind, *self._layout.layers(self.stage))
+        layers = self._layout.layers(self.stage)
+        attrs: dict[str, Any] = {"stage": self.stage, "attempt": self._attempt}
+        if op.kind == "update":
+            attrs["layers"] = list(layers)  # those of all stages make up the model: that is checked behind
         return self._record.timing(
             self._context.work(
-                self.id, "replay-step" if self._muted else SPANS[op.kind], None, seconds=seconds,
-                round=self._round, batch=op.batch, micro=op.micro, attrs={"stage": self.stage},
+                self.id, "replay-step" if self._muted else SPANS[op.kind], None,
+                seconds=self._times.op(op.kind, *layers), round=self._round, batch=op.batch, micro=op.micro,
+                attrs=attrs,
             )
         )  # fmt: skip
 

@@ -195,12 +195,16 @@ class Opened(msgspec.Struct, frozen=True, tag="opened"):
 
 
 class Refused(msgspec.Struct, frozen=True, tag="stage-refused"):
-    """A stage cannot do its share of this attempt of the round, and why: the driver has to think of something else."""
+    """A stage cannot do its share of this attempt of the round, and why: the driver has to think of something else.
+
+    ``full``: its node has not the memory for it.
+    """
 
     round: int
     attempt: int
     stage: int
     reason: str
+    full: bool = False
 
 
 class Steer(msgspec.Struct, frozen=True, tag="steer"):
@@ -371,6 +375,13 @@ class Fetch(msgspec.Struct, frozen=True, tag="fetch"):
     layers: tuple[str, ...] = ()
 
 
+class Delivered(msgspec.Struct, frozen=True, tag="delivered"):
+    """From the aggregator to a driver: it has the whole model of this round, of this attempt, and wants no other."""
+
+    round: int
+    attempt: int
+
+
 class Close(msgspec.Struct, frozen=True, tag="close"):
     """This part lives elsewhere now (``node``); forget yours."""
 
@@ -415,6 +426,7 @@ Body: TypeAlias = (
     | Probe
     | Probed
     | Fetch
+    | Delivered
     | Close
     | Moved
 )

@@ -13,7 +13,7 @@ from testbed.experiment.document import Document, Steps
 from testbed.experiment.plan import FaultPlan
 from testbed.experiment.problems import did_you_mean
 from testbed.experiment.section import Section
-from testbed.experiment.training import Whole
+from testbed.experiment.training import PIPELINED_SCHEMES, SPLIT_SCHEMES, Whole
 from testbed.experiment.units import Duration, Fraction, UnitError
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ class Fault(Section):
 
     kill: str | None = None
     """Edge server or device whose container is killed, as by a power failure. It does not come back. Rounds go on
-    without a device only with `workload.late`: `{drop: ...}`."""
+    without a device only with `workload.late`: `{drop: ...}`. All edge servers may be killed where the scheme is
+    ``edgemove``: a device then trains the whole model by itself."""
     cut: str | None = None
     """Link that is cut: one of ``links`` (``north -- south``), or a device's access link by the device's name."""
     spoil: str | None = None
@@ -82,7 +83,7 @@ def check(faults: list[Fault], resolver: Resolver) -> Iterator[InputError]:
                 (*path, "round"), f"a fault in round {fault.round}, and there are {resolver.rounds} rounds",
                 wanted=f"1 to {resolver.rounds}",
             )  # fmt: skip
-    for what, all_ in (("edge server", resolver.edges), ("device", resolver.devices)):
+    for what, all_ in (("edge server", [] if resolver.alone else resolver.edges), ("device", resolver.devices)):
         if all_ and {f.kill for f in faults} >= set(all_):
             yield resolver.document.problem(
                 ("faults",), f"every {what} is killed: nobody is left to train with", remedy="leave one"
@@ -96,6 +97,8 @@ class Resolver:
         self.document = document
         self.rounds = spec.workload.rounds
         self.drops = spec.workload.late.drop is not None
+        self.alone = set(spec.workload.scheme) <= set(PIPELINED_SCHEMES) & set(SPLIT_SCHEMES)
+        """Whether devices can train without any edge server."""
         self.devices = list(resolve.devices(spec))
         self.edges = [e for s, settings in spec.sites.items() if (e := resolve.edge_name(s, settings))]
         self.links = {" -- ".join(ends): ends for name in spec.links.backhaul if (ends := resolve.ends(name))}

@@ -51,7 +51,7 @@ def task(session: Session, scheme: Scheme, prepared: Prepared, reference: dict[s
         reference=reference, data=dict(prepared.paths), options=dict(work.options),
         edges=edges, drop_s=work.drop, hierarchical=hierarchical,
         cuts=dict(work.cuts), references={k: dict(ops) for k, ops in references.items() if k != work.cut},
-        patience=patience(plan, [reference, *references.values()]),
+        patience=patience(plan, [reference, *references.values()], session.layer_times if scheme.pipelined else None),
         pipeline=_pipeline(session, scheme),
     )  # fmt: skip
 

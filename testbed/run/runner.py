@@ -17,7 +17,7 @@ from testbed.emulation.host import preflight
 from testbed.errors import InputError, RoambedError
 from testbed.experiment.plan import Plan
 from testbed.report import write_report
-from testbed.run import again, data, manifest, speed, steered, summary, verdict
+from testbed.run import again, data, manifest, microbatches, speed, steered, summary, verdict
 from testbed.run.foreseen import keep_timeline
 from testbed.run.live import Live
 from testbed.run.outcome import Outcome
@@ -165,6 +165,9 @@ def _write_summary(
     nodes = summary.node_rows(plan, session.limits_read(), outcome.pacing, seen.nodes)
     trained = speed.trained(plan, session.limits, log.spans)
     reasons = verdict.reasons(plan, session.calibration, nodes, seen, trained, outcome.notes)
+    applied = microbatches.ledger(log.spans, [death["node"] for death in outcome.recovery.get("deaths", ())])
+    if not outcome.failure and not outcome.interrupted:  # else nodes have not told all
+        reasons += microbatches.wrong(applied)
     if outcome.failure:
         reasons.insert(0, outcome.failure.message)
     if outcome.interrupted:
@@ -188,6 +191,7 @@ def _write_summary(
         "duration_s": outcome.end - outcome.begin if outcome.begin else 0.0,
         "dilation": plan.dilation,
         "devices": devices,
+        **({"micro_batches": microbatches.section(applied)} if applied else {}),
         "moves": outcome.moves,
         **outcome.recovery,
         "mobility": outcome.mobility,

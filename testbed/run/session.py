@@ -66,6 +66,7 @@ class Session:
         self.speeds: dict[str, speed.NodeSpeed] = {}
         self.training = False
         self.expendable: set[str] = set()  # nodes without which training goes on as long as one of their kind is left
+        self.optional: set[str] = set()  # kinds of these of which none has to be left
         self.lost: dict[str, deaths.Death] = {}  # nodes that have died
         self._oom_children: dict[str, int] = {}
         self._ledger: Ledger | None = None
@@ -252,9 +253,12 @@ class Session:
         for name, state in ended.items():
             self.lost[name] = deaths.Death(time.monotonic(), deaths.how(self.plan.node(name), state))
         for name, state in ended.items():
-            if name not in self.expendable or not self._alike(name) - set(self.lost):
+            if name not in self.expendable or not self._goes_on_without(name):
                 raise self._fatal(name, state)
         return {name: state for name, state in states.items() if name not in ended}
+
+    def _goes_on_without(self, name: str) -> bool:
+        return self.plan.node(name).kind in self.optional or bool(self._alike(name) - set(self.lost))
 
     def _alike(self, name: str) -> set[str]:
         """Nodes that can take a node's part, itself among them."""

@@ -63,6 +63,7 @@ class TaskRun:
         """Run it to its end, its failure or its interruption; never raises for what happens to nodes."""
         outcome, live, plan = self.outcome, self._session.live, self._plan
         self._session.training, self._session.expendable = True, self._expendable()
+        self._session.optional = self._optional()
         watch = Watch(self._session.bed, self._log.path.with_name("watch.csv"), self._time.spans)
         try:
             self._require_all()
@@ -90,13 +91,16 @@ class TaskRun:
         outcome.notes += [watch.failure] if watch.failure else []
         if outcome.begin:
             self._wrap_up(watch)
-        self._session.training, self._session.expendable = False, set()
+        self._session.training, self._session.expendable, self._session.optional = False, set(), set()
         return outcome
 
+    def _optional(self) -> set[str]:
+        # The driver of a pipeline has the whole model to itself when no edge server is left.
+        return {"edge"} if self._scheme.split and self._scheme.pipelined else set()
+
     def _expendable(self) -> set[str]:
-        # Devices find by themselves what they can go on with when an edge server dies; see docs/moves.md. Pipelines
-        # do not.
-        edges = set(self.task.edges) if self._scheme.split and not self._scheme.pipelined else set()
+        # Devices find by themselves what they can go on with when an edge server dies; see docs/moves.md.
+        edges = set(self.task.edges) if self._scheme.split else set()
         # One that dies itself is waited for like one that is late: for ever, unless the experiment says how long.
         return edges | (set(self.task.owners) if self.task.drop_s is not None else set())
 
@@ -152,7 +156,7 @@ class TaskRun:
                 self._replay.bury(name, at)
             if self.outcome.failure is not None and self.outcome.failure.where == name:
                 continue  # which has been said
-            goes_on = "rounds go on without it" if died.owns else "its devices go on elsewhere"
+            goes_on = "rounds go on without it" if died.owns else "devices go on without it"
             self._session.live.warn(f"{name} died; {goes_on}")
             if not died.asked:
                 self.outcome.notes.append(f"{name} {died.how}, which nobody had asked for")

@@ -241,3 +241,14 @@ def test_what_is_no_layout() -> None:
     ):  # fmt: skip
         with pytest.raises(NodesInputError):
             require(bad, 5)
+
+
+KILLS = ("workload:", "faults: [{kill: edge-north, at: 1s}, {kill: edge-south, at: 2s}]\nworkload:")
+
+
+def test_all_edge_servers_may_be_killed_where_devices_can_train_alone(write) -> None:
+    plan = load_plan(write((WORK, "  scheme: edgemove"), KILLS))
+    assert [fault.target for fault in plan.faults] == ["edge-north", "edge-south"]
+    for schemes in ("fedfly", "[edgemove, fedfly]"):
+        with pytest.raises(InputError, match="every edge server is killed"):
+            load_plan(write((WORK, f"  scheme: {schemes}"), KILLS))

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from testbed.experiment import footprint
 from testbed.run.patience import LEAST_S, patience
 from tests import support
 
@@ -17,3 +18,15 @@ def test_patience_covers_a_step_of_every_device_on_the_slowest_edge_server():
     assert patience(plan, [quick, slow]) == pytest.approx(2 * 4 * 0.8 / 0.2)
     nodes = [replace(node, speed=0.1) if node.name == "edge-south" else node for node in plan.nodes]
     assert patience(replace(plan, nodes=tuple(nodes)), [slow]) == pytest.approx(2 * 4 * 0.8 / 0.1)
+
+
+def test_a_pipeline_may_have_all_layers_on_one_stage_and_a_whole_batch_on_its_way():
+    plan = support.loop_plan(devices=4)
+    layers = {"forward.conv1": 0.1, "backward.conv1": 0.2, "update.conv1": 0.05}
+    work = 2 * 4 * (plan.workload.pipeline.micro * 0.35) / 0.2
+    found = patience(plan, [{"tail.step": 0.01}], layers)
+    rate = min(shape.rate for link in plan.links if link.kind == "access" for shape in (link.ab, link.ba))
+    most = max(layer.output for layer in footprint.layers(plan.workload.model))
+    assert found == pytest.approx(work + 2 * 32 * plan.workload.batch * most / rate)
+    slow = [replace(link, ab=replace(link.ab, rate=rate / 4)) for link in plan.links]
+    assert patience(replace(plan, links=tuple(slow)), [{"tail.step": 0.01}], layers) - work > 3.9 * (found - work)

@@ -71,6 +71,16 @@ def test_all_devices_that_die_at_once_end_the_training(session):
     assert set(session.lost) == DEVICES
 
 
+def test_where_none_of_a_kind_has_to_be_left_the_last_one_may_die_too(session):
+    session.expendable, session.optional = DEVICES | EDGES, {"edge"}
+    session.bed.now |= dict.fromkeys(EDGES, KILLED)
+    assert session.check() == []
+    assert set(session.lost) == EDGES
+    session.bed.now |= dict.fromkeys(DEVICES, KILLED)
+    with pytest.raises(NodeError, match="no device is left"):
+        session.check()
+
+
 def test_the_cloud_is_not_to_be_missed(session):
     session.expendable = DEVICES | EDGES
     session.bed.now["cloud"] = KILLED

@@ -92,7 +92,7 @@ class Network:
         self._lines = lines
         self.task = task
         self._random = random.Random(shuffle)
-        self._shuffled = shuffle is not None
+        self.shuffled = shuffle is not None
         self._twice = twice
         self.spans, self.said, self.sent = [], [], []
         self._queue = []
@@ -127,7 +127,7 @@ class Network:
             if self._lines:
                 first = {self._queue[i][:2]: i for i in reversed(able)}
                 able = sorted(first.values())
-            at = able[self._random.randrange(len(able)) if self._shuffled else 0]
+            at = able[self._random.randrange(len(able)) if self.shuffled else 0]
             _, node, frames = self._queue.pop(at)
             envelope, tensors = codec.decode(frames)
             self.hosts[node].deliver(envelope, tensors, time.monotonic(), codec.size(frames))

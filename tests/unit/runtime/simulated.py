@@ -34,7 +34,9 @@ class World:
     """
 
     def __init__(self, directory: Path, *, strategy="migrate", devices=("d1", "d2"), rounds=2, plan=None,
-                 latency=None, momentum=0.9, scheme="fedfly", homes=None, **settings):
+                 latency=None, momentum=0.9, scheme="fedfly", homes=None, data=None,
+                 in_shape=(3, 32, 32), batch=16, **settings):
+        self.devices = devices
         self.plan = defaultdict(list, {key: list(acts) for key, acts in (plan or {}).items()})
         self.now = 0.0
         self.latency = latency or {}
@@ -53,11 +55,11 @@ class World:
         if settings.get("hierarchical"):
             placement += schemes.place_collectors("t", EDGES)
         task = Task(
-            id="t", scheme=scheme, strategy=strategy, seed=3, model="cnn", cut=2, in_shape=(3, 32, 32), classes=10,
-            rounds=rounds, batch=16, local_epochs=1, lr=0.05, momentum=momentum, weight_decay=0.0, threads=1,
+            id="t", scheme=scheme, strategy=strategy, seed=3, model="cnn", cut=2, in_shape=in_shape, classes=10,
+            rounds=rounds, batch=batch, local_epochs=1, lr=0.05, momentum=momentum, weight_decay=0.0, threads=1,
             augment=False, owners=tuple(devices), samples={}, placement=tuple(placement),
             reference={"head.forward": 1e-6, "head.backward": 1e-6, "tail.step": 1e-6, "whole.step": 1e-6}, edges=EDGES,
-            patience=PATIENCE, data=Net._data(directory, devices), **settings,
+            patience=PATIENCE, data=data or Net._data(directory, devices), **settings,
         )
         self.hosts = {
             name: Host(name, task, Pacer(None), Port(self, name), chosen.make, clock=lambda: self.now)

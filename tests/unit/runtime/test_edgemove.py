@@ -236,7 +236,7 @@ def test_a_round_that_closes_without_a_late_device(tmp_path, seed) -> None:
     net.go_on()
     aggregator.awake(1)
     net.go_on()
-    net.stuck = set()
+    net.stuck, net.shuffled = set(), False  # what waited for the link comes in order
     net.go_on()
     assert [m.missing for m in net.said if isinstance(m, RoundDone)] == [("d2",), ()]
     [done] = [m for m in net.said if isinstance(m, TaskDone)]

@@ -1,0 +1,88 @@
+"""The first stage of a pipeline as one that outlives its servers: a `Watch` hears what happens, and has it go on."""
+
+from __future__ import annotations
+
+from nodes.policies.layouts import Layout
+from nodes.policies.order import Op
+from nodes.runtime.part import Context
+from nodes.schemes._leading import LeadingStage
+from nodes.schemes._watching import Watch
+from nodes.wire.codec import Tensors
+from nodes.wire.messages import Body, Delivered, Gradients, Holds, PartId, Refused
+
+
+class WatchedStage(LeadingStage):
+    """The stage that leads, and looks after the servers of the others."""
+
+    def __init__(self, part: PartId, context: Context) -> None:
+        super().__init__(part, context)
+        self._watch = Watch(self, context)
+
+    def receive(self, src: PartId, body: Body, tensors: Tensors) -> None:
+        """What servers have, and that a round is over; else as `LeadingStage`."""
+        match body:
+            case Holds():
+                self._watch.answered(src, body)
+            case Delivered():
+                if body.round == self._round:
+                    self._delivered(body.attempt)
+            case _:
+                if isinstance(body, Gradients):
+                    self._watch.heard(gradients=True)
+                super().receive(src, body, tensors)
+                self._watch.heard()
+
+    def notice(self, edge: str, done: bool) -> None:
+        """The device is at another edge server's site now."""
+        if done:
+            self._watch.near = edge
+
+    def lost(self, node: str) -> None:
+        """A node has died."""
+        self._watch.lost(node)
+
+    def awake(self, token: int) -> None:
+        """No answer has come for a while."""
+        self._watch.awake(token)
+
+    # --- for the watch ----------------------------------------------------------------------------------
+
+    @property
+    def wanted(self) -> Layout | None:
+        """The layout of now, or the one that is being changed to."""
+        return self._target or self._layout
+
+    @property
+    def nodes(self) -> frozenset[str]:
+        """Nodes without which the attempt under way comes to no end."""
+        return frozenset(node for known in (self._layout, self._target) if known for node in known.nodes)
+
+    @property
+    def at_work(self) -> bool:
+        """Whether micro-batches are what is waited for, and no weights."""
+        return self._running and self._whole()
+
+    def went_around(self, layout: Layout) -> None:
+        """Servers were lost, and this is the layout of this round from its begin, or of the next one."""
+
+    # --- what becomes of it -----------------------------------------------------------------------------
+
+    def _plan(self) -> Layout:
+        return self._watch.usable(super()._plan())
+
+    def _open(self, number: int, attempt: int, layout: Layout | None = None) -> None:
+        super()._open(number, attempt, layout)
+        self._watch.begin(number)
+
+    def _do(self, op: Op) -> None:
+        super()._do(op)
+        self._watch.heard()
+
+    def _refused(self, body: Refused) -> None:
+        self._watch.refused(body)
+
+    def _delivered(self, attempt: int) -> None:
+        """The aggregator has the whole model of this round, of this attempt or of an earlier one."""
+        if attempt != self._attempt:
+            self._forget()
+        self._watch.rest()
