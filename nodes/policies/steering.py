@@ -27,6 +27,7 @@ from nodes.policies.offers import Estimate, Found, Known, NodeOffer
 from nodes.policies.partition import partition
 from nodes.policies.plans import Plan, Problem, predict
 from nodes.policies.probing import FREE, Cost, ProbePolicy, Probing
+from nodes.policies.profile import ModelProfile
 
 
 class Steering:
@@ -114,6 +115,16 @@ class Steering:
                 was, took = known.estimates[name].value, value
                 self.probing = probing.learnt(self._probe, self.probing, now, took, was)
         self._known[server] = known.learn(found, now) if alpha is None else known.learn(found, now, alpha)
+        self._forget()
+
+    def profiled(self, profile: ModelProfile) -> None:
+        """The device's own times are others than was known. Servers are as fast as before, so ratios to it change."""
+        changed = self._base.profile.step / profile.step if profile.step else 1.0
+        for name, known in self._known.items():
+            ratio = known.estimates["ratio"]
+            estimates = {**known.estimates, "ratio": replace(ratio, value=ratio.value * changed)}
+            self._known[name] = replace(known, estimates=estimates)
+        self._base = replace(self._base, profile=profile)
         self._forget()
 
     def silent(self, server: str) -> None:

@@ -240,12 +240,14 @@ class PipelineStage(LaidOut):
         attrs: dict[str, Any] = {"stage": self.stage, "attempt": self._attempt}
         if op.kind == "update":
             attrs["layers"] = list(layers)  # those of all stages make up the model: that is checked behind
+        seconds = self._times.op(op.kind, *layers)
         return self._record.timing(
             self._context.work(
                 self.id, "replay-step" if self._muted else SPANS[op.kind], None,
-                seconds=self._times.op(op.kind, *layers), round=self._round, batch=op.batch, micro=op.micro,
+                seconds=seconds, round=self._round, batch=op.batch, micro=op.micro,
                 attrs=attrs,
-            )
+            ),
+            seconds,
         )  # fmt: skip
 
     def _send(

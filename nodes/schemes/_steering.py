@@ -79,6 +79,7 @@ class Helm:
         self._standbys: dict[int, str] = {}           # by stage, as they were asked for
         self._asked: set[str] = set()                 # servers whose probes are to return
         self._probed = False                          # any has
+        self._pending: tuple[Layout, Decision] | None = None  # other cuts that were asked for
         self._then: Callable[[], None] | None = None  # what waits for them
         self._zero = context.now()
         self._batch_began = 0.0
@@ -98,8 +99,6 @@ class Helm:
         owner, settings = self._part.owner, self._settings
         base = settings.problems[owner]
         if self._probes is not None:
-            own = self._probes.own
-            base = replace(base, profile=own.scaled(1 / self._context.dilation, own.kind))
             self._expect(base.servers)
         kind = "off" if self._probes is None else settings.probing
         least = settings.every if kind == "every" else ProbePolicy.least
@@ -110,6 +109,7 @@ class Helm:
         self._steering = Steering(
             base, near, Bare(layout.bounds, layout.nodes), 0.0, probe, AdaptPolicy(settings.adapt), expected
         )
+        self._profiled()
 
     def before(self, number: int, then: Callable[[], None]) -> None:
         """A round is to begin: go on when its layout can be chosen.
@@ -160,6 +160,17 @@ class Helm:
         if self._layout is not None and layout != self._layout:
             self.reopened(layout)
 
+    def relaid(self, number: int, batch: int, layout: Layout) -> None:
+        """Cuts have been changed from this batch on; the weights of 1f1b hang on where, so that is written down."""
+        if self._pending is not None and self._pending[0] == layout:
+            self._tell(replace(self._pending[1], position=(number, batch, 0)))
+        self._pending = None
+
+    @property
+    def repeats(self) -> bool:
+        """Whether this run does what another one did."""
+        return self._written is not None
+
     # --- what happens -----------------------------------------------------------------------------------
 
     def batch_begins(self, number: int, batch: int) -> None:
@@ -178,6 +189,11 @@ class Helm:
             self._steering.watched(now - began, now)
         self._probe()
         self._decide()
+
+    def paced(self, slowdown: float) -> None:
+        """The device's own work on a batch took so many times its reference times."""
+        if self._probes is not None and self._probes.slowed(slowdown):
+            self._profiled()
 
     def notice(self, edge: str, done: bool) -> None:
         """A handover to the site of an edge server comes, or is done."""
@@ -245,6 +261,12 @@ class Helm:
             self._probes.start(server)
         return True
 
+    def _profiled(self) -> None:
+        """Have the device's own times taken for what they were found to be."""
+        if self._probes is not None and self._steering is not None:
+            own = self._probes.own
+            self._steering.profiled(own.scaled(1 / self._context.dilation, own.kind))
+
     def _expect(self, offers: Iterable[NodeOffer]) -> None:
         """Have probes made for links as they are believed to be."""
         slower = self._context.dilation
@@ -276,7 +298,6 @@ class Helm:
         except InputError:
             return  # there is nothing to choose from, nor can it go on as it is: that shows by itself
         if decision.act == "change":
-            self._tell(decision)
             self._change(decision)
         elif decision.act == "prepare":
             self._tell(decision)
@@ -303,14 +324,16 @@ class Helm:
         layout = self._full(decision)
         if layout.bounds == self._layout.bounds and len(layout.nodes) == len(self._layout.nodes):
             # Depths stay: with others the order of work, and so the weights, would be different from here on.
+            self._tell(decision)
             for stage, node in _differing(self._layout, decision.layout).items():
                 self._driver.relocate(stage, node, go=True)
             self._standbys = {}
             self._layout = Layout(layout.bounds, layout.nodes, self._layout.depths)
             return
         self._drop()
-        self._driver.relay(layout)
+        self._pending = (layout, decision)  # it is told of where it takes effect
         self._layout = layout
+        self._driver.relay(layout)
 
     def _drop(self) -> None:
         for stage in self._standbys:
