@@ -5,7 +5,7 @@ from __future__ import annotations
 from nodes.policies.layouts import Layout
 from nodes.policies.order import Op
 from nodes.runtime.part import Context
-from nodes.schemes._leading import LeadingStage
+from nodes.schemes._leading import Change, LeadingStage
 from nodes.schemes._watching import Watch
 from nodes.wire.codec import Tensors
 from nodes.wire.messages import Body, Delivered, Gradients, Holds, PartId, Refused
@@ -17,6 +17,7 @@ class WatchedStage(LeadingStage):
     def __init__(self, part: PartId, context: Context) -> None:
         super().__init__(part, context)
         self._watch = Watch(self, context)
+        self._left: Layout | None = None  # the layout before the last change of cuts
 
     def receive(self, src: PartId, body: Body, tensors: Tensors) -> None:
         """What servers have, and that a round is over; else as `LeadingStage`."""
@@ -55,7 +56,8 @@ class WatchedStage(LeadingStage):
     @property
     def nodes(self) -> frozenset[str]:
         """Nodes without which the attempt under way comes to no end."""
-        return frozenset(node for known in (self._layout, self._target) if known for node in known.nodes)
+        under_way = (self._left, self._target) if self._target else ()  # who is left has layers to hand over
+        return frozenset(node for known in (self._layout, *under_way) if known for node in known.nodes)
 
     @property
     def at_work(self) -> bool:
@@ -73,6 +75,10 @@ class WatchedStage(LeadingStage):
     def _open(self, number: int, attempt: int, layout: Layout | None = None) -> None:
         super()._open(number, attempt, layout)
         self._watch.begin(number)
+
+    def _recut(self, change: Change) -> None:
+        self._left = self._layout
+        super()._recut(change)
 
     def _do(self, op: Op) -> None:
         super()._do(op)
