@@ -69,13 +69,23 @@ JOBS = {
 
 @dataclass(frozen=True)
 class Pair:
-    """One seed: accuracies (0 to 1), and by how many updates weights were behind, mean and most over stages."""
+    """One seed: accuracies by round (0 to 1), and by how many updates weights were behind: mean, and at most."""
 
     seed: int
-    local: float
-    pipelined: float
+    local_by_round: list[float]
+    pipelined_by_round: list[float]
     stale: float
     stale_most: int
+
+    @property
+    def local(self) -> float:
+        """At the end."""
+        return self.local_by_round[-1]
+
+    @property
+    def pipelined(self) -> float:
+        """At the end."""
+        return self.pipelined_by_round[-1]
 
     @property
     def points(self) -> float:
@@ -144,7 +154,7 @@ def pair(bed: StandingBed, job: Job, stages: int, seed: int, runs: Path) -> Pair
     lines = (directory.path / "edgemove" / "events.jsonl").read_text().splitlines()
     told = [event["attrs"] for event in map(json.loads, lines) if event.get("kind") == "pipeline"]
     stale, most = mean(attrs["staleness"] for attrs in told), max(attrs["staleness_most"] for attrs in told)
-    return Pair(seed, local["accuracy"], pipelined["accuracy"], round(stale, 3), most)
+    return Pair(seed, local["accuracy_by_round"], pipelined["accuracy_by_round"], round(stale, 3), most)
 
 
 def described(job: Job, pairs: Sequence[Pair]) -> dict[str, Any]:

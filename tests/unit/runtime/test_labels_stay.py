@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from nodes.learn import shards
@@ -70,7 +70,7 @@ def contains(array, labels, packed):
 
 
 def leaks(net):
-    """Tensors with labels, or of whole numbers, that leave a device: (body, name)."""
+    """Tensors with labels, or of whole numbers, that leave a device: (message, name)."""
     searched = {owner: needles(net.task, owner) for owner in net.task.owners}
     found = []
     for owner, _, body, tensors in leaving(net):
@@ -79,7 +79,7 @@ def leaks(net):
             counter = isinstance(body, Update) and name.endswith("num_batches_tracked") and array.ndim == 0
             whole = array.dtype.kind in "iub" and not packed and not counter
             if whole or any(contains(array, labels, packed) for labels in searched[owner]):
-                found.append((body, name))
+                found.append((type(body).__name__, name))
     return found
 
 
@@ -92,7 +92,7 @@ def made_for(data, model):
 @pytest.mark.parametrize(("data", "model"), TASKS)
 @given(drawn=st.data(), schedule=st.sampled_from(["sync", "1f1b", "sequential"]), micro=st.sampled_from([1, 2, 4]),
        compress=st.sampled_from(["none", "none", "fp16", "int8"]), seed=st.integers(0, 99))  # fmt: skip
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4, deadline=None, phases=[Phase.generate])  # what leaks does so in the smallest case, too
 def test_no_labels_and_no_whole_numbers_leave_the_device(data, model, drawn, schedule, micro, compress, seed) -> None:
     plan = drawn.draw(u_shapes(model))
     with tempfile.TemporaryDirectory() as scratch:
@@ -134,9 +134,10 @@ def test_other_labels_change_gradients_alone(tmp_path, data, model, schedule) ->
         net.run()
         sent.append([one[1:] for one in leaving(net)])
     one, other = ([_form(*message) for message in found] for found in sent)
-    assert one == other
+    assert len(one) == len(other)
+    assert [a for a, b in zip(one, other, strict=True) if a != b] == []
     one, other = ([_content(*message) for message in found if _untaught(message[1])] for found in sent)
-    assert one == other
+    assert [a[:2] for a, b in zip(one, other, strict=True) if a != b] == []
     assert sum(isinstance(body, Activations) for _, body, _ in one) == 4
     one, other = ([_content(*m) for m in found if isinstance(m[1], Gradients)] for found in sent)
     assert one
