@@ -28,7 +28,9 @@ the host. Kinds and what they mean:
                         should have taken), attrs.took_s
     wait                a device waiting for gradients (activations sent .. gradients here; in a pipeline: a millisecond
                         or longer in which the device had nothing else to do)
-    send                a message on its way: handed to the network .. received; ``peer`` is where it went
+    send                a message on its way: handed to the network .. received; ``peer`` is where it went;
+                        attrs.message, attrs.tensors: names of what it carried (``x,y``), of weights those of their
+                        layers (``conv1.*``)
     round               one device's round: first batch begun .. last batch done; attrs.batches
     aggregate evaluate  on the aggregator (aggregate: on edge servers too, where averaging is hierarchical)
     accuracy            what an evaluation found; attrs.accuracy, attrs.loss, and attrs.missing: devices that the round
