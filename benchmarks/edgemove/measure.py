@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import tempfile
 import threading
@@ -16,6 +17,7 @@ from typing import Any
 from benchmarks.edgemove.cells import BOUND_ROUNDS, Cell, fingerprint, training
 from benchmarks.edgemove.settings import DEVICE, Setting, Training, experiment, pieces
 from benchmarks.edgemove.store import Found, Store, row
+from benchmarks.edgemove.timing import DROP, SKIP
 from benchmarks.fedfly.measure import REPOSITORY, code
 from nodes.policies.partition import ranked
 from nodes.policies.plans import Plan as Candidate
@@ -32,8 +34,9 @@ __all__ = ["ADAPTIVE", "REPOSITORY", "Bench", "Row", "Tell", "best"]
 
 ADAPTIVE = "adapt" in PipelinePlan.__dataclass_fields__
 """Whether pipelines can change while they train here; cells that need it are left out otherwise."""
-MOST_PLANS = 12
-MOST_CUTS = 6
+MOST_PLANS, MOST_CUTS = 12, 4
+LASTS_S = 1.2
+"""How long a plan is measured at least, fill and drain left out."""
 
 Row = dict[str, Any]
 Tell = Callable[[Cell, Found], None]
@@ -148,7 +151,7 @@ def plans(session: Any, asked: Training, run: Run) -> list[Row]:
     chosen = run("chosen", asked)
     every = ranked(problem_of(session.plan, DEVICE, session.layer_times, {}, {}), MOST_PLANS)
     rows = [chosen, *(run("plan", _as_planned(asked, one)) | {"predicted": _predicted(one)} for one in every)]
-    again = replace(asked, rounds=BOUND_ROUNDS)
+    again = replace(_as_long(asked, every[0].seconds), rounds=BOUND_ROUNDS)
     rows.append(run("chosen again", again))
     winner = best([one for one in rows if one["what"] == "plan"])
     rows.append(run("best again", _same(again, winner)))
@@ -162,9 +165,10 @@ def cuts(session: Any, asked: Training, run: Run) -> list[Row]:
     """
     first = run("planned", replace(asked, rounds=1))
     problem = replace(problem_of(session.plan, DEVICE, session.layer_times, {}, {}), fewest=2)
-    rows = [first, *(run("cut", _as_planned(asked, one)) for one in ranked(problem, MOST_CUTS))]
+    every = ranked(problem, MOST_CUTS)
+    rows = [first, *(run("cut", _as_planned(asked, one)) | {"predicted": _predicted(one)} for one in every)]
     winner = best([one for one in rows if one["what"] == "cut"])
-    again = replace(asked, rounds=BOUND_ROUNDS)
+    again = replace(_as_long(asked, every[0].seconds), rounds=BOUND_ROUNDS)
     rows.append(run("best again", _same(again, winner)))
     rows.append(run("splitfed", replace(again, scheme="splitfed", micro=None, cut=winner["bounds"][1])))
     return rows
@@ -180,8 +184,14 @@ def seconds(one: Row) -> float:
     return median(r["steady_s"] for r in one["rounds"] if r["steady_s"] is not None)
 
 
+def _as_long(asked: Training, batch_s: float) -> Training:
+    """So many batches that the pipeline is full for long enough; never more than were asked for."""
+    return replace(asked, batches=min(asked.batches, max(5, math.ceil(LASTS_S / batch_s) + SKIP + DROP + 1)))
+
+
 def _as_planned(asked: Training, one: Candidate) -> Training:
     """A plan as a training of its own. The device alone is no pipeline."""
+    asked = _as_long(asked, one.seconds)
     if len(one.layout.nodes) == 1:
         return replace(asked, scheme="local")
     return replace(asked, plan=pieces(one.layout.nodes, one.layout.bounds), depth=one.depths[0])

@@ -11,6 +11,8 @@ from itertools import combinations, pairwise
 
 GOODPUT = 1448 / 1514
 """Share of a layer-2 rate that TCP carries as payload: full segments with timestamps."""
+QUOTA = 0.5
+"""Cores that a node may use beyond its speed: what it sends and gets takes CPU time beside its (paced) steps."""
 SITES = ("north", "south", "west")
 DEVICE = "dev"
 
@@ -124,16 +126,16 @@ _TWO = (("device", 2), ("edge-north", None))
 ALL_ON_EDGE = (("device", 0), ("nearest", None))
 """All layers on the edge server of the site where the device starts; samples leave the device."""
 
-_SLOW_DEVICE = Bed("slow-device", 0.06, (0.2, 0.3), ((60, 60), (20, 40)))
-_SLOW_SERVERS = Bed("slow-servers", 0.2, (0.1, 0.12), ((100, 100), (40, 40)))
-_SLOW_LINK = Bed("slow-link", 0.2, (0.4, 0.3), ((30, 100), (10, 20)))
-_EVEN = Bed("even", 0.15, (0.15, 0.2), ((60, 60), (20, 20)))
-_SMALL = Bed("small", 0.05, (0.1, 0.15), ((40, 40), (20, 10)))
-_WALK = Bed("walk", 0.06, (0.2, 0.2, 0.2), ((40, 40),) * 3, backhaul=10, trace="walk")
-_DRIVE = Bed("drive", 0.06, (0.2, 0.2, 0.2), ((40, 40),) * 3, backhaul=10, trace="drive")
-_LOADED = Bed("loaded", 0.06, (0.2, 0.2), ((40, 40),) * 2, others=("north", "south"))
+_SLOW_DEVICE = Bed("slow-device", 0.12, (0.4, 0.5), ((100, 100), (40, 80)))
+_SLOW_SERVERS = Bed("slow-servers", 0.4, (0.2, 0.25), ((100, 100), (60, 60)))
+_SLOW_LINK = Bed("slow-link", 0.4, (0.5, 0.4), ((50, 100), (20, 40)))
+_EVEN = Bed("even", 0.3, (0.3, 0.4), ((100, 100), (40, 40)))
+_SMALL = Bed("small", 0.1, (0.2, 0.3), ((80, 80), (40, 20)))
+_WALK = Bed("walk", 0.12, (0.3, 0.3, 0.3), ((80, 80),) * 3, backhaul=20, trace="walk")
+_DRIVE = Bed("drive", 0.12, (0.3, 0.3, 0.3), ((80, 80),) * 3, backhaul=20, trace="drive")
+_LOADED = Bed("loaded", 0.12, (0.4, 0.4), ((80, 80),) * 2, others=("north", "south"))
 _LOGGED_DRIVE = Bed(
-    "log", 0.06, (0.2, 0.2, 0.2), ((40, 40),) * 3, backhaul=20,
+    "log", 0.12, (0.3, 0.3, 0.3), ((80, 80),) * 3, backhaul=20,
     trace="ucc5g/5G-production-dataset.zip/5G-production-dataset/Download/Driving/B_2020.02.27_20.35.57.csv",
 )  # fmt: skip
 _MEASURED = ("bound", "plans", "steady")
@@ -143,20 +145,22 @@ SETTINGS: dict[str, Setting] = {
     for made in (
         Setting("device-bound", "VGG-5, slow device", _SLOW_DEVICE, micro=8, plan=_TWO, depth=5, slowest="device",
                 kinds=_MEASURED),
-        Setting("slow-device-cnn", "CNN, slow device, slow link", _SLOW_DEVICE, "cnn", home="south"),
-        Setting("slow-device-text", "Transformer, slow device", _SLOW_DEVICE, "transformer", "docstrings"),
+        Setting("slow-device-cnn", "CNN, slow device, slow link", _SLOW_DEVICE, "cnn", home="south", batches=12),
+        Setting("slow-device-text", "Transformer, slow device", _SLOW_DEVICE, "transformer", "docstrings",
+                batches=12),
         Setting("server-bound", "VGG-5, slow servers", _SLOW_SERVERS, micro=8, plan=_TWO, depth=5, slowest="server",
                 kinds=_MEASURED),
-        Setting("slow-servers-motion", "1-D CNN, slow servers", _SLOW_SERVERS, "cnn1d", "motion", home="south"),
+        Setting("slow-servers-motion", "1-D CNN, slow servers", _SLOW_SERVERS, "cnn1d", "motion", home="south",
+                batches=12),
         Setting("link-bound", "VGG-5, slow link", _SLOW_LINK, micro=8, plan=_TWO, depth=5, slowest="link",
                 kinds=_MEASURED),
-        Setting("slow-link-cnn", "CNN, slower link", _SLOW_LINK, "cnn", home="south"),
+        Setting("slow-link-cnn", "CNN, slower link", _SLOW_LINK, "cnn", home="south", batches=12),
         Setting("even", "VGG-5, nothing much slower", _EVEN, micro=8, kinds=("plans", "steady")),
         Setting("even-mobilenet", "MobileNetV3, slow link", _EVEN, "mobilenetv3-small", batch=32, home="south",
                 kinds=("plans", "steady")),
         Setting("even-three", "MobileNetV3, up to three stages", _EVEN, "mobilenetv3-small", batch=32, stages=3,
                 kinds=("steady",)),
-        Setting("small", "CNN, slow throughout", _SMALL, "cnn", kinds=("plans", "steady")),
+        Setting("small", "CNN, slow throughout", _SMALL, "cnn", kinds=("plans", "steady"), batches=12),
         Setting("accuracy-images", "CNN on digits", _SMALL, "cnn", batch=32, kinds=("accuracy",), batches=40, rounds=6),
         Setting("accuracy-motion", "1-D CNN on motion", _SMALL, "cnn1d", "motion", batch=32, kinds=("accuracy",),
                 batches=40, rounds=6),
@@ -194,9 +198,9 @@ def experiment(setting: Setting, asked: Training, data: str | None = None, trace
         f"  {DEVICE}: {{profile: thing{'' if bed.wanders else f', at: {setting.home}'}}}",
         *(f"  other-{i}: {{profile: other, at: {site}}}" for i, site in enumerate(bed.others, 1)),
         "profiles:",
-        f"  thing: {{speed: {bed.device:g}, memory: 512MiB}}",
-        *(f"  edge-{i}: {{speed: {speed:g}, memory: 768MiB}}" for i, speed in enumerate(bed.edges)),
-        *(["  other: {speed: 0.1, memory: 512MiB}"] if bed.others else []),
+        f"  thing: {{speed: {bed.device:g}, cpus: {QUOTA + bed.device:g}, memory: 512MiB}}",
+        *(f"  edge-{i}: {{speed: {s:g}, cpus: {QUOTA + s:g}, memory: 768MiB}}" for i, s in enumerate(bed.edges)),
+        *([f"  other: {{speed: 0.1, cpus: {QUOTA + 0.1:g}, memory: 512MiB}}"] if bed.others else []),
         "  cloud: {speed: 0.2, memory: 768MiB}",
         "links:",
         f"  access: {{delay: {bed.delay:g}ms}}",
