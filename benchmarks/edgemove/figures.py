@@ -85,8 +85,9 @@ class Speedup:
 
     @property
     def falls_short(self) -> bool:
-        """Whether it is less than was promised."""
-        return self.gained < OF_BOUND * self.bound or (self.bound >= WORTH and self.gained < AT_LEAST)
+        """Whether it is less than was promised, by the larger of the two bounds."""
+        bound = max(self.bound, self.printed or 0.0)
+        return self.gained < OF_BOUND * bound or (bound >= WORTH and self.gained < AT_LEAST)
 
 
 @dataclass(frozen=True)
@@ -197,10 +198,9 @@ def moving(results: Results, cell: Cell) -> Moving | None:
     row = only(results, cell)
     if row is None or not row["stalls"]:
         return None
-    probes = row["probes"]
     return Moving(
         row["handovers"], mean(row["stalls"]), row["duration_s"], row["usual_s"], row["changes"],
-        probes["s"] / row["duration_s"], probes["bytes"] / row["traffic"] if row["traffic"] else 0.0,
+        row["probes"]["time_share"], row["probes"]["bytes_share"],
     )  # fmt: skip
 
 
@@ -311,9 +311,7 @@ def _scenarios(cells: Sequence[Cell]) -> list[Cell]:
 
 def _shares(results: Results, cell: Cell) -> float | None:
     row = only(results, cell)
-    if row is None:
-        return None
-    return max(row["probes"]["s"] / row["duration_s"], row["probes"]["bytes"] / (row["traffic"] or 1))
+    return None if row is None else max(row["probes"]["time_share"], row["probes"]["bytes_share"])
 
 
 def _rows(found: Found, what: str) -> list[Row]:

@@ -55,6 +55,7 @@ def row(
         for number, ends in done.items()
     ]
     predicted = staging.get("prediction")
+    told = summary.get("pipeline", {}).get(DEVICE, {})
     return {
         "what": what,
         "nodes": staging.get("nodes", [DEVICE]),
@@ -77,9 +78,9 @@ def row(
         "handovers": len(moved),
         "usual_s": usual,
         "stalls": [] if usual is None else timing.stalls(done, moved, usual),
-        "probes": timing.probes(events),
-        "traffic": timing.traffic(events, DEVICE),
-        "changes": sum(event["kind"] in ("relocate", "relay", "reopen") for event in events),
+        "probes": {name: told.get(f"probe_{name}") or 0.0 for name in ("time_share", "bytes_share")}
+        | {"count": told.get("probes", 0)},
+        "changes": sum(told.get("changes", {}).values()),
         "accuracy": list(summary["accuracy_by_round"]),
         "round_ends": [ends[-1] - summary["begin"] for ends in done.values()],
         "weights_sha256": summary["weights_sha256"],

@@ -157,23 +157,6 @@ def undisturbed(done: Mapping[int, Sequence[float]], moved: Sequence[tuple[float
     return median(free) if free else None
 
 
-def probes(events: Iterable[Event]) -> dict[str, float]:
-    """How many probes there were, and what they took: seconds in which the device's link carried them, and bytes."""
-    spans = [e for e in events if e["kind"] == "probe"]
-    sent = [e for e in events if e["kind"] == "send" and e.get("attrs", {}).get("message") in ("probe", "probed")]
-    return {
-        "count": len(spans),
-        "s": sum(e["end"] - e["begin"] for e in spans),
-        "bytes": sum(e.get("bytes", 0) for e in (*spans, *sent)),
-    }
-
-
-def traffic(events: Iterable[Event], device: str) -> int:
-    """Bytes of all messages that a device sent or got."""
-    sent = (e for e in events if e["kind"] in ("send", "transfer"))
-    return sum(e.get("bytes", 0) for e in sent if device in (e["node"], e.get("peer")))
-
-
 def _owns(event: Event, device: str) -> bool:
     """Whether it is work for this device's own training; a device does no other, so a part without owner counts."""
     _, _, owner = str(event.get("part", "")).rpartition(":")
