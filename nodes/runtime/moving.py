@@ -220,6 +220,7 @@ class Mover:
         self._span("restore", part, begin, payload(tensors), envelope.node)
         if body.standby:
             self._copies[part] = made
+            self._reply(envelope, StateTaken(digest=body.digest))
         else:
             self._begin_here(envelope, made, body.digest, body.captured, payload(tensors))
 
@@ -252,6 +253,8 @@ class Mover:
     def _settle(self, envelope: Envelope, body: Body, _: Tensors) -> None:
         part = envelope.dst
         leaving = self._leaving.get(part)
+        if leaving is None and isinstance(body, StateTaken) and self._standbys.get(part) == envelope.node:
+            self._home.parts[part].stood_by(envelope.node)
         if leaving is None or envelope.version != leaving.version:
             return  # of a move that was given up
         if isinstance(body, StateTaken) and body.digest == leaving.digest:

@@ -160,6 +160,9 @@ class Part(Protocol):
     def position(self) -> tuple[int, int, int, bool]:
         """Round, attempt, first batch not applied, and whether the round's weights were passed on."""
 
+    def stood_by(self, node: str) -> None:
+        """The standby that was asked for stands on this node: it has the state, and does what comes after it."""
+
     def capture(self, *, copy: bool = False) -> Snapshot:
         """The state to move; without ``copy`` the part does nothing more until it is dropped or resumed."""
 
@@ -200,6 +203,9 @@ class Quiet:
     def position(self) -> tuple[int, int, int, bool]:
         """Nowhere in particular."""
         return 0, 0, 0, False
+
+    def stood_by(self, node: str) -> None:
+        """Know it from how long moves take."""
 
     def capture(self, *, copy: bool = False) -> Snapshot:
         """Refuse: not every part can move."""

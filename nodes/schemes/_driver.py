@@ -21,7 +21,7 @@ from nodes.schemes._steering import Helm
 from nodes.schemes._watched import WatchedStage
 from nodes.wire.codec import Tensors
 from nodes.wire.control import Progress
-from nodes.wire.messages import Body, Model, Open, PartId, Pong, Probe, Probed, Settled
+from nodes.wire.messages import Body, Model, Open, PartId, Pong, Probe, Probed, Settled, Standing
 
 WAIT_S = 0.001
 """A device that has nothing to do for so long waits, and says so."""
@@ -59,6 +59,9 @@ class Driver(WatchedStage):
         match body:
             case Model() if not tensors:
                 self._helm.before(body.round, partial(self._begins, body.round, body.attempt))
+            case Standing():
+                if body.version == self._context.where(src)[1]:
+                    self._helm.standing(body.stage, body.node)
             case Pong() | Probe() | Probed():
                 self._helm.take(src, body, tensors)
                 if isinstance(body, Probed) and body.admits:

@@ -25,7 +25,7 @@ from nodes.schemes._arrays import to_arrays
 from nodes.schemes._record import Record
 from nodes.schemes._stage import PipelineStage
 from nodes.wire.codec import Tensors
-from nodes.wire.messages import Body, PartId, Settled, Steer
+from nodes.wire.messages import Body, PartId, Settled, Standing, Steer
 
 _APART = ("record", "places")
 """What a snapshot has beside its digest: what is told of the work, which a standby does at other times, and
@@ -98,6 +98,10 @@ class MobileStage(PipelineStage):
         self._muted = False
         self._settled(size, self._context.now() - captured if captured else 0.0)
         self._go_on()
+
+    def stood_by(self, node: str) -> None:
+        """See `Part.stood_by`: the driver may wait for that."""
+        self._tell_driver(Standing(self.stage, node, self._context.where(self.id)[1]))
 
     def _steer(self, body: Steer) -> None:
         if body.version != self._context.where(self.id)[1]:

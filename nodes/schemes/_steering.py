@@ -43,6 +43,10 @@ class Steered(Protocol):
     """What is steered: the driver."""
 
     @property
+    def layout(self) -> Layout | None:
+        """The layout of now, with the nodes on which stages are known to be."""
+
+    @property
     def place_in_training(self) -> tuple[int, int]:
         """Round, and first batch of it that has not begun."""
 
@@ -77,6 +81,8 @@ class Helm:
         self._steering: Steering | None = None
         self._layout: Layout | None = None            # at work, or decided on
         self._standbys: dict[int, str] = {}           # by stage, as they were asked for
+        self._standing: dict[int, str] = {}           # of them, those that have the state
+        self._going: Decision | None = None           # a move that waits for its standbys
         self._asked: set[str] = set()                 # servers whose probes are to return
         self._probed = False                          # any has
         self._pending: tuple[Layout, Decision] | None = None  # other cuts that were asked for
@@ -235,6 +241,10 @@ class Helm:
         """A node has died."""
         if self._steering is not None:
             self._steering.gone(node)
+        if node in self._standbys.values():
+            self._standbys = {stage: home for stage, home in self._standbys.items() if home != node}
+            if self._going is not None and self._driver.layout is not None:
+                self.reopened(self._driver.layout)  # nobody goes there: it is as it was
         if self._probes is not None and self._probes.lost(node) is not None:
             self._returned(node)
 
@@ -302,48 +312,75 @@ class Helm:
         elif decision.act == "prepare":
             self._tell(decision)
             self._prepare(decision)
-        elif self._standbys and self._steering.prepared is None:
+        elif self._standbys and self._steering.prepared is None and self._going is None:
             self._drop()
 
     def _prepare(self, decision: Decision) -> None:
+        """Have standbys where stages will be. Other cuts cannot be prepared, only decided on."""
+        assert decision.layout is not None
+        if self._going is None and self._layout is not None and decision.layout.bounds == self._layout.bounds:
+            self._stand_by(_differing(self._layout, decision.layout))
+
+    def _change(self, decision: Decision) -> None:
+        """Whole stages move, once their standbys stand; other cuts come with the first batch that has not begun."""
+        here, layout = self._driver.layout or self._layout, self._full(decision)
+        assert here is not None
         assert self._layout is not None
         assert decision.layout is not None
-        if decision.layout.bounds != self._layout.bounds:
-            return  # other cuts: they cannot be prepared, only decided on
-        wanted = _differing(self._layout, decision.layout)
+        if not layout.bounds == self._layout.bounds == here.bounds:
+            self._drop()
+            self._pending = (layout, decision)  # it is told of where it takes effect
+            self._layout = layout
+            self._driver.relay(layout)
+            return
+        # Depths stay: with others the order of work, and so the weights, would be different from here on.
+        self._layout = Layout(layout.bounds, layout.nodes, self._layout.depths)
+        moves = _differing(here, decision.layout)
+        self._tell(decision)
+        if not moves:
+            self._drop()  # it is there still: the move before this one has not begun
+        elif self._settings.adapt == "proactive":
+            # Training goes on where it is until the state is there: a copy that is waited for would be all stall.
+            self._stand_by(moves)
+            self._going = decision
+            self._go()
+        else:
+            for stage, node in moves.items():
+                self._driver.relocate(stage, node, go=True)
+
+    def standing(self, stage: int, node: str) -> None:
+        """A standby that was asked for has the state."""
+        if self._standbys.get(stage) == node:
+            self._standing[stage] = node
+            self._go()
+
+    def _go(self) -> None:
+        """Move, if that waits for standbys and all of them stand."""
+        if self._going is None or self._standing != self._standbys:
+            return
+        moves, self._going, self._standbys, self._standing = self._standbys, None, {}, {}
+        for stage, node in moves.items():
+            self._driver.relocate(stage, node, go=True)
+
+    def _stand_by(self, wanted: dict[int, str]) -> None:
+        """Have these standbys, by stage, and no others."""
         for stage in self._standbys.keys() - wanted.keys():
             self._driver.relocate(stage, "", go=False)
         for stage, node in wanted.items():
-            self._driver.relocate(stage, node, go=False)
+            if self._standbys.get(stage) != node:
+                self._standing.pop(stage, None)
+                self._driver.relocate(stage, node, go=False)
         self._standbys = wanted
-
-    def _change(self, decision: Decision) -> None:
-        """Whole stages move at once; other cuts come with the first batch that has not begun."""
-        assert self._layout is not None
-        assert decision.layout is not None
-        layout = self._full(decision)
-        if layout.bounds == self._layout.bounds and len(layout.nodes) == len(self._layout.nodes):
-            # Depths stay: with others the order of work, and so the weights, would be different from here on.
-            self._tell(decision)
-            for stage, node in _differing(self._layout, decision.layout).items():
-                self._driver.relocate(stage, node, go=True)
-            self._standbys = {}
-            self._layout = Layout(layout.bounds, layout.nodes, self._layout.depths)
-            return
-        self._drop()
-        self._pending = (layout, decision)  # it is told of where it takes effect
-        self._layout = layout
-        self._driver.relay(layout)
+        self._standing = {stage: node for stage, node in self._standing.items() if wanted.get(stage) == node}
 
     def _drop(self) -> None:
-        for stage in self._standbys:
-            self._driver.relocate(stage, "", go=False)
-        self._standbys = {}
+        self._stand_by({})
+        self._going = None
 
     # --- words ------------------------------------------------------------------------------------------
 
     def _taken(self, layout: Layout) -> Layout:
-        self._layout, self._standbys = layout, {}
+        self._layout, self._standbys, self._standing, self._going = layout, {}, {}, None
         return layout
 
     def _full(self, decision: Decision) -> Layout:

@@ -234,6 +234,14 @@ class Settled(msgspec.Struct, frozen=True, tag="settled"):
     stall_s: float = 0.0
 
 
+class Standing(msgspec.Struct, frozen=True, tag="standing"):
+    """To the driver: a stage has a standby on this node that has its state. It may take over any time."""
+
+    stage: int
+    node: str
+    version: int  # of the stage's placement
+
+
 class Until(msgspec.Struct, frozen=True, tag="until"):
     """From its driver to a stage: other cuts from this batch on, whose first micro-batch has not begun anywhere.
 
@@ -419,6 +427,7 @@ Body: TypeAlias = (
     | Refused
     | Steer
     | Settled
+    | Standing
     | Until
     | Layers
     | Ping
