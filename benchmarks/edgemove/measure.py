@@ -23,6 +23,7 @@ from nodes.policies.partition import ranked
 from nodes.policies.plans import Plan as Candidate
 from testbed import Experiment
 from testbed.experiment import load_plan
+from testbed.experiment.dilate import dilated
 from testbed.experiment.plan import PipelinePlan, Plan
 from testbed.run import data
 from testbed.run.live import Live
@@ -119,7 +120,8 @@ class Bench:
 
     def _train(self, session: Any, setting: Setting, asked: Training, scratch: Path, what: str) -> Row:
         """One training, and what is kept of it."""
-        session.plan = session.real = plan = self._plan(scratch, setting, asked)
+        session.plan = plan = self._plan(scratch, setting, asked)
+        session.real = dilated(plan)
         runs = scratch / "runs"
         directory = RunDirectory(runs, new_run_id("edgemove"))
         live, stop = Live(quiet=True), threading.Event()
