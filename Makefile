@@ -5,7 +5,7 @@ TESTBED := .venv/bin/testbed
 VENV_PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup image doctor demo test test-netem unit smoke bench bench-fidelity bench-fedfly up down lint clean need-setup
+.PHONY: help setup image doctor demo test test-netem unit smoke bench bench-fidelity bench-fedfly bench-edgemove up down lint clean need-setup
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +42,10 @@ bench-fidelity: setup ## Asked against measured, into docs/fidelity.md (QUICK=1,
 
 bench-fedfly: setup ## FedFly's experiment and beyond, into docs/fedfly.md (QUICK=1, OUT=, SEEDS=5; DATA= CIFAR-10, TRACES= movement)
 	@$(ROOT) $(VENV_PYTHON) -m benchmarks.fedfly $(if $(QUICK),--quick) $(if $(OUT),--out "$(OUT)") \
+	  $(if $(DATA),--data "$(DATA)") $(if $(SEEDS),--seeds $(SEEDS)) $(if $(TRACES),--traces "$(TRACES)")
+
+bench-edgemove: setup ## EdgeMove's pipelines against bounds and baselines, into docs/edgemove.md (QUICK=1, OUT=, SEEDS=5, DATA=, TRACES=)
+	@$(ROOT) $(VENV_PYTHON) -m benchmarks.edgemove $(if $(QUICK),--quick) $(if $(OUT),--out "$(OUT)") \
 	  $(if $(DATA),--data "$(DATA)") $(if $(SEEDS),--seeds $(SEEDS)) $(if $(TRACES),--traces "$(TRACES)")
 
 up: need-setup ## Build a topology and leave it standing: make up TOPO=topologies/smoke.yaml

@@ -9,7 +9,8 @@ the host. Kinds and what they mean:
     update              paced update of weights after the last micro-batch of a batch. Of a pipeline, this and the
                         three above have ``micro``, attrs.stage and attempt: what a Gantt chart is drawn from
     pipeline            one stage's round in a pipeline: first work begun .. last done; attrs.device, stage, stages,
-                        layers (first, and after the last), schedule, micro, depth, batches, attempt, busy_s, bubble
+                        layers (first, and after the last), schedule, micro, depth, batches (from attrs.first on, in
+                        attrs.segment, where cuts changed in the round), attempt, busy_s, bubble
                         (share of the time in which it did nothing), staleness and staleness_most (updates that its
                         weights were behind: mean, worst), packing_error (share that compression lost, root mean square)
     profile             paced work on one layer on a device, before the training: its own times; attrs.op (such
@@ -27,12 +28,23 @@ the host. Kinds and what they mean:
                         should have taken), attrs.took_s
     wait                a device waiting for gradients (activations sent .. gradients here; in a pipeline: a millisecond
                         or longer in which the device had nothing else to do)
-    send                a message on its way: handed to the network .. received; ``peer`` is where it went
+    send                a message on its way: handed to the network .. received; ``peer`` is where it went;
+                        attrs.message, attrs.tensors: names of what it carried (``x,y``), of weights those of their
+                        layers (``conv1.*``)
     round               one device's round: first batch begun .. last batch done; attrs.batches
     aggregate evaluate  on the aggregator (aggregate: on edge servers too, where averaging is hierarchical)
     accuracy            what an evaluation found; attrs.accuracy, attrs.loss, and attrs.missing: devices that the round
                         was averaged without, if there were any
     capture transfer restore   parts of a migration; ``bytes`` is the state's size; attrs.device
+    replay-step         work that a standby does again to be in step; of a pipeline also a forward pass that a stage
+                        which moved repeats at its destination
+    relocate            a stage of a pipeline went to another node: asked for .. at work there; ``bytes`` of state sent
+                        at the move itself; attrs.device, stage, from, to (where it was, if it could not go), stall_s
+                        (nobody worked on its micro-batches)
+    relay               cuts of a pipeline changed: asked for .. all stages ready; ``bytes`` of layers; attrs.from and
+                        attrs.to in words, stall_s (the device had done its share and waited)
+    reopen              a pipeline's round began again with another layout; as relay, and attrs.why, attrs.batches (that
+                        were given up)
     restart             a device gave its round up; attrs.from, attrs.to
     delivered           the aggregator has a pipeline's whole model of a round; attrs.device, attrs.attempt: the one of
                         which all its pieces are

@@ -145,6 +145,8 @@ pip_install() { as_caller "$venv/bin/python" -m pip install -q --disable-pip-ver
 make_venv() {
   # One that was copied from elsewhere, or whose Python is gone, is of no use.
   if "$venv/bin/python" -c '' 2>/dev/null && grep -qs "$root_dir/$venv/bin/python" "$venv/bin/pip"; then return; fi
+  # What a link points to is not ours to clear.
+  [ ! -L "$venv" ] || { echo "$venv is a link to $(readlink "$venv"): rm $venv, then: make setup"; return 1; }
   as_caller "$python" -m venv --clear "$venv"
 }
 

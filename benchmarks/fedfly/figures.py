@@ -98,7 +98,7 @@ def state(cell: Cell, found: Found) -> State | None:
     rows = [move for move in found.moves if move["state_s"] is not None]
     if not rows:
         return None
-    rate, slack = cell.bed.backhaul * 1e6, BUSY_SLACK if cell.bed.busy else SLACK
+    rate, slack = cell.bed.backhaul * 1e6, BUSY_SLACK if cell.bed.shared else SLACK
     limits = [
         state_limit(m["state_bytes"], m["limit_s"], rate, slack) for m in rows if m["state_bytes"] and m["limit_s"]
     ]

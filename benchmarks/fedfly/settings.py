@@ -44,6 +44,11 @@ class Setting:
         """Its devices."""
         return tuple(f"dev-{i}" for i in range(1, self.devices + 1))
 
+    @property
+    def shared(self) -> bool:
+        """Whether edge servers are at work for other devices while one moves."""
+        return self.devices > 1
+
 
 SETTINGS: dict[str, Setting] = {
     made.name: made

@@ -27,6 +27,7 @@ from nodes.policies.offers import Estimate, Found, Known, NodeOffer
 from nodes.policies.partition import partition
 from nodes.policies.plans import Plan, Problem, predict
 from nodes.policies.probing import FREE, Cost, ProbePolicy, Probing
+from nodes.policies.profile import ModelProfile
 
 
 class Steering:
@@ -76,6 +77,28 @@ class Steering:
         """What is known of each server."""
         return tuple(known.offer(now) for _, known in sorted(self._known.items()))
 
+    def behind(self, edge: str, now: float) -> tuple[NodeOffer, ...]:
+        """Offers as they are expected where ``edge`` is near; those of servers without a known way stay."""
+        offers = {offer.name: offer for offer in self.offers(now)}
+        access = offers.get(self._near)
+        if access is None or edge not in offers:
+            return tuple(offers.values())
+        expected = []
+        for name, offer in offers.items():
+            there, back = self._links.get((edge, name)), self._links.get((name, edge))
+            if name == edge:
+                expected.append(replace(offer, up=access.up, down=access.down, rtt=access.rtt))
+            elif there is not None and back is not None:
+                expected.append(
+                    replace(
+                        offer, up=min(access.up, there.rate), down=min(access.down, back.rate),
+                        rtt=access.rtt + max(there.rtt, back.rtt),
+                    )
+                )  # fmt: skip
+            else:
+                expected.append(offer)
+        return tuple(expected)
+
     # --- what happens -----------------------------------------------------------------------------------
 
     def learnt(self, server: str, found: Found, now: float) -> None:
@@ -92,6 +115,16 @@ class Steering:
                 was, took = known.estimates[name].value, value
                 self.probing = probing.learnt(self._probe, self.probing, now, took, was)
         self._known[server] = known.learn(found, now) if alpha is None else known.learn(found, now, alpha)
+        self._forget()
+
+    def profiled(self, profile: ModelProfile) -> None:
+        """The device's own times are others than was known. Servers are as fast as before, so ratios to it change."""
+        changed = self._base.profile.step / profile.step if profile.step else 1.0
+        for name, known in self._known.items():
+            ratio = known.estimates["ratio"]
+            estimates = {**known.estimates, "ratio": replace(ratio, value=ratio.value * changed)}
+            self._known[name] = replace(known, estimates=estimates)
+        self._base = replace(self._base, profile=profile)
         self._forget()
 
     def silent(self, server: str) -> None:
@@ -119,7 +152,7 @@ class Steering:
         if edge == self._near:
             return
         if self._adapt.kind == "proactive":
-            for offer in self._behind(edge, now):
+            for offer in self.behind(edge, now):
                 self._known[offer.name] = _moved(self._known[offer.name], offer, now)
         self._near, self._ahead = edge, None
         self._anew = set(self._known)
@@ -140,8 +173,14 @@ class Steering:
     # --- what to do -------------------------------------------------------------------------------------
 
     def probe(self, now: float, cost: Cost, total_bytes: float) -> Decision:
-        """Whether to probe all servers now, at that cost; see `probing.look`."""
+        """Whether to probe all servers now, at that cost; see `probing.look`.
+
+        Not just before a handover: what is found until then does not hold behind it, and trains that are under way when
+        links change are as long as they were for the old ones.
+        """
         near = None if self._ahead is None else self._ahead[1] - now
+        if near is not None and 0 <= near < cost.seconds:
+            return Decision("probe", "wait", "a handover comes first", now, device=self._base.device)
         decision, self.probing = probing.look(self._probe, self.probing, now, cost, total_bytes, near)
         return replace(decision, device=self._base.device)
 
@@ -220,7 +259,7 @@ class Steering:
         edge, at = self._ahead
         if edge not in self._known:
             return None
-        problem = self._problem(now, self._behind(edge, now))
+        problem = self._problem(now, self.behind(edge, now))
         if self._then is None:
             try:
                 current, best = self._judged(problem, self._following(edge))
@@ -240,28 +279,6 @@ class Steering:
         if edge in nodes or self._near not in nodes:
             return None
         return Layout(self.layout.bounds, tuple(edge if node == self._near else node for node in nodes))
-
-    def _behind(self, edge: str, now: float) -> tuple[NodeOffer, ...]:
-        """Offers as they are expected where ``edge`` is near; those of servers without a known way stay."""
-        offers = {offer.name: offer for offer in self.offers(now)}
-        access = offers.get(self._near)
-        if access is None or edge not in offers:
-            return tuple(offers.values())
-        expected = []
-        for name, offer in offers.items():
-            there, back = self._links.get((edge, name)), self._links.get((name, edge))
-            if name == edge:
-                expected.append(replace(offer, up=access.up, down=access.down, rtt=access.rtt))
-            elif there is not None and back is not None:
-                expected.append(
-                    replace(
-                        offer, up=min(access.up, there.rate), down=min(access.down, back.rate),
-                        rtt=access.rtt + max(there.rtt, back.rtt),
-                    )
-                )  # fmt: skip
-            else:
-                expected.append(offer)
-        return tuple(expected)
 
 
 def _cost(problem: Problem, current: Plan | None, best: Plan) -> adapting.MoveCost | None:

@@ -396,7 +396,8 @@ class Host:
                 node=envelope.node, peer=self.node, scheme=self.task.scheme, task=self.task.id,
                 part=str(envelope.src), begin=envelope.sent, end=received, bytes=size,
                 round=work.round if work else getattr(body, "round", 0), batch=work.batch if work else -1,
-                micro=work.micro if work else 0, attrs={"message": _name(body)},
+                micro=work.micro if work else 0,
+                attrs={"message": _name(body), "tensors": _tensors(envelope)},
             )
         )  # fmt: skip
 
@@ -408,3 +409,11 @@ def _name(body: Body) -> str:
     if isinstance(body, Activations | Gradients) and body.replay:
         return "replay"
     return type(body).__name__.lower()
+
+
+def _tensors(envelope: Envelope) -> str:
+    """Which tensors a message has, for events: their names, or of a model's weights and states those of its layers."""
+    names = [info.name for info in envelope.tensors]
+    if not isinstance(envelope.body, Activations | Gradients):
+        names = list(dict.fromkeys(name.partition(".")[0] + ".*" * ("." in name) for name in names))
+    return ",".join(names)

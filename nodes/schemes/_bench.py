@@ -23,6 +23,9 @@ class Bench:
         part: Whose work it is.
         kind: Of events.
         names: Layers that may be asked for.
+
+    Attributes:
+        slowdowns: Of the last run, by repeat: what its work took as a multiple of its reference times.
     """
 
     def __init__(self, context: Context, part: PartId, kind: str, names: tuple[str, ...]) -> None:
@@ -37,6 +40,7 @@ class Bench:
         )
         self._device = ""
         self._taken: dict[str, list[float]] = {}
+        self.slowdowns: list[float] = []
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -63,14 +67,17 @@ class Bench:
         Returns:
             Median and spread of the seconds of each operation, and the seconds in all.
         """
-        self._device, self._taken = device, {}
+        self._device, self._taken, self.slowdowns = device, {}, []
+        asked = [op for op in operations(names) if loss or op != "loss"]
         for _ in range(repeats):
             if self._taken and self._sum() >= most:
                 break
+            before = self._sum()
             for name in names:
                 self._layers.layer(name, self._timing)
             if loss:
                 self._layers.loss(self._timing)
+            self.slowdowns.append((self._sum() - before) / sum(self._times[op] for op in asked))
         return {name: middle(times) for name, times in self._taken.items()}, self._sum()
 
     def _sum(self) -> float:

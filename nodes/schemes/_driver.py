@@ -36,6 +36,7 @@ class Driver(WatchedStage):
         self._batch: tuple[tuple[int, int], torch.Tensor, torch.Tensor] | None = None
         self._since: tuple[int, float] = (0, 0.0)  # when a round's first piece of work began
         self._asked = (0, 0, 0)  # round, attempt and batch before which the helm was asked last
+        self._paced = (0.0, 0.0)  # seconds of work, and its reference times, when a batch was done last
         self._helm = Helm(context, part, self, len(self._data))
         self._watch.tell = lambda node, why: self._helm.refused(node)
 
@@ -95,6 +96,9 @@ class Driver(WatchedStage):
         """See `WatchedStage.went_around`."""
         self._helm.reopened(layout)
 
+    def _relaid(self, number: int, batch: int, layout: Layout) -> None:
+        self._helm.relaid(number, batch, layout)
+
     def _begins(self, number: int, attempt: int) -> None:
         if number > self._round:
             layout = self._helm.layout(number, self._layout)
@@ -119,6 +123,10 @@ class Driver(WatchedStage):
             if here > self._asked:
                 self._asked = here
                 self._helm.batch_begins(self._round, op.batch)
+        if self._helm.repeats:  # what was changed before this batch then is changed before it now
+            self._proceed()
+            if any(change.kind == "relay" for change in self._later):
+                return False
         return super()._step()
 
     def _do(self, op: Op) -> None:
@@ -136,6 +144,10 @@ class Driver(WatchedStage):
         if op.kind == "update":
             done = Progress(task.id, self.id.owner, self._round, op.batch + 1, self._batches, self._attempt)
             self._context.tell(done)
+            busy, asked = self._record.busy_s, self._record.asked_s
+            before, self._paced = self._paced, (busy, asked)
+            if asked > before[1]:  # of one record: each round, and each segment of it, has its own
+                self._helm.paced((busy - before[0]) / (asked - before[1]))
             self._helm.batch_done(op.batch + 1)
 
     # --- its end ----------------------------------------------------------------------------------------

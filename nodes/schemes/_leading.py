@@ -219,6 +219,7 @@ class LeadingStage(RecutStage):
         known = [self._context.where(self._part(stage))[1] for stage in range(layout.stages)]
         versions = tuple(version if same else version + 1 for version, same in zip(known, kept, strict=True))
         segment, batch = self._announced + 1, self._begun
+        self._relaid(self._round, batch, layout)
         until = Until(self._round, self._attempt, segment, batch, layout, versions)
         for stage in range(1, old.stages):
             self._context.send(self.id, self._part(stage), until)
@@ -233,6 +234,9 @@ class LeadingStage(RecutStage):
         self._stood, self._target = {}, layout
         self._made &= {stage for stage, same in enumerate(kept) if same}
         self._end_at(until)
+
+    def _relaid(self, number: int, batch: int, layout: Layout) -> None:
+        """A change of cuts that was asked for takes effect with this batch of the round."""
 
     def _hand_over(self, until: Until) -> None:
         self._idle = self._context.now()
@@ -271,6 +275,8 @@ class LeadingStage(RecutStage):
                 change = self._later.popleft()
                 if layout or change.layout != before:
                     self._told, layout = (change, before.describe() if before else "", 0), change.layout
+                    assert layout is not None, "such a change has one"
+                    self._relaid(number, 0, layout)
         if layout is None:
             assert before is not None
             for stage in range(1, before.stages):

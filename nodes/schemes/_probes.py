@@ -27,7 +27,7 @@ from nodes.errors import RunError
 from nodes.events import Span
 from nodes.policies import trains
 from nodes.policies.layers import LAYERS
-from nodes.policies.offers import Found
+from nodes.policies.offers import ALPHA, Found
 from nodes.policies.probing import FREE, Cost
 from nodes.policies.profile import FULL, SHARES, ModelProfile
 from nodes.policies.trains import NONE, UNKNOWN, Belief, Sizes
@@ -59,6 +59,8 @@ MESSAGE = 500
 """Bytes of a message besides its tensor, at the most: its header, with names of usual lengths, and framing."""
 NAME, TIME = 24, 64
 """Bytes of a layer's name in a question, and of an operation's times in an answer, at the most."""
+NEWS = 0.03
+"""By less than that a device has not become slower or faster."""
 PATIENCE = 2.0
 """Times the task's patience that a server may say nothing, after which a probe has not returned."""
 TOKENS = 1 << 32
@@ -107,6 +109,7 @@ class Probes:
         self._context, self._part, self._settings = context, part, settings
         self._full = settings.profile == FULL
         self._own: ModelProfile | None = None
+        self._slowdown = 1.0
         self._beliefs: dict[str, tuple[Belief, Belief, float]] = {}  # up, down, rtt
         self._ratios: dict[str, float] = {}
         self._number = 0
@@ -126,12 +129,28 @@ class Probes:
         return self._own
 
     def measure(self) -> ModelProfile:
-        """Measure `own`: each layer `REPEATS` times, fewer if that takes longer than `OWN_S`. Events ``profile``."""
+        """Measure `own`: each layer `REPEATS` times, fewer if that takes longer than `OWN_S`. Events ``profile``.
+
+        What is measured is how much slower than the reference this device is, in the best of the repeats: a layer by
+        itself can be held up for longer than it takes (all nodes begin at once, and a CPU quota that was used up takes
+        its time to fill). Proportions of layers are those of the reference. `slowed` goes on from there.
+        """
         names = LAYERS[self._context.task.model]
         bench = Bench(self._context, self._part, "profile", names)
         times, _ = bench.run(names, REPEATS, OWN_S * self._context.dilation, self._part.owner, loss=True)
-        self._own = timed(bytes_of(self._context.task).compressed(SHARES[self._settings.compress]), times)
+        slower, known = min(bench.slowdowns), self._settings.times
+        even = {op: (known[op] * slower, spread) for op, (_, spread) in times.items()}
+        self._own = timed(bytes_of(self._context.task).compressed(SHARES[self._settings.compress]), even)
+        self._slowdown = slower
         return self._own
+
+    def slowed(self, slowdown: float) -> bool:
+        """Training itself takes so many times its reference times here; whether that is news."""
+        found = self._slowdown + ALPHA * (slowdown - self._slowdown)
+        if abs(found - self._slowdown) <= NEWS * self._slowdown:
+            return False
+        self._own, self._slowdown = self.own.scaled(found / self._slowdown, FULL), found
+        return True
 
     # --- what a driver asks for -------------------------------------------------------------------------
 

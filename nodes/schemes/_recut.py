@@ -45,7 +45,8 @@ class RecutStage(MobileStage):
         super().__init__(part, context)
         self._until: Until | None = None  # the change that is under way
         self._drained = False             # all of the segment before it is done
-        self._handed: dict[tuple[str, ...], Handed] = {}
+        self._prepared = False            # its layers are made, with no weights yet
+        self._handed: dict[tuple[int, tuple[str, ...]], Handed] = {}  # by segment and layers
         self._before = ""                 # where this stage's number was before it was opened
         self._passed: set[tuple[str, int, int]] = set()
 
@@ -98,7 +99,7 @@ class RecutStage(MobileStage):
                 continue
             tensors = _of_layers(whole, names)
             if stays and stage == self.stage:
-                self._handed[names] = Handed(tensors)
+                self._handed[until.segment, names] = Handed(tensors)
                 continue
             body = Layers(
                 until.round, until.attempt, until.segment, until.versions[stage], names, weights_digest(tensors), left
@@ -120,7 +121,7 @@ class RecutStage(MobileStage):
         self._forget()
         self._take_layout(layout, body.batches)
         self._round, self._attempt, self._before = body.round, body.attempt, body.before
-        self._first = body.first
+        self._segment, self._first, self._prepared = body.segment - 1, body.first, True
         self._taken = dict.fromkeys(self._taken, self._index(body.first, 0))
         self._until = Until(body.round, body.attempt, body.segment, body.first, layout, body.versions)
         self._drained = True
@@ -135,29 +136,32 @@ class RecutStage(MobileStage):
             reason = f"layers that came are not those that were sent: {', '.join(body.layers)}"
             self._tell_driver(Refused(self._round, self._attempt, self.stage, reason))
             return
-        self._handed.setdefault(body.layers, Handed(came, body.loss_sum, payload(tensors)))
+        self._handed.setdefault((body.segment, body.layers), Handed(came, body.loss_sum, payload(tensors)))
         self._gather()
 
     def _gather(self) -> None:
         """Begin the segment if all that it takes is here."""
-        until, here = self._until, {name for names in self._handed for name in names}
-        if until is None or not self._drained or not here.issuperset(self._of(until.layout, self.stage)):
+        until = self._until
+        if until is None or not self._drained:
             return
-        handed, self._until, self._handed, self._drained = list(self._handed.values()), None, {}, False
-        if self._layout != until.layout:  # a stage that is new here has made its layers while it waited
+        handed = {names: some for (segment, names), some in self._handed.items() if segment == until.segment}
+        if not {name for names in handed for name in names}.issuperset(self._of(until.layout, self.stage)):
+            return
+        if not self._prepared:  # also where the layers are those of before: they are loaded from their own tensors
             self._take_layout(until.layout, self._batches)
-        both = {name: tensor for some in handed for name, tensor in some.tensors.items()}
+        self._until, self._handed, self._drained, self._prepared = None, {}, False, False
+        both = {name: tensor for some in handed.values() for name, tensor in some.tensors.items()}
         self._all().load({name.removeprefix("weights/"): t for name, t in both.items() if name.startswith("weights/")})
         momentum = {name.removeprefix("momentum/"): t for name, t in both.items() if name.startswith("momentum/")}
         copy_into(self._all().momentum, momentum, "momentum")
-        self._loss_sum += sum(some.loss_sum for some in handed)
+        self._loss_sum += sum(some.loss_sum for some in handed.values())
         self._learn(until.layout, until.versions)
         self._reset(until.segment, until.batch)
-        self._opened(sum(some.size for some in handed))
+        self._opened(sum(some.size for some in handed.values()))
 
     def _forget(self) -> None:
         super()._forget()
-        self._until, self._drained, self._before = None, False, ""
+        self._until, self._drained, self._prepared, self._before = None, False, False, ""
         self._handed.clear()
         self._passed.clear()
 

@@ -21,6 +21,7 @@ from nodes.events import Span
 from nodes.learn import packing
 from nodes.policies.order import Op, order
 from nodes.runtime.part import Context
+from nodes.schemes._admission import stage_need
 from nodes.schemes._arrays import copies, to_arrays, to_torch
 from nodes.schemes._laid import LaidOut
 from nodes.schemes._record import Record
@@ -71,6 +72,10 @@ class PipelineStage(LaidOut):
         """Round, attempt, first batch whose update was not applied, and whether the round is over."""
         applied = 0 if self._layers is None or self._awaited else self._first + self._layers.version
         return self._round, self._attempt, applied, 0 < self._batches == applied and not self._running
+
+    def need(self) -> int:
+        """Bytes that this stage takes of what its node has for stages."""
+        return 0 if self._layout is None else stage_need(self._context.task, self._layout, self.stage)
 
     # --- a round ----------------------------------------------------------------------------------------
 
@@ -235,12 +240,14 @@ class PipelineStage(LaidOut):
         attrs: dict[str, Any] = {"stage": self.stage, "attempt": self._attempt}
         if op.kind == "update":
             attrs["layers"] = list(layers)  # those of all stages make up the model: that is checked behind
+        seconds = self._times.op(op.kind, *layers)
         return self._record.timing(
             self._context.work(
                 self.id, "replay-step" if self._muted else SPANS[op.kind], None,
-                seconds=self._times.op(op.kind, *layers), round=self._round, batch=op.batch, micro=op.micro,
+                seconds=seconds, round=self._round, batch=op.batch, micro=op.micro,
                 attrs=attrs,
-            )
+            ),
+            seconds,
         )  # fmt: skip
 
     def _send(

@@ -10,7 +10,7 @@ and probes nothing, so it ends with the same weights.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Protocol
 
@@ -22,7 +22,7 @@ from nodes.policies.decisions import Decision, Position
 from nodes.policies.layers import LAYERS
 from nodes.policies.layout import Layout as Bare
 from nodes.policies.layouts import Layout
-from nodes.policies.offers import Found
+from nodes.policies.offers import Found, NodeOffer
 from nodes.policies.probing import Cost, ProbePolicy
 from nodes.policies.steering import Steering, seconds_at_least
 from nodes.runtime.part import Context
@@ -78,6 +78,8 @@ class Helm:
         self._layout: Layout | None = None            # at work, or decided on
         self._standbys: dict[int, str] = {}           # by stage, as they were asked for
         self._asked: set[str] = set()                 # servers whose probes are to return
+        self._probed = False                          # any has
+        self._pending: tuple[Layout, Decision] | None = None  # other cuts that were asked for
         self._then: Callable[[], None] | None = None  # what waits for them
         self._zero = context.now()
         self._batch_began = 0.0
@@ -97,11 +99,7 @@ class Helm:
         owner, settings = self._part.owner, self._settings
         base = settings.problems[owner]
         if self._probes is not None:
-            own = self._probes.own
-            base = replace(base, profile=own.scaled(1 / self._context.dilation, own.kind))
-            for offer in base.servers:
-                slower = self._context.dilation
-                self._probes.expect(offer.name, offer.up / slower, offer.down / slower, offer.rtt * slower)
+            self._expect(base.servers)
         kind = "off" if self._probes is None else settings.probing
         least = settings.every if kind == "every" else ProbePolicy.least
         probe = ProbePolicy(kind, least, max(least, ProbePolicy.most), budget=settings.budget)
@@ -111,6 +109,7 @@ class Helm:
         self._steering = Steering(
             base, near, Bare(layout.bounds, layout.nodes), 0.0, probe, AdaptPolicy(settings.adapt), expected
         )
+        self._profiled()
 
     def before(self, number: int, then: Callable[[], None]) -> None:
         """A round is to begin: go on when its layout can be chosen.
@@ -134,7 +133,7 @@ class Helm:
         if now is not None:
             return now
         first = first_layout(self._context, self._part.owner)
-        if self._steering is not None and self._part.owner in self._settings.chosen:
+        if self._steering is not None and self._probed and self._part.owner in self._settings.chosen:
             try:
                 best = self._steering.best(self._now())
             except InputError as error:
@@ -161,6 +160,17 @@ class Helm:
         if self._layout is not None and layout != self._layout:
             self.reopened(layout)
 
+    def relaid(self, number: int, batch: int, layout: Layout) -> None:
+        """Cuts have been changed from this batch on; the weights of 1f1b hang on where, so that is written down."""
+        if self._pending is not None and self._pending[0] == layout:
+            self._tell(replace(self._pending[1], position=(number, batch, 0)))
+        self._pending = None
+
+    @property
+    def repeats(self) -> bool:
+        """Whether this run does what another one did."""
+        return self._written is not None
+
     # --- what happens -----------------------------------------------------------------------------------
 
     def batch_begins(self, number: int, batch: int) -> None:
@@ -180,11 +190,17 @@ class Helm:
         self._probe()
         self._decide()
 
+    def paced(self, slowdown: float) -> None:
+        """The device's own work on a batch took so many times its reference times."""
+        if self._probes is not None and self._probes.slowed(slowdown):
+            self._profiled()
+
     def notice(self, edge: str, done: bool) -> None:
         """A handover to the site of an edge server comes, or is done."""
         if self._steering is None:
             return
         if done:
+            self._expect(self._steering.behind(edge, self._now()))
             self._steering.handed_over(edge, self._now())
         else:
             self._steering.foretold(edge, self._now() + SOON_S)
@@ -204,6 +220,7 @@ class Helm:
             return
         found = self._probes.take(src, body, tensors)
         if found is not None:
+            self._probed = True
             self._steering.learnt(src.owner, self._told(found), self._now())
             self._returned(src.owner)
 
@@ -244,6 +261,20 @@ class Helm:
             self._probes.start(server)
         return True
 
+    def _profiled(self) -> None:
+        """Have the device's own times taken for what they were found to be."""
+        if self._probes is not None and self._steering is not None:
+            own = self._probes.own
+            self._steering.profiled(own.scaled(1 / self._context.dilation, own.kind))
+
+    def _expect(self, offers: Iterable[NodeOffer]) -> None:
+        """Have probes made for links as they are believed to be."""
+        slower = self._context.dilation
+        for offer in offers:
+            if self._probes is None:
+                return
+            self._probes.expect(offer.name, offer.up / slower, offer.down / slower, offer.rtt * slower)
+
     def _returned(self, server: str) -> None:
         assert self._probes is not None
         assert self._steering is not None
@@ -267,7 +298,6 @@ class Helm:
         except InputError:
             return  # there is nothing to choose from, nor can it go on as it is: that shows by itself
         if decision.act == "change":
-            self._tell(decision)
             self._change(decision)
         elif decision.act == "prepare":
             self._tell(decision)
@@ -294,14 +324,16 @@ class Helm:
         layout = self._full(decision)
         if layout.bounds == self._layout.bounds and len(layout.nodes) == len(self._layout.nodes):
             # Depths stay: with others the order of work, and so the weights, would be different from here on.
+            self._tell(decision)
             for stage, node in _differing(self._layout, decision.layout).items():
                 self._driver.relocate(stage, node, go=True)
             self._standbys = {}
             self._layout = Layout(layout.bounds, layout.nodes, self._layout.depths)
             return
         self._drop()
-        self._driver.relay(layout)
+        self._pending = (layout, decision)  # it is told of where it takes effect
         self._layout = layout
+        self._driver.relay(layout)
 
     def _drop(self) -> None:
         for stage in self._standbys:

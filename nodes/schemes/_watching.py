@@ -211,7 +211,7 @@ class Watch:
     def _stalled(self) -> bool:
         often = 1 if self._driver.at_work else SLOWER
         limit = max(STALL_S * often * 2**self._stalls, 4 * self._patience())
-        return self._lasted(max(self._sign, self._reached_since)) >= limit
+        return bool(self._lasted(max(self._sign, self._reached_since)) >= limit)
 
     def _alive(self) -> list[str]:
         return [edge for edge in self._context.task.edges if edge not in self._dead]

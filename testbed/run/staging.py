@@ -27,7 +27,7 @@ from nodes.policies.offers import LinkOffer, NodeOffer
 from nodes.policies.partition import best_sequential, partition
 from nodes.policies.plans import Plan as Prediction
 from nodes.policies.plans import Problem, speedup_bound
-from nodes.policies.profile import FULL, LayerProfile, ModelProfile
+from nodes.policies.profile import FULL, SHARES, LayerProfile, ModelProfile
 from nodes.policies.samples import FORMS, taken
 from nodes.policies.stage_times import StageTimes
 from testbed.emulation import forwarding
@@ -39,8 +39,6 @@ PAYLOAD = 1448 / MTU_FRAME
 """Share of a full frame that is a message's own."""
 UNSHAPED = 10e9
 """Bit/s that a link without a rate is taken to have."""
-SHARES = {"none": 1.0, "fp16": 0.5, "int8": 0.25}
-"""What packing leaves of activations and gradients."""
 AGAIN = "as in the run whose decisions are done again"
 UNMEASURED = "times by layer are not measured yet; a run measures them, and chooses then"
 

@@ -62,7 +62,7 @@ def _row(
 
 def _seconds(probed: Span) -> float:
     """What a probe cost, as its device counted it; all of its time where that is not told."""
-    told = probed.attrs.get("took_s", probed.attrs.get("seconds"))
+    told = probed.attrs.get("took_s")
     return float(told) if isinstance(told, int | float) else probed.end - probed.begin
 
 

@@ -1,0 +1,510 @@
+"""The benchmark of EdgeMove's pipelines: its arithmetic on events and results, its page, its cells."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.edgemove import __main__ as command
+from benchmarks.edgemove import cells, measure, page, timing
+from benchmarks.edgemove.cells import Cell, training
+from benchmarks.edgemove.figures import (
+    LIMITS,
+    as_json,
+    bound,
+    chosen,
+    figures,
+    held,
+    moving,
+    parts,
+    seconds,
+    speedup,
+    stall_against,
+)
+from benchmarks.edgemove.plots import plots
+from benchmarks.edgemove.settings import DEVICE, GOODPUT, SETTINGS, Training, experiment, pieces
+from benchmarks.edgemove.store import Found, Store, row
+from benchmarks.fidelity.page import Machine
+from testbed.experiment import load_plan
+
+QUICK = cells.quick()
+HERE = Machine((("machine", "a test"),))
+SPLIT_S, PIPELINE_S, TURNS_S = 1.2, 0.5, 1.1
+"""Seconds a batch of the results below."""
+PART_S = {"device": (0.06, 0.03, 0.02), "server": (0.03, 0.06, 0.02), "link": (0.03, 0.02, 0.06)}
+"""Seconds of a micro-batch by what bounds: the device's, the server's, the way up's."""
+
+
+def trained(cell: Cell, what: str, s: float, **more: Any) -> dict[str, Any]:
+    """A row of a training that took so long a batch."""
+    setting = cell.on
+    return {
+        "what": what, "nodes": [DEVICE, "edge-north"], "bounds": [0, 2, 7], "depths": [4, 1], "chosen": True,
+        "why_not": "", "predicted": {"batch_s": s, "bound_s": s, "bottleneck": DEVICE}, "speedup_bound": 2.4,
+        "micro": setting.micro, "samples": setting.batch, "scheme": "edgemove", "schedule": "1f1b", "cut": None,
+        "rounds": [{"batches": 8, "steady_s": s, "s": 8.5 * s}] * 3, "parts": {}, "crossings": {}, "gaps": {},
+        "stages": [{"stage": 0, "node": DEVICE, "layers": [0, 2], "depth": 4, "bubble": 0.1, "staleness": 0.5,
+                    "staleness_most": 1}],
+        "handovers": 0, "usual_s": s, "stalls": [], "probes": {"count": 0, "time_share": 0.0, "bytes_share": 0.0},
+        "changes": 0, "accuracy": [0.3, 0.6], "round_ends": [5.0, 10.0], "weights_sha256": "a" * 64, "verdict": "ok",
+        "reasons": [], "duration_s": 60.0, **more,
+    }  # fmt: skip
+
+
+def result(cell: Cell) -> Found:
+    """As a run that keeps every promise has it."""
+    match cell.kind, cell.way:
+        case "bound", way:
+            setting = cell.on
+            device, server, up = PART_S[setting.slowest]
+            mbit_up, mbit_down = setting.bed.access[0]
+            size = [round(s * mbit * 1e6 * GOODPUT / 8) for s, mbit in ((up, mbit_up), (0.01, mbit_down))]
+            alone = {
+                "parts": {"0": {"node": DEVICE, "s": device}, "1": {"node": "edge-north", "s": server}},
+                "crossings": {
+                    "dev -> edge-north": {"bytes": size[0], "s": up}, "edge-north -> dev": {"bytes": size[1], "s": 0.01}
+                },
+            }  # fmt: skip
+            s = setting.micro * 0.06 / {"1f1b": 0.97, "sync": 0.88}.get(way, 0.4)
+            rows = [trained(cell, way, s, **(alone if way == "apart" else {}))]
+        case "plans", _:
+            every = [trained(cell, "plan", PIPELINE_S * (1 + i / 10)) for i in range(12)]
+            again = [trained(cell, "chosen again", PIPELINE_S * 1.02), trained(cell, "best again", PIPELINE_S)]
+            rows = [trained(cell, "chosen", PIPELINE_S), *every, *again]
+        case "split", _:
+            rows = [
+                *(trained(cell, "cut", SPLIT_S * (1 + i / 10)) for i in range(3)),
+                trained(cell, "best again", SPLIT_S), trained(cell, "splitfed", SPLIT_S * 1.01, scheme="splitfed"),
+            ]  # fmt: skip
+        case "steady", way:
+            rows = [trained(cell, way, TURNS_S if way == "sequential" else PIPELINE_S)]
+        case "accuracy", _:
+            rows = [trained(cell, cell.way, PIPELINE_S)]
+        case _, way:
+            stall = {"proactive": 0.1, "reactive": 1.0}.get(way, 2.0)
+            probed = {"count": 4, "time_share": 0.01, "bytes_share": 0.015}
+            rows = [
+                trained(cell, way, PIPELINE_S, stalls=[stall] * 3, handovers=3, probes=probed, duration_s=60 + stall)
+            ]
+    return Found(cell.name, "m", rows, took_s=10.0)
+
+
+def recorded(listed: Sequence[Cell]) -> dict[str, Found]:
+    return {cell.name: result(cell) for cell in listed}
+
+
+def work(kind: str, batch: int, begin: float, end: float, node: str = DEVICE, stage: int = 0, **more: Any) -> Any:
+    return {
+        "kind": kind, "node": node, "part": f"edgemove:stage{stage}:dev", "round": 1, "batch": batch, "begin": begin,
+        "end": end, "attrs": {"stage": stage}, **more,
+    }  # fmt: skip
+
+
+# --- events -------------------------------------------------------------------------------------------------
+
+
+def test_a_batch_ends_with_the_devices_last_work_for_it() -> None:
+    events = [
+        work("forward", 0, 0.0, 1.0), work("tail-step", 0, 1.0, 9.0, "edge-north", 1), work("forward", 1, 1.0, 2.0),
+        work("backward", 0, 2.0, 3.0), work("update", 0, 3.0, 3.5), work("backward", 1, 4.0, 5.0),
+        work("update", 0, 20.0, 21.0, round=2), {"kind": "evaluate", "node": DEVICE, "begin": 0, "end": 50},
+    ]  # fmt: skip
+    assert timing.ends(events, DEVICE) == {1: [3.5, 5.0], 2: [21.0]}
+    assert timing.begins(events, DEVICE) == {1: 0.0, 2: 20.0}
+
+
+def test_fill_and_drain_are_left_out() -> None:
+    assert timing.steady([5.0, 6.0, 7.0, 8.0, 20.0]) == 1.0
+    assert timing.steady([5.0, 6.0, 7.0]) is None
+
+
+def test_a_stage_takes_its_work_both_ways_and_its_share_of_an_update() -> None:
+    events = [
+        *(work("forward", b, 10 * b, 10 * b + 1) for b in range(3)),
+        *(work("backward", b, 10 * b + 3, 10 * b + 5) for b in range(3)),
+        *(work("update", b, 10 * b + 5, 10 * b + 5.4) for b in range(3)),
+        work("backward", 3, 50, 90),  # one that went wrong moves no median
+        *(work("tail-step", b, 10 * b + 1, 10 * b + 3, "edge-north", 1) for b in range(3)),
+    ]  # fmt: skip
+    assert timing.stages(events, 4) == {
+        0: {"node": DEVICE, "s": pytest.approx(3.1)}, 1: {"node": "edge-north", "s": 2.0}
+    }  # fmt: skip
+
+
+def test_crossings_are_told_by_direction() -> None:
+    def sent(node: str, peer: str, size: int, took: float, message: str) -> dict[str, Any]:
+        return {"kind": "send", "node": node, "peer": peer, "bytes": size, "begin": 1.0, "end": 1.0 + took,
+                "attrs": {"message": message}}  # fmt: skip
+
+    events = [
+        sent(DEVICE, "edge-north", 100, 0.5, "activations"), sent(DEVICE, "edge-north", 100, 0.7, "activations"),
+        sent("edge-north", DEVICE, 40, 0.25, "gradients"), sent(DEVICE, "cloud", 999, 9.0, "update"),
+    ]  # fmt: skip
+    found = timing.crossings(events)
+    assert set(found) == {"dev -> edge-north", "edge-north -> dev"}
+    assert found["dev -> edge-north"] == {"bytes": 100, "s": pytest.approx(0.6)}
+
+
+def test_a_stall_is_what_batches_near_a_handover_took_beyond_the_usual() -> None:
+    ends = [float(i) for i in range(1, 11)] + [13.0, 14.5] + [14.5 + i for i in range(1, 20)]
+    done = {1: ends, 2: [60.0, 90.0]}
+    moved = [(10.5, 10.6)]
+    assert timing.undisturbed({1: ends}, moved) == 1.0
+    assert timing.stalls(done, moved, 1.0) == [pytest.approx(2.5)]
+    twice = timing.stalls(done, [(10.5, 10.6), (13.2, 13.3)], 1.0)
+    assert twice == [pytest.approx(2.0 + 0.5), pytest.approx(2.0 + 0.5)]  # near each other: both
+    assert timing.stalls(done, [(28.0, 28.1)], 1.0) == [0.0]
+    assert timing.undisturbed({1: [1.0, 2.0]}, [(1.5, 1.6)]) is None
+
+
+def test_a_training_is_kept_as_plain_data() -> None:
+    events = [
+        *(work("update", b, b, b + 0.5) for b in range(6)),
+        {"kind": "pipeline", "node": DEVICE, "attrs": {"stage": 0, "layers": [0, 2], "depth": 3, "bubble": 0.2,
+                                                       "staleness": 0.5, "staleness_most": 1}},
+        {"kind": "handover", "begin": 3.0, "end": 3.1, "attrs": {"device": DEVICE}},
+    ]  # fmt: skip
+    told = {"probes": 3, "probe_time_share": 0.01, "probe_bytes_share": None, "changes": {"relay": 1, "reopen": 1}}
+    summary = {"accuracy_by_round": [0.5], "begin": 0.0, "weights_sha256": "a", "verdict": "ok", "reasons": [],
+               "duration_s": 6.0, "pipeline": {DEVICE: told}}  # fmt: skip
+    staging = {"nodes": [DEVICE, "e"], "bounds": [0, 2, 7], "depths": [3, 1], "chosen": True, "speedup_bound": 2.0,
+               "prediction": {"seconds": 1.0, "bound": 0.2, "bottleneck": "e"}}  # fmt: skip
+    kept = row("chosen", events, summary, staging, 4, 64)
+    assert json.loads(json.dumps(kept)) == kept | {"parts": {"0": kept["parts"][0]}, "gaps": {"0": kept["gaps"][0]}}
+    assert kept["rounds"] == [{"batches": 6, "steady_s": 1.0, "s": 5.5}]
+    assert kept["predicted"] == {"batch_s": 1.0, "bound_s": 0.8, "bottleneck": "e"}
+    assert (kept["handovers"], kept["changes"]) == (1, 2)
+    assert kept["probes"] == {"count": 3, "time_share": 0.01, "bytes_share": 0.0}
+
+
+# --- arithmetic ---------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_keeps_every_promise_has_every_figure() -> None:
+    found = figures(recorded(QUICK), QUICK)
+    assert all(held(name, found[name]) for name in LIMITS), found
+    assert found["speedup_over_split_max"] == pytest.approx(2.4)
+    assert found["bound_efficiency_min"] == pytest.approx(0.97, abs=1e-3)
+    assert found["plans_within_5pct"] == found["plans_settings"] == 10
+    assert found["stall_over_reactive"] == pytest.approx(0.1)
+    assert found["slower_overall_pct"] < 0
+
+
+def test_the_issues_figures_are_all_there() -> None:
+    keys = ("speedup_over_split_max", "speedup_shortfalls", "bound_efficiency_min", "plans_within_5pct",
+            "probe_share_max", "stall_over_reactive", "cases")  # fmt: skip
+    assert set(keys) <= set(as_json(recorded(QUICK), QUICK))
+    assert len(as_json({}, QUICK)["cases"]) == len(QUICK)
+
+
+def test_what_bounds_is_what_it_is_said_to_be() -> None:
+    found = recorded(QUICK)
+    for cell in [c for c in QUICK if c.kind == "bound" and c.way == "1f1b"]:
+        one = bound(found, cell)
+        assert one is not None
+        slowest = {DEVICE: "device", "edge-north": "server", "dev up": "link"}[one.slowest]
+        assert slowest == cell.on.slowest
+        assert one.wanted == (0.95 if slowest == "link" else 0.9)
+        assert bound(found, cell.beside("sync")).wanted == 0.85  # type: ignore[union-attr]
+
+
+def test_all_that_goes_over_the_devices_link_shares_it() -> None:
+    setting = replace(SETTINGS["device-bound"], micro=2)
+    mbit, _ = setting.bed.access[0]
+    one = {"parts": {}, "micro": 2, "crossings": {
+        "dev -> edge-north": {"bytes": 10**6, "s": 1}, "dev -> edge-south": {"bytes": 10**6, "s": 1},
+        "edge-north -> edge-south": {"bytes": 10**6, "s": 1}}}  # fmt: skip
+    found = parts(setting, one)
+    assert found["dev up"] == pytest.approx(2 * 2 * 8e6 / (mbit * 1e6 * GOODPUT))
+    assert found["edge-north -> edge-south"] == pytest.approx(2 * 8e6 / (setting.bed.backhaul * 1e6 * GOODPUT))
+
+
+def test_figures_tell_what_was_missed() -> None:
+    found = recorded(QUICK)
+    auto = next(c for c in QUICK if c.kind == "steady" and c.way == "auto")
+    slow = trained(auto, "auto", 1.0, predicted={"batch_s": 0.5, "bound_s": 0.5, "bottleneck": DEVICE})
+    found[auto.name] = replace(found[auto.name], rows=[slow])
+    plan = next(c for c in QUICK if c.kind == "plans")
+    worse = [trained(plan, "chosen again", 0.6), trained(plan, "best again", 0.5)]
+    found[plan.name] = replace(found[plan.name], rows=worse)
+    told = figures(found, QUICK)
+    assert told["speedup_shortfalls"] == 1
+    assert told["plans_within_5pct"] == 9
+    one = speedup(found, auto)
+    assert one is not None
+    assert one.falls_short
+    assert (one.gained, one.bound, one.overlap) == (pytest.approx(1.2), pytest.approx(2.4), pytest.approx(1.1))
+    assert chosen(found, plan).ratio == pytest.approx(1.2)  # type: ignore[union-attr]
+
+
+def test_the_faster_of_the_two_without_a_pipeline_counts() -> None:
+    found = recorded(QUICK)
+    auto = next(c for c in QUICK if c.kind == "steady" and c.way == "auto")
+    split = auto.beside("cuts", "split")
+    rows = [*found[split.name].rows[:-1], trained(split, "splitfed", 0.9)]
+    found[split.name] = replace(found[split.name], rows=rows)
+    assert speedup(found, auto).gained == pytest.approx(0.9 / PIPELINE_S)  # type: ignore[union-attr]
+
+
+def test_medians_are_not_moved_by_one_bad_round() -> None:
+    one = trained(QUICK[0], "x", 0.5)
+    rounds = [*one["rounds"][:2], {"batches": 8, "steady_s": 7.0, "s": 60.0}]
+    assert seconds(one | {"rounds": rounds}) == 0.5
+
+
+def test_a_figure_without_all_that_it_stands_on_is_none() -> None:
+    for missing in QUICK:
+        found = recorded(QUICK)
+        found[missing.name] = Found(missing.name, "m", failed="the machine went down")
+        if missing.kind == "steady" and missing.way == "sequential":
+            continue  # stands beside, and no figure on it
+        told = figures(found, QUICK)
+        assert None in told.values() or None in told["bound_efficiency"].values(), missing.name
+    nothing = figures({}, QUICK)
+    assert {nothing[name] for name in LIMITS} == {None}
+
+
+def test_stalls_are_compared_by_seed() -> None:
+    listed = [Cell("moving", "walk", way, seed) for way in cells.ADAPTS for seed in (1, 2)]
+    found = recorded(listed)
+    alone = Cell("moving", "walk", "proactive", 3)
+    found[alone.name] = replace(result(alone), rows=[trained(alone, "x", 0.5, stalls=[50.0])])
+    assert stall_against(found, listed[0], "reactive") == pytest.approx(0.1)
+    assert moving(found, alone).stall_s == 50  # type: ignore[union-attr]
+    assert stall_against({}, listed[0], "reactive") is None
+
+
+# --- cells --------------------------------------------------------------------------------------------------
+
+
+def test_the_quick_list_is_of_at_least_twelve_cells_and_has_what_they_are_compared_to() -> None:
+    names = [cell.name for cell in QUICK]
+    assert len(names) >= 12
+    assert len(set(names)) == len(names)
+    assert sum(cell.kind == "plans" for cell in QUICK) == 10
+    assert sorted(s.slowest for s in SETTINGS.values() if s.slowest) == ["device", "link", "server"]
+    for cell in QUICK:
+        if cell.kind == "bound":
+            assert cell.beside("apart").name in names
+        if cell.kind == "steady":
+            assert cell.beside("cuts", "split").name in names
+
+
+def test_without_adaptation_the_rest_is_measured() -> None:
+    still = cells.quick(adaptive=False)
+    assert {cell.kind for cell in still} == {"bound", "plans", "split", "steady"}
+    assert {cell.name for cell in still} < {cell.name for cell in QUICK}
+    told = figures(recorded(still), still)
+    assert told["stall_over_reactive"] is None
+    assert told["probe_share_max"] is None
+    assert told["speedup_shortfalls"] == 0
+
+
+def test_the_grid_is_whole_and_each_bed_is_brought_up_once() -> None:
+    grid = cells.full([1, 2, 3, 4, 5], traces=True)
+    names = {cell.name for cell in grid}
+    assert {cell.name for cell in QUICK} <= names
+    assert len(names) == len(grid)
+    beds = [cell.on.bed.name for cell in grid]
+    assert len(cells.by_bed(grid)) == sum(a != b for a, b in zip(beds, ["", *beds], strict=False))
+    for way in cells.VARIANTS:
+        assert {c.seed for c in grid if c.kind == "moving" and c.way == way} == {1, 2, 3, 4, 5}
+    kinds = {"bound", "plans", "split", "steady", "moving", "load", "accuracy"}
+    assert {cell.kind for cell in cells.full([1])} == kinds
+    assert {cell.kind for cell in grid} == kinds | {"traces"}
+
+
+@pytest.mark.parametrize("cell", cells.full([3]), ids=lambda c: c.name)
+def test_every_cell_is_an_experiment_that_fits_on_two_cores(cell: Cell, tmp_path: Path) -> None:
+    asked = training(cell)
+    if not measure.ADAPTIVE:
+        asked = replace(asked, adapt="", probing="", profile="")
+    path = tmp_path / "cell.yaml"
+    path.write_text(experiment(cell.on, asked))
+    plan = load_plan(path, [])
+    assert sum(node.speed for node in plan.nodes) <= 1.7
+    work = plan.workload
+    assert (plan.seed, work.schemes, work.rounds) == (cell.seed, (asked.scheme,), asked.rounds)
+    assert bool(plan.moves) is cell.on.bed.wanders
+    assert bool(plan.predictions) is cell.on.bed.wanders
+    if cell.kind == "bound":
+        assert work.pipeline.plan == cell.on.plan
+        assert work.pipeline.micro == 8
+    if cell.kind == "split":
+        assert (work.pipeline.micro, work.pipeline.schedule) == (1, "sequential")
+
+
+def test_beds_of_one_name_are_one() -> None:
+    beds = {setting.bed.name: setting.bed for setting in SETTINGS.values()}
+    assert all(beds[setting.bed.name] == setting.bed for setting in SETTINGS.values())
+
+
+def test_a_layout_is_written_as_a_plan() -> None:
+    assert pieces(["dev", "edge-north", "edge-south"], [0, 2, 3, 7]) == (
+        ("device", 2), ("edge-north", 1), ("edge-south", 4)
+    )  # fmt: skip
+
+
+def test_a_plan_and_its_depth_are_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "cell.yaml"
+    asked = Training(plan=(("device", 2), ("edge-south", 5)), depth=3)
+    path.write_text(experiment(SETTINGS["even"], asked))
+    found = load_plan(path, [])
+    assert found.layouts()[DEVICE].nodes == (DEVICE, "edge-south")
+    assert found.layouts()[DEVICE].depths == (3, 1)
+
+
+def test_cifar10_is_read_from_its_directory(tmp_path: Path) -> None:
+    path = tmp_path / "bed.yaml"
+    path.write_text(experiment(SETTINGS["even"], Training(), str(tmp_path)))
+    asked = load_plan(path, []).workload.data
+    assert (asked.set, asked.dir) == ("cifar10", str(tmp_path))
+    path.write_text(experiment(SETTINGS["slow-servers-motion"], Training(), str(tmp_path)))
+    assert load_plan(path, []).workload.data.set == "motion"
+
+
+def test_a_fingerprint_is_of_all_that_a_result_depends_on() -> None:
+    cell = QUICK[0]
+    marks = [
+        cells.fingerprint(cell, "code", "digits"),
+        cells.fingerprint(cell, "other", "digits"),
+        cells.fingerprint(cell, "code", "/data/cifar10"),
+        cells.fingerprint(replace(cell, seed=2), "code", "digits"),
+        cells.fingerprint(cell.beside("sync"), "code", "digits"),
+    ]
+    assert len(set(marks)) == len(marks)
+    assert marks[0] == cells.fingerprint(cell, "code", "digits")
+
+
+# --- measuring ----------------------------------------------------------------------------------------------
+
+
+def test_the_best_plan_is_measured_again(tmp_path: Path) -> None:
+    took = {"edge-south": 0.4, "edge-north": 0.5}
+    asked = training(Cell("plans", "small", "all"))
+    ran: list[tuple[str, Training]] = []
+
+    def run(what: str, own: Training) -> measure.Row:
+        ran.append((what, own))
+        nodes = [DEVICE, *(node for node, _ in own.plan[1:])] if own.plan else [DEVICE, "edge-north"]
+        at = own.plan[0][1] if own.plan else 1
+        found = trained(Cell("plans", "small", "all"), what, took.get(nodes[-1], 0.9) + 0.01 * (at or 0))
+        return found | {"nodes": nodes, "bounds": [0, at, 5], "depths": [3, 1], "scheme": own.scheme}
+
+    rows = measure.plans(_Session(asked, tmp_path), asked, run)
+    every = [own for what, own in ran if what == "plan"]
+    pipelines = {own.plan for own in every if own.scheme == "edgemove"}
+    assert len(pipelines) == 8  # four cuts, two servers
+    assert len(every) - len(pipelines) == sum(own.scheme == "local" for own in every) <= 1
+    assert ran[-1][0] == "best again"
+    assert ran[-1][1].plan == (("device", 1), ("edge-south", 4))
+    assert rows[-2]["what"] == "chosen again"
+    assert ran[-2][1].plan == ()
+
+
+def test_cuts_are_measured_and_the_best_one_again_also_as_splitfed(tmp_path: Path) -> None:
+    cell = Cell("split", "small", "cuts")
+    asked = training(cell)
+    ran: list[tuple[str, Training]] = []
+
+    def run(what: str, own: Training) -> measure.Row:
+        ran.append((what, own))
+        at = own.plan[0][1] if own.plan else 1
+        found = trained(cell, what, 1.0 - 0.1 * (at or 0))
+        return found | {"nodes": [DEVICE, "edge-north"], "bounds": [0, at, 5], "depths": [1, 1], "scheme": own.scheme}
+
+    measure.cuts(_Session(asked, tmp_path), asked, run)
+    most = max(own.plan[0][1] or 0 for what, own in ran if what == "cut")
+    assert ran[-2][0] == "best again"
+    assert ran[-2][1].plan[0] == ("device", most)
+    assert (ran[-1][1].scheme, ran[-1][1].cut) == ("splitfed", most)
+    assert all(len(own.plan) == 2 for what, own in ran if what == "cut")
+
+
+class _Session:
+    """A session whose bed is not looked at."""
+
+    def __init__(self, asked: Training, tmp_path: Path) -> None:
+        path = tmp_path / "small.yaml"
+        path.write_text(experiment(SETTINGS["small"], asked))
+        self.plan = load_plan(path, [])
+        names = ("conv1", "pool1", "conv2", "pool2", "fc")
+        self.layer_times = {f"{way}.{name}": 0.001 for way in ("forward", "backward", "update") for name in names}
+        self.layer_times["loss"] = 0.001
+
+
+# --- memory and page ----------------------------------------------------------------------------------------
+
+
+def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
+    kept, cell = Store(tmp_path / "cells.jsonl"), QUICK[0]
+    kept.add(result(cell))
+    kept.add(Found("other", "m", failed="no"))
+    again = Store(tmp_path / "cells.jsonl")
+    found = again.get(cell.name, "m")
+    assert isinstance(found, Found)
+    assert found.rows == result(cell).rows
+    assert again.get("other", "m") is None  # what failed is tried again
+
+
+def test_figures_are_the_same_from_what_was_kept(tmp_path: Path) -> None:
+    kept = Store(tmp_path / "cells.jsonl")
+    for found in recorded(QUICK).values():
+        kept.add(found)
+    again = Store(tmp_path / "cells.jsonl")
+    read = {cell.name: again.get(cell.name, "m") for cell in QUICK}
+    assert figures(read, QUICK) == figures(recorded(QUICK), QUICK)  # type: ignore[arg-type]
+
+
+def test_the_page_has_every_figure_and_every_cell(tmp_path: Path) -> None:
+    grid = cells.full([1, 2], traces=True)
+    page.write(tmp_path, recorded(grid), grid, HERE, quick=False, data="embedded")
+    text = (tmp_path / "edgemove.md").read_text()
+    told = json.loads((tmp_path / "edgemove.json").read_text())
+    for name in told:
+        assert name == "cases" or f"`{name}`" in text
+    for cell in grid:
+        assert f"`{cell.name}`" in text
+    assert "missed" not in text
+    assert "A quick run" not in text
+    for drawn in tmp_path.glob("*.svg"):
+        ET.fromstring(drawn.read_text())
+        assert drawn.name in text
+
+
+def test_a_table_has_as_many_columns_in_each_line() -> None:
+    for results in (recorded(QUICK), {}):
+        lines = page.text_of(results, QUICK, HERE, [], quick=True, data="x").splitlines()
+        columns = 0
+        for line in lines:
+            if not line.startswith("|"):
+                columns = 0
+                continue
+            columns = columns or line.count("|")
+            assert line.count("|") == columns, line
+
+
+def test_the_page_says_what_was_not_measured() -> None:
+    text = page.text_of({}, QUICK, HERE, [], quick=True, data="digits")
+    assert "A quick run" in text
+    assert "not measured" in text
+    assert f"0 of {len(QUICK)} measured, **{len(QUICK)} failed**" in text
+    assert plots({}, QUICK) == {}
+
+
+def test_the_command_refuses_what_cannot_be(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    for words in (["--seeds", "0"], ["--data", "/nowhere"], ["--traces", "/nowhere"], ["--only", "no such cell"]):
+        monkeypatch.setattr("sys.argv", ["edgemove", *words])
+        assert command.main() == 2
+        assert "error:" in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", ["edgemove", "--quick", "--only", "plans/"])
+    assert command.main() == 2  # the page in docs/ would lack cells
+    monkeypatch.setattr("sys.argv", ["edgemove", "--quick", "--list"])
+    assert command.main() == 0
+    assert "plans/small/all" in capsys.readouterr().out
