@@ -91,4 +91,5 @@ class WatchedStage(LeadingStage):
         """The aggregator has the whole model of this round, of this attempt or of an earlier one."""
         if attempt != self._attempt:
             self._forget()
+            self._told = None  # what was begun again was not needed; the next round goes on from there
         self._watch.rest()

@@ -231,7 +231,7 @@ class Watch:
             for edge in [edge for edge in self._alive() if edge not in self.gone]:  # who kept it has nobody to tell it
                 self._context.send(self._driver.id, part, DropStandby(), node=edge)
         if self._watching:
-            self._context.note(f"{why}: {me} begins round {self._round} again with {then.describe()}")
+            self._context.note(f"{why}: round {self._round} of {me} begins again with {then.describe()}")
             self._driver.reopen(then, why)
         elif then != layout:
             self._context.note(f"{why}: {me} goes on with {then.describe()}")

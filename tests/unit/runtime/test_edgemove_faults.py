@@ -166,9 +166,9 @@ def test_a_message_that_is_lost_has_the_round_begin_again(tmp_path) -> None:
     assert nodes_of(world, 1) == {0: "d1", 1: "ea", 2: "eb"}
 
 
-@pytest.mark.parametrize("after", [0.0, 0.004, 0.008, 0.012, 0.02, 0.03, 0.05])
+@pytest.mark.parametrize("after", [0.0, 0.004, 0.012, 0.021, 0.05])
 @pytest.mark.parametrize("who", ["ea", "eb"])
-@pytest.mark.parametrize("told", [0.0, 0.03, None])
+@pytest.mark.parametrize("told", [0.0, None])
 def test_a_death_around_the_end_of_a_round(tmp_path, after, who, told) -> None:
     """Pieces of the model are on their way to the aggregator, or there, or the round has closed."""
     world = make(tmp_path, when={("d1", 1, BATCHES): [lambda w: w.at(after, death(who, told))]})
@@ -228,7 +228,7 @@ def driver(world: World, device: str = "d1"):
     return world.hosts[device].parts[PartId("t", "stage0", device)]
 
 
-@pytest.mark.parametrize("after", [0.0, 0.005, 0.011, 0.015, 0.021, 0.025, 0.031, 0.04])
+@pytest.mark.parametrize("after", [0.0, 0.011, 0.015, 0.021, 0.031])
 @pytest.mark.parametrize("who", ["ea", "eb", "ec"])
 @pytest.mark.parametrize("told", [0.02, None])
 def test_a_death_while_a_stage_moves(tmp_path, after, who, told) -> None:
