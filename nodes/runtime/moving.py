@@ -92,6 +92,7 @@ class Mover:
         self._held: dict[PartId, list[tuple[Envelope, Tensors]]] = {}
         self._copies: dict[PartId, Part] = {}      # standbys of other nodes' parts
         self._standbys: dict[PartId, str] = {}     # where our parts have theirs
+        self._standby_digest: dict[PartId, str] = {}  # of the state that one was sent last
         self._arrived: dict[PartId, tuple[float, int]] = {}
         self._spoil_next = False
         self._acts: dict[type[Body], Callable[[Envelope, Body, Tensors], None]] = {
@@ -149,6 +150,7 @@ class Mover:
         begin = self._home.now()
         snapshot = self._home.parts[part].capture(copy=True)
         self._standbys[part] = to
+        self._standby_digest[part] = snapshot.digest
         self._span("standby", part, begin, payload(snapshot.tensors), to)
         body = State(digest=snapshot.digest, meta=snapshot.meta, captured=begin, standby=True)
         self._send(to, part, body, snapshot.tensors)
@@ -253,7 +255,8 @@ class Mover:
     def _settle(self, envelope: Envelope, body: Body, _: Tensors) -> None:
         part = envelope.dst
         leaving = self._leaving.get(part)
-        if leaving is None and isinstance(body, StateTaken) and self._standbys.get(part) == envelope.node:
+        stands = isinstance(body, StateTaken) and body.digest == self._standby_digest.get(part)
+        if leaving is None and stands and self._standbys.get(part) == envelope.node:
             self._home.parts[part].stood_by(envelope.node)
         if leaving is None or envelope.version != leaving.version:
             return  # of a move that was given up

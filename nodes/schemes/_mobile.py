@@ -16,6 +16,10 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from nodes.errors import RunError
 from nodes.learn.packing import Loss
 from nodes.learn.state import TrainingState, capture
@@ -27,9 +31,10 @@ from nodes.schemes._stage import PipelineStage
 from nodes.wire.codec import Tensors
 from nodes.wire.messages import Body, PartId, Settled, Standing, Steer
 
-_APART = ("record", "places")
+_APART = ("record", "places", "zeros")
 """What a snapshot has beside its digest: what is told of the work, which a standby does at other times, and
-where the other stages are, of which each node hears by itself."""
+where the other stages are, of which each node hears by itself; and momentum that is nothing yet, by shape."""
+MOMENTUM = "momentum/"
 
 
 class MobileStage(PipelineStage):
@@ -62,14 +67,17 @@ class MobileStage(PipelineStage):
         )  # fmt: skip
         meta, frames = state.to_frames()
         places = [list(self._context.where(self._part(stage))) for stage in range(layout.stages)]
-        apart = dict(zip(_APART, (asdict(self._record), places), strict=True))
-        return Snapshot(to_arrays(dict(frames)), {**meta, **apart}, state.digest())
+        zeros = {name: list(tensor.shape) for name, tensor in frames if name.startswith(MOMENTUM) and _nothing(tensor)}
+        apart = dict(zip(_APART, (asdict(self._record), places, zeros), strict=True))
+        sent = {name: tensor for name, tensor in frames if name not in zeros}
+        return Snapshot(to_arrays(sent), {**meta, **apart}, state.digest())
 
     def restore(self, snapshot: Snapshot) -> None:
         """Become what was captured, and keep still until `resume`."""
         meta = dict(snapshot.meta)
-        record, places = (meta.pop(name) for name in _APART)
-        state = TrainingState.from_frames(meta, snapshot.tensors)
+        record, places, zeros = (meta.pop(name) for name in _APART)
+        empty = {name: np.zeros(shape, dtype=np.float32) for name, shape in zeros.items()}
+        state = TrainingState.from_frames(meta, {**snapshot.tensors, **empty})
         if state.digest() != snapshot.digest:
             raise RunError("the state that arrived is not the one that was sent: its digest differs")
         extra = state.extra
@@ -134,6 +142,11 @@ class MobileStage(PipelineStage):
             self.id, "replay-step", None, seconds=self._times.op("forward", *self._layout.layers(self.stage)),
             round=self._round, attrs={"stage": self.stage},
         )  # fmt: skip
+
+
+def _nothing(tensor: Tensor) -> bool:
+    """Whether a tensor is all zeros, to the bit: at a round's begin that need not be sent."""
+    return tensor.dtype == torch.float32 and not tensor.contiguous().view(torch.int32).any()
 
 
 def _record(plain: dict[str, Any]) -> Record:

@@ -122,6 +122,7 @@ class Helm:
 
         The first one waits for the first probes, where its layout is ours to choose. Later ones begin at once.
         """
+        self._standing = {}  # each round begins with other weights, which standbys are to be sent
         if number == 1 and self._part.owner in self._settings.chosen and self._probe():
             self._then = then
         else:
