@@ -50,6 +50,7 @@ class LeadingStage(RecutStage):
         self._stood: dict[int, int] = {}                   # stages that are ready for it, and bytes of layers they took
         self._made: set[int] = set()                       # stages that are where they are thought to be
         self._moving: dict[int, tuple[str, float]] = {}    # stages on their way: from where, and since when
+        self._versions: dict[int, int] = {}                # of placements, as stages that have moved said themselves
         self._later: deque[Change] = deque()
         self._told: tuple[Change, str, int] | None = None  # a change of the layout: from what, batches given up
         self._target: Layout | None = None                 # of new cuts, while not all stages are ready for them
@@ -181,7 +182,9 @@ class LeadingStage(RecutStage):
         if change.stage >= layout.stages or self._stays(change.stage):
             self._context.note(f"stage {change.stage} does not move to {change.node}: it is another one by now")
             return
-        here, version = layout.nodes[change.stage], self._context.where(part)[1]
+        # A stage that left this very node is believed to be here until its state is acknowledged, which comes later.
+        version = max(self._context.where(part)[1], self._versions.get(change.stage, 0))
+        here = layout.nodes[change.stage]
         if change.node:
             self._context.connect(change.node)
         if not change.go:
@@ -199,6 +202,7 @@ class LeadingStage(RecutStage):
         if body.version < version or body.stage not in self._moving or layout is None:
             return
         before, asked = self._moving.pop(body.stage)
+        self._versions[body.stage] = body.version
         nodes = tuple(body.node if stage == body.stage else home for stage, home in enumerate(layout.nodes))
         self._layout = replace(layout, nodes=nodes)
         self._tell_change(

@@ -91,6 +91,15 @@ def test_moves_change_no_bit(
             assert homes == [node]
 
 
+def test_a_stage_that_has_left_the_device_moves_on_before_the_device_knows(tmp_path) -> None:
+    plan = (("device", 0), ("nearest", 1), ("nearest", 1), ("nearest", 3))
+    task = make_task(tmp_path, plan=plan, micro=1, schedule="sync")
+    net = Network(task, acts=acting([(1, 3, "d1", True), (1, 3, "ea", True), (1, 3, "eb", True)]))
+    net.run()
+    assert not net.driver().changing
+    assert net.driver().layout.nodes[3] == "eb"
+
+
 @pytest.mark.parametrize("model", sorted(LAYERS.keys() - {"cnn", "vgg5"}))
 @given(asked=moves(35), seed=st.integers(0, 99), schedule=st.sampled_from(["1f1b", "sync"]))
 @settings(max_examples=2, deadline=None)
