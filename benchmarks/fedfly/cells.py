@@ -141,6 +141,7 @@ def quick() -> list[Cell]:
         state,
         *_states(state),
         *_states(slow)[:2],  # what a wrong forecast costs is told apart best where the state is fast
+        *(Cell("law", bed, how) for bed in ("edge-bound", "link-bound") for how in ("none", "restart", "migrate")),
     ]
 
 

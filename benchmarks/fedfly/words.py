@@ -28,9 +28,9 @@ without moves, f the share of the round's batches that were done when a restart 
 moves one batch earlier, as they finish what is under way). In each round all devices move: at 10 %, at 50 %, at 90 %.
 `state_s` runs from the begin of the capture to the owed gradients being at the device, less what gradients usually
 take; its limit is 1.15 x (bytes over the slowest link's goodput + round trip) + 20 ms, and 1.5 x instead where edge
-servers work for other devices meanwhile, goodput being 1448/1514 of the rate. Times and savings are of the round in which a device moves, as the
-published ones are: a training whose device moves in every tenth round saves about a tenth as much. Accuracy is
-that on the test set, measured in the cloud at the
+servers work for other devices meanwhile, goodput being 1448/1514 of the rate. Times and savings are of the round in
+which a device moves, as the published ones are: a training whose device moves in every tenth round saves about a tenth
+as much. Accuracy is that on the test set, measured in the cloud at the
 end of each training."""
 
 ABOUT: dict[str, tuple[str, ...]] = {
