@@ -216,6 +216,12 @@ class Fetch(msgspec.Struct, frozen=True, tag="fetch"):
     layers: tuple[str, ...] = ()
 
 
+class Awaiting(msgspec.Struct, frozen=True, tag="awaiting"):
+    """A device's halves have done this round and wait for the model of the next: tell the aggregator where they are."""
+
+    round: int
+
+
 class Close(msgspec.Struct, frozen=True, tag="close"):
     """This part lives elsewhere now (``node``); forget yours."""
 
@@ -251,6 +257,7 @@ Body: TypeAlias = (
     | Open
     | Opened
     | Fetch
+    | Awaiting
     | Close
     | Moved
 )
