@@ -97,6 +97,12 @@ class Update(msgspec.Struct, frozen=True, tag="update"):
     move_to: str = ""
 
 
+class Awaiting(msgspec.Struct, frozen=True, tag="awaiting"):
+    """A device's halves have done this round and wait for the model of the next: tell the aggregator where they are."""
+
+    round: int
+
+
 class Reported(msgspec.Struct, frozen=True, tag="reported"):
     """An edge server's collector holds this owner's model of the round."""
 
@@ -216,12 +222,6 @@ class Fetch(msgspec.Struct, frozen=True, tag="fetch"):
     layers: tuple[str, ...] = ()
 
 
-class Awaiting(msgspec.Struct, frozen=True, tag="awaiting"):
-    """A device's halves have done this round and wait for the model of the next: tell the aggregator where they are."""
-
-    round: int
-
-
 class Close(msgspec.Struct, frozen=True, tag="close"):
     """This part lives elsewhere now (``node``); forget yours."""
 
@@ -243,6 +243,7 @@ Body: TypeAlias = (
     | Activations
     | Gradients
     | Update
+    | Awaiting
     | Reported
     | Collect
     | Partial
@@ -257,7 +258,6 @@ Body: TypeAlias = (
     | Open
     | Opened
     | Fetch
-    | Awaiting
     | Close
     | Moved
 )
