@@ -23,6 +23,7 @@ class Act(Enum):
     """What to do."""
 
     WAIT = "wait"          # it will come
+    IDLE = "idle"          # all is well: the others are not done yet
     RESEND = "resend"      # what was sent last got lost
     ADOPT = "adopt"        # go on with the copy on a node
     RESTART = "restart"    # begin the round again on a node
@@ -85,7 +86,7 @@ def _alive(
             return Act.ADOPT, arrived[0]
         return (Act.WAIT if asked < MOVING else Act.ADOPT), believed
     if mine.done and here.finished:
-        return Act.WAIT, believed  # the others are not done yet
+        return Act.IDLE, believed
     return (Act.WAIT if asked < 2 else Act.RESEND), believed
 
 

@@ -18,7 +18,7 @@ from nodes.runtime.part import Context, Quiet
 from nodes.schemes._arrays import to_arrays, to_torch
 from nodes.wire.codec import Tensors
 from nodes.wire.control import RoundDone, TaskDone
-from nodes.wire.messages import Body, Fetch, Model, PartId, Update
+from nodes.wire.messages import Awaiting, Body, Fetch, Model, PartId, Update
 
 
 class Aggregator(Quiet):
@@ -101,9 +101,12 @@ class Aggregator(Quiet):
     def _broadcast(self) -> None:
         arrays = to_arrays(self._weights)
         for leaf in self._leaves():
-            self._context.send(self.id, leaf, Model(self._round), arrays)
+            self._send_model(leaf, arrays)
         if self._context.task.drop_s is not None:
             self._context.wake(self.id, self._context.task.drop_s, self._round)
+
+    def _send_model(self, leaf: PartId, arrays: Tensors) -> None:
+        self._context.send(self.id, leaf, Model(self._round), arrays)
 
     def _close_round(self) -> None:
         done, task = self._round, self._context.task
@@ -135,9 +138,36 @@ class OverTails(Aggregator):
     """Exchanges whole models with the edge halves, which pass the devices' halves on.
 
     The model of a new round ends the old one for a device that was late: both of its halves take it up.
+
+    A model that was on its way to an edge server when that died is lost, although another copy of the edge half may go
+    on. So who still waits for it is sent it again, where the edge half is now; once for each place that it has been at.
     """
 
     leaf = "tail"
+
+    def __init__(self, part: PartId, context: Context) -> None:
+        super().__init__(part, context)
+        self._sent: dict[PartId, tuple[str, int]] = {}  # placement that the round's model was sent to
+
+    def receive(self, src: PartId, body: Body, tensors: Tensors) -> None:
+        """Collect updates; answer a part that starts its round over, or that may have missed a model."""
+        if isinstance(body, Awaiting):
+            if body.round < self._round:
+                self._missed(src)
+        else:
+            super().receive(src, body, tensors)
+
+    def _too_late(self, src: PartId) -> None:
+        self._missed(src)
+
+    def _missed(self, tail: PartId) -> None:
+        """An edge half is still in an earlier round: the model of this one is on its way there, or was lost."""
+        if tail.owner not in self._delivered and not self._done and self._sent.get(tail) != self._context.where(tail):
+            self._send_model(tail, to_arrays(self._weights))
+
+    def _send_model(self, leaf: PartId, arrays: Tensors) -> None:
+        self._sent[leaf] = self._context.where(leaf)
+        super()._send_model(leaf, arrays)
 
 
 class OverDevices(Aggregator):

@@ -20,6 +20,7 @@ from nodes.wire.control import Progress
 from nodes.wire.messages import (
     Activations,
     Adopt,
+    Awaiting,
     Body,
     Close,
     Gradients,
@@ -242,9 +243,10 @@ class Head(Quiet):
         done = self._batch == len(self._batches) and self._last is not None
         mine = Position(self._round, self._attempt, self._batch, done)
         act, node = decide(mine, here, self._answers, self._asked, self._move_to)
-        if act is Act.WAIT and done and here in self._answers and not self._answers[here].leaving:
-            self._asked, self._idle = 0, self._idle + 1  # the others are not done yet: ask less and less
-        if act is Act.WAIT or (act is Act.RESEND and self._last is None):
+        if act is Act.IDLE:
+            self._asked, self._idle = 0, self._idle + 1  # ask less and less
+            self._context.send(self.id, self._tail, Awaiting(self._round))  # the next model may have died on its way
+        if act in (Act.WAIT, Act.IDLE) or (act is Act.RESEND and self._last is None):
             return False
         if act is Act.RESTART or self._last is None:
             self._context.note(f"no copy of {self._tail} is left: {self.id.owner} begins round {self._round} again")

@@ -12,7 +12,7 @@ from nodes.schemes._arrays import copies, to_arrays, to_torch
 from nodes.schemes._base import AGGREGATOR, COLLECTOR
 from nodes.schemes._halves import REHEARSALS, stage
 from nodes.wire.codec import Tensors
-from nodes.wire.messages import Activations, Body, Fetch, Gradients, Model, Open, PartId, Update, Work
+from nodes.wire.messages import Activations, Awaiting, Body, Fetch, Gradients, Model, Open, PartId, Update, Work
 
 
 class Tail(Quiet):
@@ -31,6 +31,7 @@ class Tail(Quiet):
         self._owed: tuple[Gradients, torch.Tensor] | None = None
         self._finished: Update | None = None
         self._opened = -1            # round whose start the head holds already
+        self._begun = (0, 0)         # round and attempt whose model has come
 
     def rehearse(self) -> None:
         """A few steps on nothing, and a state captured and restored."""
@@ -56,6 +57,8 @@ class Tail(Quiet):
             case Open():
                 self._round, self._attempt, self._opened = body.round, body.attempt, body.round
                 self._context.send(self.id, self._aggregator, Fetch(body.round, body.attempt))
+            case Awaiting():
+                self._context.send(self.id, self._aggregator, body)
             case _:
                 raise WireError(f"{type(body).__name__} for {self.id}")
 
@@ -66,6 +69,9 @@ class Tail(Quiet):
     def _begin_round(self, body: Model, weights: dict[str, torch.Tensor]) -> None:
         if (body.round, body.attempt) < (self._round, self._attempt) and body.round <= self._round:
             return  # of a round or attempt that is over
+        if (body.round, body.attempt) == self._begun:
+            return  # it came twice
+        self._begun = (body.round, body.attempt)
         known = bool(body.attempt) and body.round == self._opened
         self._round, self._attempt, self._applied, self._loss_sum = body.round, body.attempt, -1, 0.0
         self._owed = self._finished = None
@@ -140,6 +146,7 @@ class Tail(Quiet):
         state.restore(self._stage)
         self._round, self._applied, self._loss_sum = state.round, state.next_batch - 1, state.loss_sum
         self._attempt = int(state.extra["attempt"])
+        self._begun = (self._round, self._attempt)
         if state.pending is not None:
             work = Work(self._round, self._applied)
             self._owed = (Gradients(work, float(state.extra["owed_loss"]), self._attempt), state.pending)

@@ -23,7 +23,7 @@ from nodes.schemes._aggregator import OverTails
 from nodes.schemes._arrays import to_arrays, to_torch
 from nodes.schemes._base import AGGREGATOR, COLLECTOR
 from nodes.wire.codec import Tensors
-from nodes.wire.messages import Body, Collect, Fetch, Partial, PartId, Reported, Update
+from nodes.wire.messages import Body, Collect, Fetch, Moved, Partial, PartId, Reported, Update
 
 
 def aggregator(part: PartId, context: Context) -> OverTails:
@@ -58,6 +58,10 @@ class Collector(Quiet):
             self._round = body.round
             self._held.clear()
         self._held[owner] = (body.samples, to_torch(tensors))
+        # The model itself does not get to the cloud, so this is how that learns where the device's edge half is.
+        tail = PartId(self.id.task, "tail", owner)
+        node, version = self._context.where(tail)
+        self._context.send(self.id, self._aggregator, Moved(tail, node, version))
         self._context.send(self.id, self._aggregator, Reported(body.round, owner))
 
     def _collect(self, body: Collect) -> None:
@@ -78,7 +82,7 @@ class OverEdges(OverTails):
 
     def __init__(self, part: PartId, context: Context) -> None:
         super().__init__(part, context)
-        self._reported: dict[str, str] = {}            # owner -> edge server that holds its model
+        self._reported: dict[str, list[str]] = {}      # owner -> edge servers that hold its model, the last one counts
         self._asked: dict[str, tuple[str, ...]] = {}   # edge server -> owners that it was asked for
 
     def receive(self, src: PartId, body: Body, tensors: Tensors) -> None:
@@ -86,7 +90,8 @@ class OverEdges(OverTails):
         match body:
             case Reported() if body.round == self._round and not self._done:
                 if body.owner not in self._delivered and src.owner not in self._dead:
-                    self._reported[body.owner] = src.owner
+                    held = self._reported.setdefault(body.owner, [])
+                    held[:] = [edge for edge in held if edge != src.owner] + [src.owner]
                     self._go_on()
             case Partial() if body.round == self._round and not self._done:
                 owners = set(body.owners)
@@ -95,16 +100,16 @@ class OverEdges(OverTails):
             case Reported() | Partial():
                 pass  # of a round that is over
             case Fetch():
-                self._asked.pop(self._reported.pop(src.owner, ""), None)
+                for edge in self._reported.pop(src.owner, []):
+                    self._asked.pop(edge, None)
                 super().receive(src, body, tensors)
             case _:
                 super().receive(src, body, tensors)
 
     def lost(self, node: str) -> None:
         """A node has died; models that it held for the cloud are gone with it."""
-        for owner in [owner for owner, edge in self._reported.items() if edge == node]:
-            if owner not in self._delivered:
-                del self._reported[owner]
+        left = {owner: [edge for edge in held if edge != node] for owner, held in self._reported.items()}
+        self._reported = {owner: held for owner, held in left.items() if held}
         self._asked.pop(node, None)
         super().lost(node)
 
@@ -117,7 +122,7 @@ class OverEdges(OverTails):
             return
         groups: dict[str, list[str]] = defaultdict(list)
         for owner in sorted(here - self._delivered):
-            groups[self._reported[owner]].append(owner)
+            groups[self._reported[owner][-1]].append(owner)
         for edge, owners in sorted(groups.items()):
             if self._asked.get(edge) != tuple(owners):
                 self._asked[edge] = tuple(owners)

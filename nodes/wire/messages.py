@@ -101,6 +101,12 @@ class Update(msgspec.Struct, frozen=True, tag="update"):
     move_to: str = ""
 
 
+class Awaiting(msgspec.Struct, frozen=True, tag="awaiting"):
+    """A device's halves have done this round and wait for the model of the next: tell the aggregator where they are."""
+
+    round: int
+
+
 class Reported(msgspec.Struct, frozen=True, tag="reported"):
     """An edge server's collector holds this owner's model of the round."""
 
@@ -411,6 +417,7 @@ Body: TypeAlias = (
     | Activations
     | Gradients
     | Update
+    | Awaiting
     | Reported
     | Collect
     | Partial

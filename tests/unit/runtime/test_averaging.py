@@ -10,8 +10,9 @@ from nodes.learn.aggregate import fedavg
 from nodes.learn.digest import weights_digest
 from nodes.learn.shards import Batches
 from nodes.learn.stage import Sgd, Stage
+from nodes.wire import codec
 from nodes.wire.control import RoundDone
-from nodes.wire.messages import PartId
+from nodes.wire.messages import Collect, PartId, Reported
 from tests.unit.runtime.simulated import World
 
 THREE = ("d1", "d2", "d3")
@@ -91,6 +92,45 @@ def test_an_edge_server_that_dies_with_models_has_them_trained_again(tmp_path):
     flat.run()
     for name, tensor in weights(flat).items():
         torch.testing.assert_close(weights(world)[name], tensor, rtol=1e-4, atol=1e-6)
+
+
+def test_the_cloud_learns_where_a_copy_goes_on_whose_edge_server_has_died(tmp_path):
+    """Its model goes to the edge server's own aggregator, yet the next one has to find the way to it."""
+    plan = {("d1", 1, 1): [lambda w: w.forecast("d1", "eb")],
+            ("d1", 1, 3): [lambda w: w.kill("ea"), lambda w: w.tell_died("ea")]}  # fmt: skip
+    world = World(tmp_path, strategy="shadow", hierarchical=True, plan=plan)
+    world.run()
+    assert [(s.part, s.round) for s in world.spans if s.kind == "restart"] == [("head:d2", 1)]
+    assert {to for node, to, number in sent(world, "model") if node == "cloud" and number == 2} == {"eb"}
+    assert world.now < 10
+
+
+@pytest.mark.parametrize("after", range(6, 46, 4))
+def test_an_edge_server_dies_with_a_standby_elsewhere(tmp_path, after):
+    """So many events after the begin: before, within and after the copying of its state, and between rounds."""
+    world = World(tmp_path, strategy="shadow", hierarchical=True)
+    world.begin()
+    world.forecast("d1", "eb")
+    for _ in range(after):
+        world.step()
+    world.kill("ea")
+    world.tell_died("ea")
+    world.finish()
+    assert missing(world) == {1: (), 2: ()}
+    assert world.now < 30
+
+
+def test_the_latest_report_counts_until_its_edge_server_dies(tmp_path):
+    """The model is at two edge servers, and the report of the first comes last."""
+    world = World(tmp_path, hierarchical=True)
+    cloud = PartId("t", "aggregator", "")
+    aggregator = world.hosts["cloud"].parts[cloud]
+    for edge in ("eb", "ea"):
+        aggregator.receive(PartId("t", "collector", edge), Reported(1, "d1"), {})
+    world.tell_died("ea")
+    aggregator.receive(PartId("t", "collector", "eb"), Reported(1, "d2"), {})
+    asked = [codec.decode(frames)[0].body for _, _, _, (_, to, frames) in world._events if to == "eb"]
+    assert asked == [Collect(1, ("d1", "d2"))]
 
 
 # --- without those who are late ---------------------------------------------------------------------------

@@ -119,6 +119,26 @@ def test_an_edge_server_dies_between_rounds(tmp_path, still):
     assert world.now < 120
 
 
+def test_a_model_that_dies_with_an_edge_server_is_sent_again(tmp_path, still):
+    """The standby is in step: it goes on, and has never heard of the new round."""
+    plan = {("d1", 1, 1): [lambda w: w.forecast("d1", "eb")], ("cloud", 1): [lambda w: w.kill("ea")]}
+    world = go(tmp_path, still, plan, strategy="shadow")
+    assert {s.part for s in restarts(world)} == {"head:d2"}
+    assert sorted(steps(world)) == [(r, b) for r in (1, 2) for b in range(5)]
+
+
+@pytest.mark.parametrize("after", [0.005, 0.025, 0.035, 0.2])
+@pytest.mark.parametrize("slow", [0.01, 1.0])
+@pytest.mark.parametrize("strategy", ["migrate", "shadow"])
+def test_an_edge_server_dies_after_a_move_at_the_end_of_a_round(tmp_path, still, strategy, slow, after):
+    """With it may die the device's model on its way to the cloud, or the next model on its way from there."""
+    plan = {("d1", 1, 3): [lambda w: w.forecast("d1", "eb")],
+            ("d1", 1, 5): [lambda w: w.notice("d1", "eb", done=strategy == "shadow"),
+                           lambda w: w.at(after, lambda w: w.kill("ea"))]}  # fmt: skip
+    world = go(tmp_path, still, plan, strategy=strategy, latency={frozenset(("ea", "cloud")): slow})
+    assert world.now < 30
+
+
 def test_an_edge_server_dies_before_the_first_batch(tmp_path, still):
     world = World(tmp_path)
     world.at(0.012, lambda w: w.kill("ea"))
