@@ -29,6 +29,9 @@ from nodes.policies.plans import Plan, Problem, predict
 from nodes.policies.probing import FREE, Cost, ProbePolicy, Probing
 from nodes.policies.profile import ModelProfile
 
+KEEPS_UP = 0.8
+"""Share of a link between servers that keeping a standby in step may take: the state is to get there, too."""
+
 
 class Steering:
     """The knowledge and the decisions of one device.
@@ -188,18 +191,22 @@ class Steering:
         """Probes have cost something else than was said."""
         self.probing = probing.returned(self.probing, said, took)
 
-    def plan(self, now: float, remaining: int, position: Position) -> Decision:
+    def plan(self, now: float, remaining: int, position: Position, *, ready: bool = True) -> Decision:
         """Whether to keep the layout, to prepare another one, or to change.
 
         Args:
             now: Seconds.
             remaining: Batches still to come.
             position: First batch that has not begun.
+            ready: Whether standbys of what is prepared have the state. Without, training waits for its copy.
         """
         if self._adapt.kind == "static":
             return Decision("plan", "keep", "static", now, position, self._base.device)
         current, best = self._plans(now)
-        choice = Choice(None if current is None else current.seconds, best, _cost(self._problem(now), current, best))
+        cost = _cost(self._problem(now), current, best)
+        if cost is not None and cost.standby and not (ready and best.layout == self.prepared):
+            cost = replace(cost, stall_s=cost.stall_s + cost.copy_s, slowed_s=0.0)
+        choice = Choice(None if current is None else current.seconds, best, cost)
         decision, self.adapting = adapting.decide(
             self._adapt, self.adapting, now, choice, remaining, self._outlook(now), position, self._base.device
         )
@@ -269,6 +276,8 @@ class Steering:
                 return None
             self._then = (current, best)
         current, best = self._then
+        if not _keeps_up(self._problem(now), self._plans(now)[0] or current, best):
+            return None
         # The state moves while the links are still those of here.
         cost = _cost(self._problem(now), current, best)
         return Outlook(edge, at, Choice(current.seconds, best, cost))
@@ -279,6 +288,22 @@ class Steering:
         if edge in nodes or self._near not in nodes:
             return None
         return Layout(self.layout.bounds, tuple(edge if node == self._near else node for node in nodes))
+
+
+def _keeps_up(problem: Problem, current: Plan, best: Plan) -> bool:
+    """Whether standbys of stages that move can be kept in step: all that comes to a stage is sent on to its standby."""
+    if current.layout.bounds != best.layout.bounds:
+        return True  # nothing that standbys are for
+    world, bounds, last = problem.world, current.layout.bounds, len(current.layout.nodes) - 1
+    for stage, (a, b) in enumerate(zip(current.layout.nodes, best.layout.nodes, strict=True)):
+        if a == b:
+            continue
+        link = world.links.get((a, b))
+        back = world.profile.crossing(bounds[stage + 1])[1] if stage < last else 0
+        amount = world.forward_bytes(bounds[stage]) + back
+        if link is None or 8 * amount * current.micro > KEEPS_UP * link.rate * current.seconds:
+            return False
+    return True
 
 
 def _cost(problem: Problem, current: Plan | None, best: Plan) -> adapting.MoveCost | None:

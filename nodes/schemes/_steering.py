@@ -82,7 +82,6 @@ class Helm:
         self._layout: Layout | None = None            # at work, or decided on
         self._standbys: dict[int, str] = {}           # by stage, as they were asked for
         self._standing: dict[int, str] = {}           # of them, those that have the state
-        self._going: Decision | None = None           # a move that waits for its standbys
         self._asked: set[str] = set()                 # servers whose probes are to return
         self._probed = False                          # any has
         self._pending: tuple[Layout, Decision] | None = None  # other cuts that were asked for
@@ -242,10 +241,8 @@ class Helm:
         """A node has died."""
         if self._steering is not None:
             self._steering.gone(node)
-        if node in self._standbys.values():
-            self._standbys = {stage: home for stage, home in self._standbys.items() if home != node}
-            if self._going is not None and self._driver.layout is not None:
-                self.reopened(self._driver.layout)  # nobody goes there: it is as it was
+        self._standbys = {stage: home for stage, home in self._standbys.items() if home != node}
+        self._standing = {stage: home for stage, home in self._standing.items() if home != node}
         if self._probes is not None and self._probes.lost(node) is not None:
             self._returned(node)
 
@@ -305,7 +302,10 @@ class Helm:
         number, batch = self._driver.place_in_training
         left = (self._context.task.rounds - number + 1) * self._batches - batch
         try:
-            decision = self._steering.plan(self._now(), max(left, 0), (number, batch, 0))
+            decision = self._steering.plan(
+                self._now(), max(left, 0), (number, batch, 0),
+                ready=bool(self._standbys) and self._standing == self._standbys,
+            )  # fmt: skip
         except InputError:
             return  # there is nothing to choose from, nor can it go on as it is: that shows by itself
         if decision.act == "change":
@@ -313,17 +313,17 @@ class Helm:
         elif decision.act == "prepare":
             self._tell(decision)
             self._prepare(decision)
-        elif self._standbys and self._steering.prepared is None and self._going is None:
+        elif self._standbys and self._steering.prepared is None:
             self._drop()
 
     def _prepare(self, decision: Decision) -> None:
         """Have standbys where stages will be. Other cuts cannot be prepared, only decided on."""
         assert decision.layout is not None
-        if self._going is None and self._layout is not None and decision.layout.bounds == self._layout.bounds:
+        if self._layout is not None and decision.layout.bounds == self._layout.bounds:
             self._stand_by(_differing(self._layout, decision.layout))
 
     def _change(self, decision: Decision) -> None:
-        """Whole stages move, once their standbys stand; other cuts come with the first batch that has not begun."""
+        """Whole stages move at once; other cuts come with the first batch that has not begun."""
         here, layout = self._driver.layout or self._layout, self._full(decision)
         assert here is not None
         assert self._layout is not None
@@ -340,28 +340,14 @@ class Helm:
         self._tell(decision)
         if not moves:
             self._drop()  # it is there still: the move before this one has not begun
-        elif self._settings.adapt == "proactive":
-            # Training goes on where it is until the state is there: a copy that is waited for would be all stall.
-            self._stand_by(moves)
-            self._going = decision
-            self._go()
-        else:
-            for stage, node in moves.items():
-                self._driver.relocate(stage, node, go=True)
+        for stage, node in moves.items():
+            self._driver.relocate(stage, node, go=True)
+        self._standbys, self._standing = {}, {}
 
     def standing(self, stage: int, node: str) -> None:
         """A standby that was asked for has the state."""
         if self._standbys.get(stage) == node:
             self._standing[stage] = node
-            self._go()
-
-    def _go(self) -> None:
-        """Move, if that waits for standbys and all of them stand."""
-        if self._going is None or self._standing != self._standbys:
-            return
-        moves, self._going, self._standbys, self._standing = self._standbys, None, {}, {}
-        for stage, node in moves.items():
-            self._driver.relocate(stage, node, go=True)
 
     def _stand_by(self, wanted: dict[int, str]) -> None:
         """Have these standbys, by stage, and no others."""
@@ -376,12 +362,11 @@ class Helm:
 
     def _drop(self) -> None:
         self._stand_by({})
-        self._going = None
 
     # --- words ------------------------------------------------------------------------------------------
 
     def _taken(self, layout: Layout) -> Layout:
-        self._layout, self._standbys, self._standing, self._going = layout, {}, {}, None
+        self._layout, self._standbys, self._standing = layout, {}, {}
         return layout
 
     def _full(self, decision: Decision) -> Layout:

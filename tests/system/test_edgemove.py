@@ -68,7 +68,7 @@ def test_stages_on_containers_come_to_the_weights_of_one_node(tmp_path: Path) ->
     with Experiment.load(path).up(runs=tmp_path) as bed:
         local, _ = train(bed, "local")
         for plan, labels in (((), "leave"), (THREE, "leave"), (U_SHAPED, "stay")):
-            found, events = train(bed, schedule="sync", plan=plan, labels=labels)
+            found, events = train(bed, schedule="sync", plan=plan, labels=labels, adapt="static")
             assert found["weights_sha256"] == local["weights_sha256"]
             assert found["verdict"] == "ok", found["reasons"]
             [move] = found["moves"]
@@ -81,11 +81,11 @@ def test_stages_on_containers_come_to_the_weights_of_one_node(tmp_path: Path) ->
             assert steps["tail-step", stages - 1] == every
             assert steps["pipeline", stages - 1] == 2
 
-        one, events = train(bed, schedule="1f1b", plan=THREE)
-        again, _ = train(bed, schedule="1f1b", plan=THREE)
+        one, events = train(bed, schedule="1f1b", plan=THREE, adapt="static")
+        again, _ = train(bed, schedule="1f1b", plan=THREE, adapt="static")
         assert one["weights_sha256"] == again["weights_sha256"] != local["weights_sha256"]
         told = {(e["attrs"]["stage"], e["attrs"]["staleness_most"]) for e in events if e["kind"] == "pipeline"}
         assert told == {(0, 1), (1, 1), (2, 0)}, told
-        slow, _ = train(bed, schedule="sequential", plan=THREE)
+        slow, _ = train(bed, schedule="sequential", plan=THREE, adapt="static")
         assert slow["weights_sha256"] == local["weights_sha256"]
         assert one["duration_s"] < 0.6 * slow["duration_s"]  # the device's link is busy all the time, and both ways

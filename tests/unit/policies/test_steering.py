@@ -15,13 +15,13 @@ from nodes.policies.probing import Cost, ProbePolicy
 from nodes.policies.steering import Steering, seconds_at_least
 from tests.unit.policies.problems import mesh, model, problem, rates, server
 
-ACCESS, WIRED = 1e6, 1e5
-"""bit/s. The wired network is the slower one, so that following a device is worth something."""
+ACCESS, WIRED, RTT = 1e6, 4e5, 1.0
+"""bit/s, and s of the wired network, which is so long that following a device is worth something."""
 MODEL = model(*[0.02] * 4)
 MODEL = replace(MODEL, layers=tuple(replace(layer, weights=1000) for layer in MODEL.layers))
 HERE = server("a", 0.2, ACCESS, rtt=0.01)
-THERE = server("b", 0.2, WIRED, rtt=0.03)
-BASE = replace(problem(MODEL, HERE, THERE), links=mesh("a", "b", rate=WIRED, rtt=0.02), stages=2, fewest=2)
+THERE = server("b", 0.2, WIRED, rtt=RTT)
+BASE = replace(problem(MODEL, HERE, THERE), links=mesh("a", "b", rate=WIRED, rtt=RTT), stages=2, fewest=2)
 ON_A = partition(BASE).layout
 ON_B = Layout(ON_A.bounds, ("dev", "b"))
 CHEAP = Cost(0.01, 1000)
@@ -59,7 +59,7 @@ def test_reactive_prepares_nothing_and_waits_for_what_probes_find():
     made.handed_over("b", 10.0)
     assert made.plan(10.0, 1000, (1, 9, 0)).act == "keep"
     assert made.probe(10.0, CHEAP, 1e9).act == "probe"
-    made.learnt("a", Found(up=WIRED, down=WIRED, rtt=0.03, ratio=0.2), 10.1)
+    made.learnt("a", Found(up=WIRED, down=WIRED, rtt=RTT, ratio=0.2), 10.1)
     made.learnt("b", Found(up=ACCESS, down=ACCESS, rtt=0.01, ratio=0.2), 10.2)
     changed = made.plan(10.2, 1000, (1, 10, 0))
     assert (changed.act, changed.layout) == ("change", ON_B)
@@ -71,6 +71,18 @@ def test_static_stays_whatever_comes():
     made.handed_over("b", 10.0)
     made.learnt("b", Found(up=1e9, down=1e9), 10.2)
     assert made.plan(10.2, 1000, (1, 10, 0)).act == "keep"
+
+
+def test_nothing_is_prepared_over_a_network_on_which_no_standby_would_keep_up():
+    slow = replace(BASE, links=mesh("a", "b", rate=5e4, rtt=RTT))
+    made = steering(base=slow)
+    made.foretold("b", at=60.0)
+    assert made.plan(58.8, 1000, (1, 5, 0)).act == "keep"
+    made.handed_over("b", 60.0)
+    assert made.plan(60.0, 1000, (1, 9, 0)).act == "change", "a copy repays all the same"
+    other = steering(base=slow)
+    other.handed_over("b", 60.0)
+    assert other.plan(60.0, 1, (1, 9, 0)).act == "keep", "not for one batch more"
 
 
 def test_what_was_prepared_is_given_up_when_the_prediction_is():
@@ -165,8 +177,8 @@ def test_a_whole_run_takes_at_least_what_stays_on_the_device():
                        st.sampled_from(["a", "b", "c"]), rates, st.sampled_from([0.1, 1.0, 5.0])), max_size=12),
 )  # fmt: skip
 def test_whatever_happens_a_decision_is_one_that_can_be_carried_out(kind, events):
-    base = replace(BASE, servers=(HERE, THERE, server("c", 1.0, ACCESS)), links=mesh("a", "b", "c", rate=WIRED),
-                   fewest=1, stages=3)  # fmt: skip
+    servers, links = (HERE, THERE, server("c", 1.0, ACCESS)), mesh("a", "b", "c", rate=WIRED, rtt=RTT)
+    base = replace(BASE, servers=servers, links=links, fewest=1, stages=3)
     made, now = steering(kind, base=base), 0.0
     for what, name, rate, ratio in events:
         now += 1.0

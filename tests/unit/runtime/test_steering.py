@@ -22,16 +22,17 @@ from nodes.wire.messages import PartId
 from tests.unit.runtime.links import Links
 from tests.unit.runtime.pipelines import EDGES, make_task
 
-RATE, SLOW = 20e6, 0.4e6
-"""bit/s of the access, and of the way to the server of another site."""
-DELAY = 0.005
+RATE = 20e6
+"""bit/s of the access, and of the network between servers."""
+DELAY, FAR = 0.005, 0.2
+"""One way, s; and to the server of another site, across a network that is long."""
 LAYER_S = 4e-3
 DEVICE, SERVER = 0.2, 1.0
 MODEL = "cnn"
 
 
 class World(Links):
-    """A device that is at one site or another: servers of other sites are behind a slow network."""
+    """A device that is at one site or another: servers of other sites are far."""
 
     def __init__(self, task, *, speeds=None, up=RATE):
         every = {"d1": DEVICE, **dict.fromkeys(EDGES, SERVER), "cloud": 1.0} | (speeds or {})
@@ -46,13 +47,9 @@ class World(Links):
             clock.time = 100.0
 
     def post(self, source, to, frames):
-        far = {source, to} & {"d1"} and ({source, to} - {"d1"}) & set(EDGES) and self.near not in (source, to)
-        self.rates[source, "out"] = SLOW if far and source == "d1" else self.rates_of(source, "out")
-        self.rates[to, "in"] = SLOW if far and to == "d1" else self.rates_of(to, "in")
+        far = "d1" in (source, to) and ({source, to} - {"d1"}) & set(EDGES) and self.near not in (source, to)
+        self.delay = FAR if far else DELAY
         super().post(source, to, frames)
-
-    def rates_of(self, node, way):
-        return RATE if node == "d1" else None
 
     def train(self):
         for name in self.hosts:
@@ -81,7 +78,7 @@ class World(Links):
 
 
 def task_of(tmp_path, *, adapt="proactive", probing="adaptive", chosen=True, decisions=None, rounds=3, samples=160,
-            budget=0.02, servers=("ea", "eb"), backhaul=SLOW, **pipeline):  # fmt: skip
+            budget=0.02, servers=("ea", "eb"), **pipeline):  # fmt: skip
     task = make_task(tmp_path, model=MODEL, rounds=rounds, samples=samples, **pipeline)
     times = dict.fromkeys(operations(LAYERS[MODEL]), LAYER_S)
     with_times = msgspec.structs.replace(task.pipeline, times=times)
@@ -90,11 +87,10 @@ def task_of(tmp_path, *, adapt="proactive", probing="adaptive", chosen=True, dec
     layers = tuple(replace(one, forward=slow, backward=slow, update=slow) for one in profile.layers)
     own = replace(profile, layers=layers, loss=slow)
     offers = {
-        name: NodeOffer(name, *((RATE, RATE) if name == "ea" else (backhaul, backhaul)), 4 * DELAY,
-                        ratio=DEVICE / SERVER)
+        name: NodeOffer(name, RATE, RATE, 2 * (DELAY if name == "ea" else FAR), ratio=DEVICE / SERVER)
         for name in servers
     }  # fmt: skip
-    links = tuple(LinkOffer(a, b, backhaul, 2 * DELAY) for a, b in permutations(servers, 2))
+    links = tuple(LinkOffer(a, b, RATE, 2 * (FAR - DELAY)) for a, b in permutations(servers, 2))
     settings = task.pipeline
     problem = Problem(
         "d1", own, tuple(offers.values()), links, settings.micro, settings.schedule, settings.stages, 2,
