@@ -123,7 +123,8 @@ def requests(layout: Layout, *, opening: bool) -> Counter[Frame]:
     stages = [PartId("edgemove", f"stage{number}", "dev") for number in range(layout.stages)]
     cloud, nobody = PartId("edgemove", "aggregator", ""), PartId("", "", "")
     asked: list[tuple[PartId, PartId, Body, float]] = [(nobody, nobody, Hello(), 0.0)] * (PEERS * opening)
-    asked.append((stages[0], stages[1], Open(1, 0, 1, layout, BATCHES), 1.0))
+    versions = (0, *(2 for _ in stages[1:]))  # of placements: those that the driver decides on go up by two
+    asked.append((stages[0], stages[1], Open(1, 0, 2, layout, BATCHES, versions), 1.0))
     for number in range(layout.stages):
         if layout.nodes[number] == "dev":
             layers = LAYERS["cnn"][slice(*layout.layers(number))]
