@@ -11,12 +11,12 @@ from benchmarks.edgemove.settings import ALL_ON_EDGE, SETTINGS, Setting, Trainin
 
 ADAPTS = ("proactive", "reactive", "static")
 VARIANTS = {
-    "proactive": Training(adapt="proactive"),
-    "reactive": Training(adapt="reactive"),
-    "static": Training(adapt="static"),
+    "proactive": Training(adapt="proactive", probing="adaptive"),
+    "reactive": Training(adapt="reactive", probing="adaptive"),
+    "static": Training(adapt="static", probing="off"),
     "every-2s": Training(adapt="proactive", probing="{every: 2s}"),
     "unprobed": Training(adapt="proactive", probing="off"),
-    "full-profile": Training(adapt="proactive", profile="full"),
+    "full-profile": Training(adapt="proactive", probing="adaptive", profile="full"),
 }
 """What an adaptive training is compared in; the first three make up the accepted figures, the others are ablations."""
 STEADY = ("auto", "sequential", "local", "edge", "sync")

@@ -27,7 +27,7 @@ class Bed:
         edges: Speeds of the edge servers, by site in the order of `SITES`.
         access: Rates of a device's link at each site, up and down, Mbit/s.
         delay: Of that link, one way, ms.
-        backhaul: Rate between sites, Mbit/s; delays are 2 ms.
+        backhaul: Rate between sites, Mbit/s. far: Its delay, one way, ms.
         trace: What moves the device: empty, ``walk``, ``drive`` or a path below the directory of traces.
         others: Further devices, each slow, that keep the edge server of their site at work for a part of each round.
     """
@@ -38,6 +38,7 @@ class Bed:
     access: tuple[tuple[float, float], ...]
     delay: float = 4.0
     backhaul: float = 100.0
+    far: float = 2.0
     trace: str = ""
     others: tuple[str, ...] = ()
 
@@ -99,7 +100,7 @@ class Training:
         plan: Nodes and layers; empty: chosen.
         cut: Of schemes that split in two.
         keep, labels, stages: Of the pipeline, where they are not the setting's.
-        adapt, probing, profile: What it does while it trains; empty: nothing is said (`settled`).
+        adapt, probing, profile: What it does while it trains; of an empty one nothing is said.
         seed: Of everything random.
         test: Samples of the test set.
     """
@@ -115,8 +116,8 @@ class Training:
     keep: int | None = None
     labels: str = "leave"
     stages: int | None = None
-    adapt: str = ""
-    probing: str = ""
+    adapt: str = "static"
+    probing: str = "off"
     profile: str = ""
     seed: int = 1
     test: int = 40
@@ -131,8 +132,8 @@ _SLOW_SERVERS = Bed("slow-servers", 0.4, (0.2, 0.25), ((100, 100), (60, 60)))
 _SLOW_LINK = Bed("slow-link", 0.4, (0.5, 0.4), ((50, 100), (20, 40)))
 _EVEN = Bed("even", 0.3, (0.3, 0.4), ((100, 100), (40, 40)))
 _SMALL = Bed("small", 0.1, (0.2, 0.3), ((80, 80), (40, 20)))
-_WALK = Bed("walk", 0.12, (0.3, 0.3, 0.3), ((80, 80),) * 3, backhaul=20, trace="walk")
-_DRIVE = Bed("drive", 0.12, (0.3, 0.3, 0.3), ((80, 80),) * 3, backhaul=20, trace="drive")
+_WALK = Bed("walk", 0.12, (0.3, 0.3, 0.3), ((80, 80),) * 3, far=60, trace="walk")
+_DRIVE = Bed("drive", 0.12, (0.3, 0.3, 0.3), ((80, 80),) * 3, far=60, trace="drive")
 _LOADED = Bed("loaded", 0.12, (0.4, 0.4), ((80, 80),) * 2, others=("north", "south"))
 _LOGGED_DRIVE = Bed(
     "log", 0.12, (0.3, 0.3, 0.3), ((80, 80),) * 3, backhaul=20,
@@ -204,7 +205,7 @@ def experiment(setting: Setting, asked: Training, data: str | None = None, trace
         "  cloud: {speed: 0.2, memory: 768MiB}",
         "links:",
         f"  access: {{delay: {bed.delay:g}ms}}",
-        *(f"  {a} -- {b}: {{rate: {bed.backhaul:g}Mbit, delay: 2ms}}" for a, b in combinations(bed.sites, 2)),
+        *(f"  {a} -- {b}: {{rate: {bed.backhaul:g}Mbit, delay: {bed.far:g}ms}}" for a, b in combinations(bed.sites, 2)),
         *(f"  {site} -- cloud: {{rate: 100Mbit, delay: 2ms}}" for site in bed.sites),
         # What a bring-up measures of speeds is watched in every run all the same; the beds here are many.
         "emulation: {speed_check: 0s}",

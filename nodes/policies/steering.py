@@ -6,8 +6,8 @@ what to do, and does it.
 
 **Behind a handover** nothing has been measured yet. What is expected there: the access is as here, and what lies
 between two servers is the operator's own wired network, which is known. So a server is reached at the lesser of the
-two rates, with both round trips; the new site's own at the access's. `proactive` plans on that ahead of time, and with
-it until a probe has found better; `reactive` waits for the probe.
+two rates, with both round trips; the new site's own at the access's. `proactive` plans on that ahead of time,
+`reactive` once the device is there; both until a probe has found better.
 
 **Following** a device with the stage that was near it, layers as they are, can be prepared by a standby in step, which
 no change of cuts can. So it goes before the best plan where it is not worse by more than the hysteresis.
@@ -154,9 +154,8 @@ class Steering:
         """The device is at another site."""
         if edge == self._near:
             return
-        if self._adapt.kind == "proactive":
-            for offer in self.behind(edge, now):
-                self._known[offer.name] = _moved(self._known[offer.name], offer, now)
+        for offer in self.behind(edge, now):
+            self._known[offer.name] = _moved(self._known[offer.name], offer, now)
         self._near, self._ahead = edge, None
         self._anew = set(self._known)
         self.probing = probing.alarm(self._probe, self.probing, now)

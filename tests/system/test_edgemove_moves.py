@@ -72,14 +72,16 @@ def test_stages_follow_their_device_and_no_weight_hangs_on_it(tmp_path: Path) ->
         assert not moved.get("bytes"), "its standby took over"
         assert ahead["weights_sha256"] == stayed["weights_sha256"]
 
-        # A tenth of the time: enough for probes in so short a training.
-        after, changes = train(bed, "reactive", probing="every", every=1.0, budget=0.1)
-        [moved] = [e for e in changes if e["kind"] == "relocate"]
-        assert moved["attrs"]["to"] == "edge-south"
+        after, changes = train(bed, "reactive", probing="off")
+        [moved] = changes
+        assert (moved["kind"], moved["attrs"]["to"]) == ("relocate", "edge-south")
         assert moved["bytes"] > 100_000, "its state was copied"
-        assert [e for e in changes if e["kind"] == "probed" and e["end"] < moved["begin"]], "a probe found out"
-        if not any(e["kind"] == "relay" for e in changes):
-            assert after["weights_sha256"] == stayed["weights_sha256"]
-        told = after["pipeline"]["dev"]
+        assert after["weights_sha256"] == stayed["weights_sha256"]
+
+        # A tenth of the time: enough for probes in so short a training.
+        probed, changes = train(bed, "static", probing="every", every=1.0, budget=0.1)
+        found = [e["attrs"] for e in changes if e["kind"] == "probed"]
+        assert {one["lost"] for one in found} == {False}
+        told = probed["pipeline"]["dev"]
         assert told["probe_time_share"] <= 0.1
         assert told["probe_bytes_share"] <= 0.1

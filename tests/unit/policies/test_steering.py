@@ -53,16 +53,22 @@ def test_a_handover_that_is_foretold_is_prepared_in_time_and_followed_at_once():
     assert made.servers == ("b", "a")
 
 
-def test_reactive_prepares_nothing_and_waits_for_what_probes_find():
+def test_reactive_prepares_nothing_and_follows_once_the_device_is_there():
     made = steering("reactive")
     made.foretold("b", at=10.0)
+    assert made.plan(9.5, 1000, (1, 9, 0)).act == "keep"
     made.handed_over("b", 10.0)
-    assert made.plan(10.0, 1000, (1, 9, 0)).act == "keep"
+    changed = made.plan(10.0, 1000, (1, 9, 0))
+    assert (changed.act, changed.layout) == ("change", ON_B)
+
+
+def test_what_probes_find_behind_a_handover_counts_whole():
+    made = steering("reactive", base=replace(BASE, links=()))  # how far it is from a to b nobody knows
+    made.handed_over("b", 10.0)
     assert made.probe(10.0, CHEAP, 1e9).act == "probe"
     made.learnt("a", Found(up=WIRED, down=WIRED, rtt=RTT, ratio=0.2), 10.1)
     made.learnt("b", Found(up=ACCESS, down=ACCESS, rtt=0.01, ratio=0.2), 10.2)
-    changed = made.plan(10.2, 1000, (1, 10, 0))
-    assert (changed.act, changed.layout) == ("change", ON_B)
+    assert made.offers(10.2)[1].up == ACCESS
 
 
 def test_static_stays_whatever_comes():

@@ -145,14 +145,14 @@ def test_a_prediction_that_was_wrong_costs_a_standby_and_nothing_else(tmp_path, 
     assert not world.spans_of("relocate")
 
 
-def test_reactive_follows_once_a_probe_has_found_out(tmp_path):
-    world = World(task_of(tmp_path, adapt="reactive", budget=1.0, chosen=False))
+def test_reactive_follows_afterwards_by_a_copy(tmp_path, still):
+    world = World(task_of(tmp_path, adapt="reactive", probing="off"))
     world.hand_over("eb", 5.0, foretold=3.0)
-    world.train()
-    changed = [d for d in world.decisions() if d.act == "change"]
-    assert len(changed) == 1
-    assert changed[0].now > 5.0
-    assert any(5.0 < s.begin - 100 < changed[0].now + 100 for s in world.spans_of("probed"))
+    assert world.train() == still
+    [changed] = world.decisions()
+    assert (changed.act, changed.now > 5.0) == ("change", True)
+    [moved] = world.spans_of("relocate")
+    assert moved.bytes > 0
     assert world.layout().nodes == ("d1", "eb")
 
 
@@ -165,13 +165,14 @@ def test_static_stays_across_the_backhaul(tmp_path, still):
 
 
 def test_to_act_ahead_is_faster_than_afterwards_and_that_than_never(tmp_path):
-    took = {}
+    took, stalls = {}, {}
     for kind in ("proactive", "reactive", "static"):
-        world = World(task_of(tmp_path, adapt=kind, budget=0.3, chosen=False))
+        world = World(task_of(tmp_path, adapt=kind, probing="off"))
         world.hand_over("eb", 5.0, foretold=3.0)
         world.train()
-        took[kind] = lasted(world)
-    assert took["proactive"] < took["reactive"] < took["static"], took
+        took[kind], stalls[kind] = lasted(world), [s.attrs["stall_s"] for s in world.spans_of("relocate")]
+    assert took["proactive"] <= took["reactive"] < took["static"], took
+    assert stalls["proactive"] <= stalls["reactive"], stalls
 
 
 def test_the_budget_of_probes_is_kept_in_a_whole_run(tmp_path):
