@@ -40,7 +40,6 @@ class LayerWork:
         shapes = models.shapes(model, in_shape, classes)
         x, self._labels = noise(model, micro, in_shape, classes)
         wanted = set(LAYERS[model] if names is None else names)
-        self._all = names is None
         self._work: dict[str, tuple[StashStage, Tensor, Tensor]] = {}
         generator = torch.Generator().manual_seed(0)
         for i, (name, layer) in enumerate(models.build(model, 0, in_shape, classes).named_children()):
@@ -55,16 +54,13 @@ class LayerWork:
         """The layers, in order."""
         return tuple(self._work)
 
-    def layer(self, name: str, timing: Timing, *, update: bool = True) -> None:
+    def layer(self, name: str, timing: Timing) -> None:
         """Train one layer once."""
         stage, x, gradient = self._work[name]
         with timing(f"forward.{name}"):
             stage.forward(x)
         with timing(f"backward.{name}"):
             stage.backward(gradient)
-        if not update:
-            stage.drop()
-            return
         with timing(f"update.{name}"):
             stage.step()
 

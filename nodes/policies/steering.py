@@ -265,20 +265,20 @@ class Steering:
         edge, at = self._ahead
         if edge not in self._known:
             return None
-        problem = self._problem(now, self.behind(edge, now))
         if self._then is None:
             try:
-                current, best = self._judged(problem, self._following(edge))
+                current, best = self._judged(self._problem(now, self.behind(edge, now)), self._following(edge))
             except InputError:
                 return None
             if current is None:
                 return None
             self._then = (current, best)
         current, best = self._then
-        if not _keeps_up(self._problem(now), self._plans(now)[0] or current, best):
+        here = self._problem(now)
+        if not _keeps_up(here, self._plans(now)[0] or current, best):
             return None
         # The state moves while the links are still those of here.
-        cost = _cost(self._problem(now), current, best)
+        cost = _cost(here, current, best)
         return Outlook(edge, at, Choice(current.seconds, best, cost))
 
     def _following(self, edge: str) -> Layout | None:

@@ -103,8 +103,7 @@ class Helm:
             return
         owner, settings = self._part.owner, self._settings
         base = settings.problems[owner]
-        if self._probes is not None:
-            self._expect(base.servers)
+        self._expect(base.servers)
         kind = "off" if self._probes is None else settings.probing
         least = settings.every if kind == "every" else ProbePolicy.least
         probe = ProbePolicy(kind, least, max(least, ProbePolicy.most), budget=settings.budget)
@@ -277,10 +276,10 @@ class Helm:
 
     def _expect(self, offers: Iterable[NodeOffer]) -> None:
         """Have probes made for links as they are believed to be."""
+        if self._probes is None:
+            return
         slower = self._context.dilation
         for offer in offers:
-            if self._probes is None:
-                return
             self._probes.expect(offer.name, offer.up / slower, offer.down / slower, offer.rtt * slower)
 
     def _returned(self, server: str) -> None:
