@@ -124,8 +124,8 @@ def _speedups(results: Results, cells: Sequence[Cell]) -> Iterator[str]:
     if not listed:
         return
     yield (
-        "| setting | split | `splitfed` | micro-batches in turn | pipeline | speed-up | bound | over those in turn "
-        "| of it | by overlap |"
+        "| setting | split | `splitfed` | micro-batches in turn | pipeline | speed-up | bound | of it | by overlap "
+        "| its bound |"
     )
     yield "|---|---|---|---|---|---|---|---|---|---|"
     for cell in listed:
@@ -136,11 +136,11 @@ def _speedups(results: Results, cells: Sequence[Cell]) -> Iterator[str]:
             continue
         turns = "" if row.sequential is None else f"{row.sequential:.3f} s"
         overlap = "" if row.overlap is None else f"{row.overlap:.2f}"
-        printed = "" if row.printed is None else f"{row.printed:.2f}"
+        turned = "" if row.over_turns is None else f"{row.over_turns:.2f}"
         yield (
             f"{begin} {row.split:.3f} s | {row.splitfed:.3f} s | {turns} | {row.pipeline:.3f} s | {row.gained:.2f}"
-            f"{' **missed**' if row.falls_short else ''} | {row.bound:.2f} | {printed} | "
-            f"{row.gained / max(row.bound, row.printed or 0.0):.0%} | {overlap} |"
+            f"{' **missed**' if row.falls_short else ''} | {row.bound:.2f} | {row.gained / row.bound:.0%} | {overlap} | "
+            f"{turned} |"
         )
 
 

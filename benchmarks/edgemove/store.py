@@ -67,7 +67,7 @@ def row(
             "batch_s": predicted["seconds"], "bound_s": predicted["bound"] * micro,
             "bottleneck": predicted["bottleneck"],
         },
-        "speedup_bound": staging.get("speedup_bound"),
+        "over_turns_bound": staging.get("over_turns_bound"),
         "micro": micro,
         "samples": samples,
         "rounds": rounds,

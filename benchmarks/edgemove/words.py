@@ -46,9 +46,9 @@ ABOUT: dict[str, tuple[str, ...]] = {
         "",
     ),
     "Speed-up": (
-        "*Bound*: over split training at its best predicted cut, and, as `testbed plan` prints it, over micro-batches",
-        "in turn; the larger one counts. *By overlap*: over one micro-batch at a time, at the best cut for that;",
-        "the rest is that micro-batches take longer a sample than whole batches.",
+        "*Bound*: over split training at its best predicted cut, as `testbed plan` prints it. *By overlap*: over one",
+        "micro-batch at a time, at the best cut for that; the rest is that micro-batches take longer a sample than",
+        "whole batches. *Its bound* is the one of that, which `testbed plan` prints, too.",
         "",
     ),
     "While the device moves": (

@@ -46,7 +46,7 @@ def command(
     from testbed.experiment import load_plan
     from testbed.report.find import find_run
     from testbed.report.load import load
-    from testbed.run.planned import layer_times, planned, require_stages
+    from testbed.run.planned import layer_times, planned, require_stages, whole_times
     from testbed.run.taken import require_same, taken
 
     plan = load_plan(file, set_ or [], schemes=scheme or None)
@@ -56,7 +56,8 @@ def command(
     # A run's steps were paced by its own times.
     own = {} if record is None else record.manifest.get("reference_by_layer")
     times = own if isinstance(own, dict) and own else layer_times(plan, measure=measure)
-    found = planned(plan, times)
+    whole = whole_times(plan, measure=measure)
+    found = planned(plan, times, whole)
     took = taken(pipes, found)
     if format_ is Format.json:
         print_json({
@@ -92,10 +93,10 @@ def _show(console: Console, plan: Plan, device: str, one: Planned) -> None:
             _say(console, f"weights are {found.staleness} update{'s' * (found.staleness > 1)} old at most")
     if best is not None and (best.layout.bounds, best.layout.nodes) != (layout.bounds, layout.nodes):
         _say(console, f"the best would be {best.layout}: {best.seconds:.4g} s a batch")
-    if one.sequential is not None:
-        speedup = "" if one.speedup is None else f"; the pipeline is at most {one.speedup:.2f} times as fast"
-        _say(console, f"without a pipeline: {one.sequential.seconds:.4g} s a batch at best, {one.sequential.layout}"
-             f"{speedup}")  # fmt: skip
+    _beside(console, "split, without a pipeline", one.split, one.speedup)
+    if one.split is None:
+        _say(console, "split, without a pipeline: times of whole batches are not measured yet; --measure does")
+    _beside(console, "one micro-batch at a time", one.sequential, one.over_turns)
     if found is not None:
         head, lines = rows(found)
         table = Table(*head, title=f"{device}: what a micro-batch takes")
@@ -104,6 +105,12 @@ def _show(console: Console, plan: Plan, device: str, one: Planned) -> None:
         console.print(table)
     if best is not None:
         console.print(_chains(device, best))
+
+
+def _beside(console: Console, what: str, other: Prediction | None, speedup: float | None) -> None:
+    if other is not None:
+        most = "" if speedup is None else f"; the pipeline is at most {speedup:.2f} times as fast"
+        _say(console, f"{what}: {other.seconds:.4g} s a batch at best, {other.layout}{most}")
 
 
 def _chains(device: str, best: Prediction) -> Table:

@@ -76,10 +76,10 @@ def pipeline(plan: Plan, times: Mapping[str, float] | None = None) -> list[str]:
         staying = "; labels stay" if asked.labels == "stay" else ""
         lines.append(f"{device}: {stages(work.model, staging.layout)}{staying}")
         if staging.prediction is not None:
-            found, most = staging.prediction, staging.speedup or 0.0
+            found, most = staging.prediction, staging.over_turns or 0.0
             lines.append(
                 f"  chosen: {found.seconds:.3g} s a batch predicted, {found.bottleneck} the slowest; at most "
-                f"{most:.2f} times as fast as the best without a pipeline"
+                f"{most:.2f} times as fast as one micro-batch at a time"
             )
         elif staging.why == AGAIN:
             lines.append(f"  {AGAIN}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from nodes.policies.samples import FORMS
 from nodes.wire import control as ctl
 from testbed.run import reference, speed
+from testbed.run.again import moves_stages
 
 if TYPE_CHECKING:
     from testbed.run.session import Session
@@ -37,7 +38,10 @@ def reference_of(session: Session, seconds: float = MEASURE_S, *, layers: bool =
         reference.store(key, session.references[cut])
         fresh.add(cut)
     if layers:
-        session.layer_times = _layer_times(session, seconds, torch)
+        session.layer_times = _layer_times(session, seconds, torch, work.micro_size)
+        if any(map(moves_stages, work.schemes)):
+            # Training needs them not: they are what `testbed plan` compares a pipeline with.
+            _layer_times(session, seconds, torch, work.batch)
     stored = session.references[work.cut]
     if work.cut not in fresh and plan.speed_check:
         with session.live.phase("measuring today's free speed", DRIFT_S):
@@ -49,26 +53,28 @@ def reference_of(session: Session, seconds: float = MEASURE_S, *, layers: bool =
     return stored
 
 
-def _layer_times(session: Session, seconds: float, torch: str) -> dict[str, float]:
+def _layer_times(session: Session, seconds: float, torch: str, size: int) -> dict[str, float]:
+    """Stored times by layer of batches of this size, or measured ones."""
     work = session.plan.workload
-    key = reference.layers_key(work.model, work.micro_size, work.threads, torch, FORMS[work.data.set])
+    key = reference.layers_key(work.model, size, work.threads, torch, FORMS[work.data.set])
     known = reference.load(key)
     if known is None:
         with session.live.phase("measuring the reference time of each layer (once per size)", seconds):
-            known = _free_speed(session, seconds, 0, layers=True)
+            known = _free_speed(session, seconds, 0, layers=size)
         reference.store(key, known)
     return known
 
 
-def _free_speed(session: Session, seconds: float, cut: int, *, layers: bool = False) -> dict[str, float]:
+def _free_speed(session: Session, seconds: float, cut: int, *, layers: int = 0) -> dict[str, float]:
+    """Of whole steps at this cut, or, if ``layers`` says of how many samples, of single layers."""
     work, samples = session.plan.workload, FORMS[session.plan.workload.data.set]
-    batch = work.micro_size if layers else work.batch
+    batch = layers or work.batch
     node = next(n.name for n in session.plan.nodes if n.kind == "cloud")
     if node in session.limits:  # the bed has stood for a while; `limit` puts them in force again
         session.release()
         session.bed.fleet.set_quota(node, None, session.limits[node].read_back.period or 0.1)
     session.control.send(
-        node, ctl.Measure(work.model, cut, batch, work.threads, samples.shape, seconds, samples.classes, layers)
+        node, ctl.Measure(work.model, cut, batch, work.threads, samples.shape, seconds, samples.classes, bool(layers))
     )
     said = session.collect(ctl.Measured, [node], 60 + 10 * seconds, "measure the reference step")[0]
     assert isinstance(said.message, ctl.Measured)

@@ -31,7 +31,8 @@ class Planned:
         problem: What was to be planned.
         prediction: What that layout is predicted to take with its depths; None: it cannot be.
         best: The best layout, and all chains that were considered; None: there is none.
-        sequential: The best one without a pipeline.
+        sequential: The best one for the same micro-batches one at a time.
+        split: The best one for unpipelined split training: whole batches, one at a time; None: times are not known.
         why: Why there is no prediction, or no best one.
     """
 
@@ -40,21 +41,30 @@ class Planned:
     prediction: Prediction | None = None
     best: Prediction | None = None
     sequential: Prediction | None = None
+    split: Prediction | None = None
     why: str = ""
 
     @property
     def speedup(self) -> float | None:
-        """How many times as fast as the best layout without a pipeline it can be at most."""
-        if self.prediction is None or self.sequential is None:
-            return None
-        return speedup_bound(self.sequential, self.prediction)
+        """How many times as fast as unpipelined split training at its best cut it can be at most."""
+        return self._over(self.split)
+
+    @property
+    def over_turns(self) -> float | None:
+        """How many times as fast as the same micro-batches one at a time it can be at most: what overlap alone gains."""
+        return self._over(self.sequential)
+
+    def _over(self, other: Prediction | None) -> float | None:
+        return None if self.prediction is None or other is None else speedup_bound(other, self.prediction)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data; ``score`` of chains is seconds a micro-batch."""
-        parts = {"prediction": self.prediction, "best": self.best, "sequential": self.sequential}
+        parts = {
+            "prediction": self.prediction, "best": self.best, "sequential": self.sequential, "split": self.split,
+        }  # fmt: skip
         return {
             **self.staging.as_dict(), **{name: None if one is None else one.as_dict() for name, one in parts.items()},
-            "speedup_bound": self.speedup, "why_none": self.why,
+            "speedup_bound": self.speedup, "over_turns_bound": self.over_turns, "why_none": self.why,
         }  # fmt: skip
 
 
@@ -70,7 +80,7 @@ def require_stages(plan: Plan) -> None:
 
 
 def layer_times(plan: Plan, *, measure: bool = False) -> dict[str, float]:
-    """Reference times by layer of this machine.
+    """Reference times by layer of this machine, of micro-batches.
 
     Args:
         plan: Whose layers, and in micro-batches of which size.
@@ -79,25 +89,45 @@ def layer_times(plan: Plan, *, measure: bool = False) -> dict[str, float]:
     Raises:
         InputError: They are not known, or cannot be read.
     """
-    work, like = plan.workload, FORMS[plan.workload.data.set]
-    known = reference.stored_layers(work.model, work.micro_size, work.threads, like)
-    if known is not None:
-        return known
-    if not measure:
+    work = plan.workload
+    found = _layer_times(plan, work.micro_size, measure=measure)
+    if found is None:
         raise InputError(
             "times by layer are not measured yet on this machine", where=plan.source,
             wanted=f"those of {work.model} in micro-batches of {work.micro_size} samples, threads: {work.threads}",
             remedy="add --measure (some seconds, on an idle machine); a run measures them, too",
         )  # fmt: skip
-    from nodes.learn import layer_times as layers  # imports torch
-
-    found = layers.measure(work.model, work.micro_size, work.threads, like.shape, like.classes, MEASURE_S)
-    reference.store(reference.layers_key(work.model, work.micro_size, work.threads, "", like), found)
     return found
 
 
-def planned(plan: Plan, times: Mapping[str, float]) -> dict[str, Planned]:
+def whole_times(plan: Plan, *, measure: bool = False) -> dict[str, float] | None:
+    """The same of whole batches, as unpipelined training has them; None where they are not known.
+
+    Raises:
+        InputError: They cannot be read.
+    """
+    return _layer_times(plan, plan.workload.batch, measure=measure)
+
+
+def _layer_times(plan: Plan, size: int, *, measure: bool) -> dict[str, float] | None:
+    work, like = plan.workload, FORMS[plan.workload.data.set]
+    known = reference.stored_layers(work.model, size, work.threads, like)
+    if known is not None or not measure:
+        return known
+    from nodes.learn import layer_times as layers  # imports torch
+
+    found = layers.measure(work.model, size, work.threads, like.shape, like.classes, MEASURE_S)
+    reference.store(reference.layers_key(work.model, size, work.threads, "", like), found)
+    return found
+
+
+def planned(plan: Plan, times: Mapping[str, float], whole: Mapping[str, float] | None = None) -> dict[str, Planned]:
     """What is planned, by device.
+
+    Args:
+        plan: The experiment.
+        times: Reference seconds by layer and way for one micro-batch.
+        whole: The same for a whole batch, which unpipelined training is planned by; None: it is not.
 
     Raises:
         InputError: Layers have no times.
@@ -106,7 +136,8 @@ def planned(plan: Plan, times: Mapping[str, float]) -> dict[str, Planned]:
     used: Counter[str] = Counter()
     there: Counter[str] = Counter()
     for device, staging in stagings(plan, times).items():
-        found[device] = _planned(staging, problem_of(plan, device, times, used, there))
+        own = None if not whole else unpipelined(plan, device, whole, used, there)
+        found[device] = _planned(staging, problem_of(plan, device, times, used, there), own)
         occupy(staging, used, there)
     return found
 
@@ -125,12 +156,30 @@ def as_laid(problem: Problem, stages: Stages) -> Prediction:
     )  # fmt: skip
 
 
-def _planned(staging: Staging, problem: Problem) -> Planned:
+def unpipelined(
+    plan: Plan, device: str, whole: Mapping[str, float], used: Mapping[str, int], there: Mapping[str, int]
+) -> Problem:
+    """What is to be planned where a device trains split, but not pipelined: whole batches, one at a time.
+
+    Two stages of which one is elsewhere, or a third on the device where labels stay there.
+
+    Raises:
+        InputError: A layer has no times.
+    """
+    stages = 3 if plan.workload.pipeline.labels == "stay" else 2
+    pipeline = replace(plan.workload.pipeline, micro=1, schedule="sequential", stages=stages, depth=None)
+    split = replace(plan, workload=replace(plan.workload, pipeline=pipeline))
+    return replace(problem_of(split, device, whole, used, there), fewest=stages)
+
+
+def _planned(staging: Staging, problem: Problem, split: Problem | None) -> Planned:
     ways: dict[str, Callable[[], Prediction]] = {
         "prediction": lambda: as_laid(problem, staging.layout),
         "best": lambda: partition(problem, explain=True),
         "sequential": lambda: best_sequential(problem),
     }
+    if split is not None:
+        ways["split"] = lambda: partition(split)
     parts: dict[str, Prediction] = {}
     why = []
     for name, find in ways.items():

@@ -51,7 +51,8 @@ class Staging:
         device: Its name.
         layout: Where they are.
         prediction: What they are predicted to take, where they were chosen.
-        speedup: How many times as fast as the best layout without a pipeline it is at most, where they were chosen.
+        over_turns: How many times as fast as the same micro-batches one at a time, at the best layout for that, it is
+            at most, where they were chosen.
         why: Why they were not, if they were to be.
         problem: What there was to be planned, as far as it is known; what changes them later goes on from there.
     """
@@ -59,7 +60,7 @@ class Staging:
     device: str
     layout: Layout
     prediction: Prediction | None = None
-    speedup: float | None = None
+    over_turns: float | None = None
     why: str = ""
     problem: Problem | None = None
 
@@ -70,7 +71,7 @@ class Staging:
             "chosen": self.prediction is not None, "why_not": self.why,
         }  # fmt: skip
         if self.prediction is not None:
-            found |= {"prediction": self.prediction.as_dict(), "speedup_bound": self.speedup}
+            found |= {"prediction": self.prediction.as_dict(), "over_turns_bound": self.over_turns}
         return found
 
 
@@ -125,7 +126,7 @@ def _choose(
     try:
         problem = problem_of(plan, device, times, used, there)
         best = partition(problem)
-        speedup = speedup_bound(best_sequential(problem), best)
+        over_turns = speedup_bound(best_sequential(problem), best)
         # A depth that is asked for, or that follows from the schedule alone, is not up to the choice.
         asked = work.pipeline
         own = asked.schedule == "1f1b" and asked.depth is None
@@ -134,7 +135,7 @@ def _choose(
         layouts.require(layout, len(LAYERS[work.model]))
     except InputError as error:
         return Staging(device, simple, why=f"{error.message}: {error.found}" if error.found else error.message)
-    return Staging(device, layout, best, speedup, problem=problem)
+    return Staging(device, layout, best, over_turns, problem=problem)
 
 
 def _known(

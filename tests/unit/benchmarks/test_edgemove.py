@@ -46,7 +46,7 @@ def trained(cell: Cell, what: str, s: float, **more: Any) -> dict[str, Any]:
     setting = cell.on
     return {
         "what": what, "nodes": [DEVICE, "edge-north"], "bounds": [0, 2, 7], "depths": [4, 1], "chosen": True,
-        "why_not": "", "predicted": {"batch_s": s, "bound_s": s, "bottleneck": DEVICE}, "speedup_bound": 2.4,
+        "why_not": "", "predicted": {"batch_s": s, "bound_s": s, "bottleneck": DEVICE}, "over_turns_bound": 2.4,
         "micro": setting.micro, "samples": setting.batch, "scheme": "edgemove", "schedule": "1f1b", "cut": None,
         "rounds": [{"batches": 8, "steady_s": s, "s": 8.5 * s}] * 3, "parts": {}, "crossings": {}, "gaps": {},
         "stages": [{"stage": 0, "node": DEVICE, "layers": [0, 2], "depth": 4, "bubble": 0.1, "staleness": 0.5,
@@ -173,7 +173,7 @@ def test_a_training_is_kept_as_plain_data() -> None:
     told = {"probes": 3, "probe_time_share": 0.01, "probe_bytes_share": None, "changes": {"relay": 1, "reopen": 1}}
     summary = {"accuracy_by_round": [0.5], "begin": 0.0, "weights_sha256": "a", "verdict": "ok", "reasons": [],
                "duration_s": 6.0, "pipeline": {DEVICE: told}}  # fmt: skip
-    staging = {"nodes": [DEVICE, "e"], "bounds": [0, 2, 7], "depths": [3, 1], "chosen": True, "speedup_bound": 2.0,
+    staging = {"nodes": [DEVICE, "e"], "bounds": [0, 2, 7], "depths": [3, 1], "chosen": True, "over_turns_bound": 2.0,
                "prediction": {"seconds": 1.0, "bound": 0.2, "bottleneck": "e"}}  # fmt: skip
     kept = row("chosen", events, summary, staging, 4, 64)
     assert json.loads(json.dumps(kept)) == kept | {"parts": {"0": kept["parts"][0]}, "gaps": {"0": kept["gaps"][0]}}
