@@ -139,8 +139,8 @@ def _speedups(results: Results, cells: Sequence[Cell]) -> Iterator[str]:
         turned = "" if row.over_turns is None else f"{row.over_turns:.2f}"
         yield (
             f"{begin} {row.split:.3f} s | {row.splitfed:.3f} s | {turns} | {row.pipeline:.3f} s | {row.gained:.2f}"
-            f"{' **missed**' if row.falls_short else ''} | {row.bound:.2f} | {row.gained / row.bound:.0%} | {overlap} | "
-            f"{turned} |"
+            f"{' **missed**' if row.falls_short else ''} | {row.bound:.2f} | {row.gained / row.bound:.0%} | "
+            f"{overlap} | {turned} |"
         )
 
 

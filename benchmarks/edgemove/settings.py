@@ -27,7 +27,8 @@ class Bed:
         edges: Speeds of the edge servers, by site in the order of `SITES`.
         access: Rates of a device's link at each site, up and down, Mbit/s.
         delay: Of that link, one way, ms.
-        backhaul: Rate between sites, Mbit/s. far: Its delay, one way, ms.
+        backhaul: Rate between sites, and to the cloud, Mbit/s. far: Delay between sites, one way, ms, whichever way: by
+            the cloud it is the same.
         trace: What moves the device: empty, ``walk``, ``drive`` or a path below the directory of traces.
         others: Further devices, each slow, that keep the edge server of their site at work for a part of each round.
     """
@@ -132,8 +133,8 @@ _SLOW_SERVERS = Bed("slow-servers", 0.4, (0.2, 0.25), ((100, 100), (60, 60)))
 _SLOW_LINK = Bed("slow-link", 0.4, (0.5, 0.4), ((50, 100), (20, 40)))
 _EVEN = Bed("even", 0.3, (0.3, 0.4), ((100, 100), (40, 40)))
 _SMALL = Bed("small", 0.1, (0.2, 0.3), ((80, 80), (40, 20)))
-_WALK = Bed("walk", 0.12, (0.3, 0.3, 0.3), ((80, 80),) * 3, far=60, trace="walk")
-_DRIVE = Bed("drive", 0.12, (0.3, 0.3, 0.3), ((80, 80),) * 3, far=60, trace="drive")
+_WALK = Bed("walk", 0.12, (0.3, 0.3, 0.3), ((80, 80),) * 3, backhaul=50, far=60, trace="walk")
+_DRIVE = Bed("drive", 0.12, (0.3, 0.3, 0.3), ((80, 80),) * 3, backhaul=50, far=60, trace="drive")
 _LOADED = Bed("loaded", 0.12, (0.4, 0.4), ((80, 80),) * 2, others=("north", "south"))
 _LOGGED_DRIVE = Bed(
     "log", 0.12, (0.3, 0.3, 0.3), ((80, 80),) * 3, backhaul=20,
@@ -206,7 +207,7 @@ def experiment(setting: Setting, asked: Training, data: str | None = None, trace
         "links:",
         f"  access: {{delay: {bed.delay:g}ms}}",
         *(f"  {a} -- {b}: {{rate: {bed.backhaul:g}Mbit, delay: {bed.far:g}ms}}" for a, b in combinations(bed.sites, 2)),
-        *(f"  {site} -- cloud: {{rate: 100Mbit, delay: 2ms}}" for site in bed.sites),
+        *(f"  {site} -- cloud: {{rate: {bed.backhaul:g}Mbit, delay: {bed.far / 2:g}ms}}" for site in bed.sites),
         # What a bring-up measures of speeds is watched in every run all the same; the beds here are many.
         "emulation: {speed_check: 0s}",
         *(_mobility(bed, traces) if bed.wanders else ()),
@@ -261,7 +262,7 @@ def _pipeline(setting: Setting, asked: Training) -> Mapping[str, str]:
 
 
 _WALKS: Mapping[str, tuple[tuple[tuple[int, int], ...], str]] = {
-    "walk": (((0, 0), (25, 0), (50, 0)), "random-waypoint: {area: [[0, 0], [50, 2]], speed: [1.2, 1.6]}"),
+    "walk": (((0, 0), (14, 0), (28, 0)), "random-waypoint: {area: [[0, 0], [28, 2]], speed: [1.2, 1.6]}"),
     "drive": (((0, 0), (100, 0), (200, 0)), "manhattan: {area: [[0, 0], [200, 100]], speed: [8, 14], block: 100}"),
 }
 """Places of the sites, m, and the movement among them."""

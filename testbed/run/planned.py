@@ -51,7 +51,7 @@ class Planned:
 
     @property
     def over_turns(self) -> float | None:
-        """How many times as fast as the same micro-batches one at a time it can be at most: what overlap alone gains."""
+        """The same over its micro-batches one at a time: what overlap alone can gain."""
         return self._over(self.sequential)
 
     def _over(self, other: Prediction | None) -> float | None:

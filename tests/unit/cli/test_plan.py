@@ -109,7 +109,7 @@ def test_the_bound_is_over_whole_batches_one_at_a_time(file, testbed) -> None:
     one = planned(load_plan(file), TIMES, WHOLE)["dev"]
     assert one.split.micro == 1
     assert len(one.split.layout.nodes) == 2
-    work = sum(WHOLE.values())  # on three nodes that are 0.1, 1 and 0.8 of a core: no cut takes less than on the fastest
+    work = sum(WHOLE.values())  # on nodes of 0.1, 1 and 0.8 of a core
     assert work < one.split.seconds < work / 0.1
     assert one.speedup == pytest.approx(one.split.seconds / (4 * one.prediction.bound))
     assert one.speedup < one.over_turns, "four micro-batches take longer than the batch that they make up"
