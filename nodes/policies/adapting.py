@@ -4,7 +4,7 @@ Our design (EdgeMove's abstract says that it adapts proactively, not how). A cha
 
     (seconds a batch now - with the better plan) x batches that remain  >  cost of the change
     with the better plan  <  (1 - hysteresis) x now
-    the last change was at least ``dwell`` ago
+    the last change was at least ``dwell`` ago, unless the device has been handed over since
 
 so that a plan does not flap. Kinds:
 

@@ -15,6 +15,7 @@ no change of cuts can. So it goes before the best plan where it is not worse by 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -29,6 +30,7 @@ from nodes.policies.plans import Plan, Problem, predict
 from nodes.policies.probing import FREE, Cost, ProbePolicy, Probing
 from nodes.policies.profile import ModelProfile
 
+LONG_AGO = -math.inf
 KEEPS_UP = 0.8
 """Share of a link between servers that keeping a standby in step may take: the state is to get there, too."""
 
@@ -53,7 +55,7 @@ class Steering:
         self._near = near
         self._probe, self._adapt = probe, adapt
         self.probing: Probing = probing.begin(probe, now, expected)
-        self.adapting = Adapting(layout, now)
+        self.adapting = Adapting(layout, LONG_AGO)
         self._known = {offer.name: _taken(offer, now) for offer in base.servers}
         self._links = {(link.a, link.b): link for link in base.links}
         self._ahead: tuple[str, float] | None = None  # the handover that is expected: to whose site, and when
@@ -157,6 +159,8 @@ class Steering:
         for offer in self.behind(edge, now):
             self._known[offer.name] = _moved(self._known[offer.name], offer, now)
         self._near, self._ahead = edge, None
+        # What a plan is kept for a while against is noise. This is none: where the stages are may be wrong from now on.
+        self.adapting = replace(self.adapting, since=LONG_AGO)
         self._anew = set(self._known)
         self.probing = probing.alarm(self._probe, self.probing, now)
         self._forget()

@@ -71,7 +71,6 @@ class TaskRun:
             self._start()
             # What bring-up left is collected now: later it would hold up moves and the watch for 0.15 s.
             gc.collect()
-            gc.freeze()
             begin = time.monotonic()
             outcome.begin = self._time.at(begin)
             with live.training(self.task.scheme, list(self.task.owners), plan.workload.rounds):
@@ -87,6 +86,7 @@ class TaskRun:
         finally:
             outcome.end = self._time.at(time.monotonic())
             watch.stop()
+            gc.unfreeze()
         outcome.watched = watch.watched
         outcome.notes += [watch.failure] if watch.failure else []
         if outcome.begin:
@@ -119,6 +119,9 @@ class TaskRun:
             now = time.monotonic()
             if now - checked >= _CHECK_S:
                 checked = now
+                # Events are kept to the end. A collection that went through them all would stop everything here for as
+                # long as half a second, handovers too.
+                gc.freeze()
                 self.outcome.notes += self._session.check()
                 self._log.add(watch.take())
             if now - progressed > self._deadline():
