@@ -24,7 +24,6 @@ from nodes.wire.messages import (
     Close,
     Envelope,
     Gradients,
-    Layers,
     Model,
     Moved,
     Open,
@@ -33,6 +32,7 @@ from nodes.wire.messages import (
     State,
     Update,
 )
+from nodes.wire.pipeline_messages import Layers
 
 MAX_HOPS = 16
 _TRANSFERS = (Activations, Gradients, Layers, Model, Update, Partial, State)

@@ -29,7 +29,8 @@ from nodes.wire import control as ctl
 from nodes.wire.channel import Channel
 from nodes.wire.codec import Tensors
 from nodes.wire.keys import KeyPair
-from nodes.wire.messages import Adopt, Envelope, Hello, Holds, Open, PartId, Ping, Query, State, StateTaken
+from nodes.wire.messages import Adopt, Envelope, Hello, Holds, Open, PartId, Query, State, StateTaken
+from nodes.wire.pipeline_messages import Ping
 
 _FLUSH_S = 0.2
 _URGENT = (State, StateTaken, Open, Query, Holds, Adopt, Ping)

@@ -21,7 +21,8 @@ from nodes.schemes._steering import Helm
 from nodes.schemes._watched import WatchedStage
 from nodes.wire.codec import Tensors
 from nodes.wire.control import Progress
-from nodes.wire.messages import Body, Model, Open, PartId, Pong, Probe, Probed, Settled, Standing
+from nodes.wire.messages import Body, Model, Open, PartId
+from nodes.wire.pipeline_messages import Pong, Probe, Probed, Settled, Standing
 
 WAIT_S = 0.001
 """A device that has nothing to do for so long waits, and says so."""

@@ -24,7 +24,8 @@ from nodes.runtime.part import Context
 from nodes.schemes._plan import first_layout
 from nodes.schemes._recut import RecutStage
 from nodes.wire.codec import Tensors
-from nodes.wire.messages import Body, Close, Model, Open, Opened, PartId, Refused, Settled, Steer, Until
+from nodes.wire.messages import Body, Close, Model, Open, PartId
+from nodes.wire.pipeline_messages import Opened, Refused, Settled, Steer, Until
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from nodes.schemes._base import Members
 from nodes.schemes._prober import Prober
 from nodes.schemes._probes import HEAVIEST, MARGIN, PATIENCE, TOKENS, Probes
 from nodes.wire import codec
-from nodes.wire.messages import Activations, Envelope, PartId, Pong, Probe, Probed, Work
+from nodes.wire.messages import Activations, Envelope, PartId, Work
+from nodes.wire.pipeline_messages import Pong, Probe, Probed
 from tests.unit.runtime.links import Links
 from tests.unit.runtime.pipelines import EDGES, make_task
 
