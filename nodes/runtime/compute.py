@@ -15,6 +15,7 @@ from nodes.runtime.transport import Transport
 from nodes.wire import control as ctl
 from nodes.wire.codec import Tensors
 from nodes.wire.messages import Envelope, Hello
+from nodes.wire.task import Task
 
 
 class InputOutput(Transport, Protocol):
@@ -119,7 +120,7 @@ class Compute:
         )  # fmt: skip
         self._worker.tell(ctl.SpeedReady())
 
-    def _start(self, task: ctl.Task) -> None:
+    def _start(self, task: Task) -> None:
         from nodes import schemes
         from nodes.learn.pacing import WINDOW_S, Pacer
         from nodes.learn.stage import use_threads

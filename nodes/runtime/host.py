@@ -19,9 +19,10 @@ from nodes.runtime.routes import Routes
 from nodes.runtime.transport import Transport
 from nodes.runtime.work import PacedWork
 from nodes.wire.codec import Tensors
-from nodes.wire.control import FromNode, Task
+from nodes.wire.control import FromNode
 from nodes.wire.messages import Activations, Body, Close, Envelope, Gradients, Moved, Open, PartId
 from nodes.wire.pipeline_messages import Layers
+from nodes.wire.task import Task
 
 
 class Host:

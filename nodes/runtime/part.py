@@ -9,8 +9,9 @@ from typing import Any, Protocol
 
 from nodes.events import Span
 from nodes.wire.codec import Tensors
-from nodes.wire.control import FromNode, Task
+from nodes.wire.control import FromNode
 from nodes.wire.messages import Activations, Body, Gradients, PartId
+from nodes.wire.task import Task
 
 
 @dataclass

@@ -9,7 +9,6 @@ from nodes.events import Span
 from nodes.runtime.part import payload
 from nodes.runtime.transport import Transport
 from nodes.wire.codec import Tensors
-from nodes.wire.control import Task
 from nodes.wire.messages import (
     Activations,
     Body,
@@ -23,6 +22,7 @@ from nodes.wire.messages import (
     Update,
 )
 from nodes.wire.pipeline_messages import Layers
+from nodes.wire.task import Task
 
 MAX_HOPS = 16
 _TRANSFERS = (Activations, Gradients, Layers, Model, Update, Partial, State)

@@ -11,8 +11,8 @@ from nodes.events import Span
 from nodes.learn.pacing import Pacer
 from nodes.runtime.part import Timed
 from nodes.runtime.transport import Transport
-from nodes.wire.control import Task
 from nodes.wire.messages import PartId
+from nodes.wire.task import Task
 
 
 class PacedWork:

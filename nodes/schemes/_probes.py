@@ -37,9 +37,9 @@ from nodes.schemes._base import PROBER
 from nodes.schemes._bench import Bench, timed
 from nodes.schemes._trains import Train, send_train
 from nodes.wire.codec import Tensors
-from nodes.wire.control import Pipeline
 from nodes.wire.messages import Body, PartId
 from nodes.wire.pipeline_messages import Ping, Pong, Probe, Probed
+from nodes.wire.task import Pipeline
 
 PINGS = 3
 """Of one ping what it met on its way would count as distance; the least of a few comes closer to it."""

@@ -30,8 +30,8 @@ from nodes.schemes._base import stage_role
 from nodes.schemes._plan import first_layout
 from nodes.schemes._probes import Probes
 from nodes.wire.codec import Tensors
-from nodes.wire.control import Pipeline
 from nodes.wire.messages import Body, PartId
+from nodes.wire.task import Pipeline
 
 SOON_S = 1.0
 """A handover of which it is not known when is expected so soon, s: what takes it into account begins at once."""

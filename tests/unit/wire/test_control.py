@@ -8,6 +8,7 @@ from nodes.policies.decisions import Decision
 from nodes.policies.layout import Layout
 from nodes.policies.layouts import Layout as Stages
 from nodes.wire import control as ctl
+from nodes.wire.task import Pipeline
 from tests.unit.runtime.pipelines import make_task
 
 
@@ -34,7 +35,7 @@ def test_none_to_do_again_is_not_the_same_as_no_decisions(tmp_path) -> None:
 
 
 def test_what_nobody_asked_for_does_not_happen() -> None:
-    bare = ctl.Pipeline()
+    bare = Pipeline()
     assert (bare.probing, bare.adapt, bare.decisions) == ("off", "static", None)
 
 
