@@ -1,4 +1,4 @@
-"""What nodes are told of a task before it begins (`nodes.wire.control.StartTask`): where its parts are, and settings."""
+"""What a node is told of a task before it begins (`nodes.wire.control.StartTask`): where its parts are, and settings."""
 
 from __future__ import annotations
 
@@ -26,10 +26,9 @@ class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
     ``layouts`` has the layouts that owners begin with, where those were chosen before the training.
     ``times`` are unthrottled seconds by layer and way for one micro-batch (`nodes.policies.stage_times`).
 
-    What may change a layout while training goes on is off unless it is said. ``backhaul`` is what the operator knows of
-    its own wired network, each way between two edge servers; ``memory`` what nodes have for stages, workers themselves
-    left out. ``decisions`` are those of another run, of all owners, to be done again at the same places instead of any
-    of its own; None: it makes its own. Rates and seconds are the experiment's, as with ``Task.patience``.
+    What may change a layout while training goes on is off unless it is said. ``memory`` is what nodes have for stages,
+    workers themselves left out. ``decisions`` are those of another run, of all owners, to be done again at the same
+    places instead of any of its own; None: it makes its own. Seconds are the experiment's, as with ``Task.patience``.
     """
 
     micro: int = 4
@@ -47,7 +46,6 @@ class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
     every: float = 0.0                 # s between two probes of "every"
     budget: float = 0.02               # share of time, and of bytes on the access link, that probes may take
     adapt: str = "static"              # or "reactive", "proactive"
-    backhaul: tuple[tuple[str, str, float, float], ...] = ()  # from, to, payload bit/s, round-trip time in s
     memory: dict[str, int] = {}        # bytes by node
     decisions: tuple[Decision, ...] | None = None
     problems: dict[str, Problem] = {}  # what is known before the training of what is to be planned, by owner

@@ -9,7 +9,7 @@ from testbed.errors import RunError
 from testbed.run.data import Prepared
 from testbed.run.patience import patience
 from testbed.run.session import Session
-from testbed.run.staging import backhaul, memory, stagings
+from testbed.run.staging import memory, stagings
 
 
 def task(session: Session, scheme: Scheme, prepared: Prepared, reference: dict[str, float]) -> Task:
@@ -65,7 +65,7 @@ def _pipeline(session: Session, scheme: Scheme) -> Pipeline | None:
     chosen = stagings(plan, session.layer_times)
     return Pipeline(
         **asked, times=session.layer_times, layouts={device: one.layout for device, one in chosen.items()},
-        backhaul=backhaul(plan), memory=memory(plan), decisions=plan.decisions,
+        memory=memory(plan), decisions=plan.decisions,
         problems={device: one.problem for device, one in chosen.items() if one.problem is not None},
         chosen=tuple(device for device, one in chosen.items() if one.prediction is not None),
     )  # fmt: skip

@@ -19,7 +19,7 @@ def test_a_task_comes_as_it_was_sent(tmp_path) -> None:
         Decision("probe", "wait", "probing is off", 4.0),
     )  # fmt: skip
     task = make_task(
-        tmp_path, decisions=decisions, backhaul=(("ea", "eb", 1e8, 0.004),), memory={"d1": 1 << 20}, every=2.5,
+        tmp_path, decisions=decisions, memory={"d1": 1 << 20}, every=2.5,
         probing="every", adapt="reactive", layouts={"d1": Stages((0, 2, 5), ("d1", "ea"), (4, 1))},
     )  # fmt: skip
     assert ctl.to_node(ctl.encode(ctl.StartTask(task))) == ctl.StartTask(task)
