@@ -1,4 +1,4 @@
-"""What a node is told of a task before it begins (`nodes.wire.control.StartTask`): where its parts are, and settings."""
+"""What a node is told of a task before it begins (`control.StartTask`): where its parts are, and all settings."""
 
 from __future__ import annotations
 
