@@ -82,7 +82,7 @@ class Prober(Quiet):
 
     def _layers(self) -> Bench:
         if self._bench is None:
-            self._bench = Bench(self._context, self.id, "probe", LAYERS[self._context.task.model])
+            self._bench = Bench(self._context, self.id, "probe")
         return self._bench
 
     def _load(self, owner: str) -> float:

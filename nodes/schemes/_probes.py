@@ -137,7 +137,7 @@ class Probes:
         its time to fill). Proportions of layers are those of the reference. `slowed` goes on from there.
         """
         names = LAYERS[self._context.task.model]
-        bench = Bench(self._context, self._part, "profile", names)
+        bench = Bench(self._context, self._part, "profile")
         times, _ = bench.run(names, REPEATS, OWN_S * self._context.dilation, self._part.owner, loss=True)
         slower, known = min(bench.slowdowns), self._settings.times
         even = {op: (known[op] * slower, spread) for op, (_, spread) in times.items()}
