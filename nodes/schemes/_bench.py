@@ -13,6 +13,9 @@ from nodes.policies.stage_times import WAYS, operations
 from nodes.runtime.part import Context
 from nodes.wire.messages import PartId
 
+REPEATS = 3
+"""Of each layer: the fewest of which a median leaves out one that something else disturbed."""
+
 
 class Bench:
     """Paced work on layers one by one, as events of a kind, and what it took.

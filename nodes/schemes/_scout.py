@@ -67,7 +67,7 @@ class Scout:
 
     def paced(self, slowdown: float) -> None:
         """The device's own work on a batch took so many times its reference times."""
-        if self._probes.slowed(slowdown):
+        if self._probes.device.slowed(slowdown):
             self._profiled()
 
     def take(self, src: PartId, body: Body, tensors: Tensors) -> None:
@@ -98,7 +98,7 @@ class Scout:
 
     def _profiled(self) -> None:
         """Have the device's own times taken for what they were found to be."""
-        own = self._probes.own
+        own = self._probes.device.profile
         self._steering.profiled(own.scaled(1 / self._context.dilation, own.kind))
 
     def _cost(self, real: Cost) -> Cost:

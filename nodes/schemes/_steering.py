@@ -89,7 +89,7 @@ class Helm:
     def rehearse(self) -> None:
         """Measure the device's own times by layer."""
         if self._probes is not None:
-            self._probes.measure()
+            self._probes.device.measure()
 
     def begin(self) -> None:
         """The training begins, and with it the clock that decisions have."""
