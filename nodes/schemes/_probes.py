@@ -85,8 +85,8 @@ class Asking:
 class Probes:
     """Probes of one device, held by its driver.
 
-    Use: `device.measure` in ``rehearse``; `start` when `nodes.policies.probing.look` says so, for a ``cost`` that is
-    said ahead; `take` for each `Pong`, `Probe` and `Probed` that comes; `expired` in ``awake``; `lost` when a node dies.
+    Use: `device.measure` in ``rehearse``; `start` when `nodes.policies.probing.look` says so, for a ``cost`` said
+    ahead; `take` for each `Pong`, `Probe` and `Probed` that comes; `expired` in ``awake``; `lost` when a node dies.
 
     Args:
         context: The driver's.
