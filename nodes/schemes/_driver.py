@@ -64,7 +64,7 @@ class Driver(WatchedStage):
                 if body.version == self._context.where(src)[1]:
                     self._helm.standing(body.stage, body.node)
             case Pong() | Probe() | Probed():
-                self._helm.take(src, body, tensors)
+                self._helm.take(src, body)
                 if isinstance(body, Probed) and body.admits:
                     self._watch.forgive(src.owner)
             case Open():

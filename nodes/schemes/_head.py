@@ -95,7 +95,7 @@ class Head(Quiet):
         elif isinstance(body, Gradients):
             if body.attempt != self._attempt or body.work != self._work() or self._last is None:
                 return  # of an attempt that was given up, or the second time
-            self._apply(body, tensors)
+            self._apply(tensors)
         elif isinstance(body, Holds):
             if self._asking and body.number == self._token:
                 self._answers[body.node] = body
@@ -162,7 +162,7 @@ class Head(Quiet):
             self._move_to = ""
         return self._move_to
 
-    def _apply(self, body: Gradients, tensors: Tensors) -> None:
+    def _apply(self, tensors: Tensors) -> None:
         self._last = None
         with self._context.work(self.id, "backward", "head.backward", **self._labels()) as timed:
             self._stage.backward(torch.from_numpy(tensors["g"]))

@@ -35,7 +35,6 @@ from nodes.schemes._base import PROBER
 from nodes.schemes._bench import REPEATS, timed
 from nodes.schemes._own_times import OwnTimes
 from nodes.schemes._trains import Train, send_train
-from nodes.wire.codec import Tensors
 from nodes.wire.messages import Body, PartId
 from nodes.wire.pipeline_messages import Ping, Pong, Probe, Probed
 from nodes.wire.task import Pipeline
@@ -145,7 +144,7 @@ class Probes:
             self._next()
         return said
 
-    def take(self, src: PartId, body: Body, tensors: Tensors) -> Found | None:
+    def take(self, src: PartId, body: Body) -> Found | None:
         """A `Pong`, `Probe` or `Probed`: what the probe of ``src.owner`` found, if this ends it.
 
         What belongs to an older probe, or came twice, is nothing.

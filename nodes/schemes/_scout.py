@@ -14,7 +14,6 @@ from nodes.policies.probing import Cost
 from nodes.policies.steering import Steering
 from nodes.runtime.part import Context
 from nodes.schemes._probes import Probes
-from nodes.wire.codec import Tensors
 from nodes.wire.messages import Body, PartId
 
 
@@ -70,9 +69,9 @@ class Scout:
         if self._probes.device.slowed(slowdown):
             self._profiled()
 
-    def take(self, src: PartId, body: Body, tensors: Tensors) -> None:
+    def take(self, src: PartId, body: Body) -> None:
         """An answer to a probe."""
-        found = self._probes.take(src, body, tensors)
+        found = self._probes.take(src, body)
         if found is not None:
             self.found = True
             self._steering.learnt(src.owner, self._told(found), self._now())

@@ -28,7 +28,6 @@ from nodes.schemes._plan import first_layout
 from nodes.schemes._probes import Probes
 from nodes.schemes._scout import Scout
 from nodes.schemes._standbys import Standbys
-from nodes.wire.codec import Tensors
 from nodes.wire.messages import Body, PartId
 from nodes.wire.task import Pipeline
 
@@ -219,10 +218,10 @@ class Helm:
             self._steering.foretold(edge, self._now() + (SOON_S if in_s is None else in_s))
             self._decide()
 
-    def take(self, src: PartId, body: Body, tensors: Tensors) -> None:
+    def take(self, src: PartId, body: Body) -> None:
         """An answer to a probe."""
         if self._scout is not None:
-            self._scout.take(src, body, tensors)
+            self._scout.take(src, body)
 
     def awake(self, token: int) -> None:
         """A timer has run out; maybe a probe's."""

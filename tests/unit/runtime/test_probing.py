@@ -41,7 +41,7 @@ class Driver(Quiet):
         self.probes.device.measure()
 
     def receive(self, src, body, tensors):
-        found = self.probes.take(src, body, tensors)
+        found = self.probes.take(src, body)
         if found is not None:
             self.found.append((src.owner, found))
             self.took.append((self.probes.said, self.probes.took))
