@@ -1,4 +1,4 @@
-"""Hosts parts on one node: delivers messages, keeps track of where parts live, has them moved (`moving`).
+"""Hosts parts on one node: delivers messages, knows where parts live (`routes`), paces work (`work`), moves (`moving`).
 
 No sockets and no threads here: the worker feeds it from its compute thread, unit tests from a list.
 """
