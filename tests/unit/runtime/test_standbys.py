@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nodes.policies.decisions import Decision
+from nodes.policies.layout import Layout as Bare
 from nodes.policies.layouts import Layout
 from nodes.schemes._standbys import Standbys
 from nodes.schemes._steering import Helm
@@ -54,16 +57,26 @@ def test_they_are_ready_when_all_have_the_state(homes, others) -> None:
     assert not standbys.ready
 
 
-def test_a_standby_that_another_layout_was_prepared_with_goes_when_a_move_ended_elsewhere(tmp_path) -> None:
-    task = task_of(tmp_path, probing="off")
-    asked = []
+@pytest.fixture
+def asked():
+    """What the driver was asked for."""
+    return []
+
+
+@pytest.fixture
+def helm(tmp_path, asked):
     driver = SimpleNamespace(
         layout=None, place_in_training=(1, 0),
         relocate=lambda stage, node, *, go: asked.append((stage, node, go)),
     )  # fmt: skip
+    task = task_of(tmp_path, probing="off")
     context = SimpleNamespace(task=task, node="d1", dilation=1.0, now=lambda: 100.0, emit=lambda span: None)
     helm = Helm(context, PartId("t", "stage0", "d1"), driver, 10)
     helm.begin()
+    return helm
+
+
+def test_a_standby_that_was_prepared_for_another_layout_goes_when_a_move_ended_elsewhere(helm, asked) -> None:
     now = helm.layout(1, None)
     helm.forecast("eb", 0.5)
     assert asked == [(1, "eb", False)]
@@ -71,3 +84,13 @@ def test_a_standby_that_another_layout_was_prepared_with_goes_when_a_move_ended_
     assert asked[1:] == []
     helm.settled(Layout(now.bounds, ("d1", "cloud"), now.depths))
     assert asked[1:] == [(1, "", False)]
+
+
+def test_a_standby_goes_when_other_cuts_are_decided_on_ahead(helm, asked) -> None:
+    now = helm.layout(1, None)
+    helm.forecast("eb", 0.5)
+    other = Bare((0, now.bounds[1] + 1, now.bounds[-1]), ("d1", "eb"))
+    ahead = Decision("plan", "prepare", "", 1.0, (1, 0, 0), "d1", other)
+    helm._steering = SimpleNamespace(plan=lambda *args, **more: ahead, foretold=lambda edge, at: None)
+    helm.forecast("eb", 0.4)
+    assert asked == [(1, "eb", False), (1, "", False)]
