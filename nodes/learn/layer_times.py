@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
 from torch.nn import functional
 
 from nodes.learn import models
+from nodes.learn.layer_work import stages
 from nodes.learn.reference import key_of, noise, wants_more
-from nodes.learn.stage import Sgd, use_threads
-from nodes.learn.stash import StashStage
+from nodes.learn.stage import use_threads
 
 _WARM_UP = 3
 
@@ -65,26 +64,22 @@ def _measure(
         yield
         taken[name].append(clock() - begin)
 
-    sgd = Sgd(lr=0.0)  # see `nodes.learn.reference.Steps`
-    stages = {
-        name: StashStage(nn.Sequential(OrderedDict({name: layer})), sgd, first=i == 0)
-        for i, (name, layer) in enumerate(models.build(model, 0, in_shape, classes).named_children())
-    }
+    layers = stages(model, in_shape, classes)
     x, labels = noise(model, micro, in_shape, classes)
     begin = time.monotonic()
     while wants_more(len(taken["loss"]), time.monotonic() - begin, seconds):
         crossing = x
-        for name, stage in stages.items():
+        for name, stage in layers.items():
             with timed(f"forward.{name}"):
                 crossing = stage.forward(crossing)
         with timed("loss"):
             crossing.requires_grad_()
             [gradient] = torch.autograd.grad(functional.cross_entropy(crossing, labels), [crossing])
-        for name, stage in reversed(stages.items()):
+        for name, stage in reversed(layers.items()):
             with timed(f"backward.{name}"):
                 back = stage.backward(gradient)
             gradient = gradient if back is None else back
-        for name, stage in stages.items():
+        for name, stage in layers.items():
             with timed(f"update.{name}"):
                 stage.step()
     return {name: statistics.median(times[min(_WARM_UP, len(times) // 3) :]) for name, times in taken.items()}

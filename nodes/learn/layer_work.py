@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import Any
@@ -16,38 +16,42 @@ from nodes.learn import models
 from nodes.learn.reference import noise
 from nodes.learn.stage import Sgd
 from nodes.learn.stash import StashStage
-from nodes.policies.layers import LAYERS
 from nodes.policies.profile import FULL, LayerProfile, ModelProfile
 
 Timing = Callable[[str], AbstractContextManager[Any]]
 """Called with the name of an operation (`nodes.policies.stage_times`); what is done in it is that operation."""
 
 
+def stages(model: str, in_shape: tuple[int, ...], classes: int) -> dict[str, StashStage]:
+    """The layers of a model, each as a stage by itself, for work on noise.
+
+    Without a learning rate: as noise is learnt by heart numbers become too small to be fast.
+    """
+    sgd = Sgd(lr=0.0)
+    return {
+        name: StashStage(nn.Sequential(OrderedDict({name: layer})), sgd, first=i == 0)
+        for i, (name, layer) in enumerate(models.build(model, 0, in_shape, classes).named_children())
+    }
+
+
 class LayerWork:
-    """Some layers of a model, each on noise of the shape that it gets in training.
+    """The layers of a model, each on noise of the shape that it gets in training.
 
     Args:
         model: Its name.
         micro: Samples of a micro-batch.
         in_shape: Shape of a sample.
         classes: Of the data set.
-        names: The layers; None: all of them, and the loss.
     """
 
-    def __init__(
-        self, model: str, micro: int, in_shape: tuple[int, ...], classes: int, names: Iterable[str] | None = None
-    ) -> None:
+    def __init__(self, model: str, micro: int, in_shape: tuple[int, ...], classes: int) -> None:
         shapes = models.shapes(model, in_shape, classes)
         x, self._labels = noise(model, micro, in_shape, classes)
-        wanted = set(LAYERS[model] if names is None else names)
         self._work: dict[str, tuple[StashStage, Tensor, Tensor]] = {}
         generator = torch.Generator().manual_seed(0)
-        for i, (name, layer) in enumerate(models.build(model, 0, in_shape, classes).named_children()):
-            if name in wanted:
-                # Without a learning rate: as noise is learnt by heart numbers become too small to be fast.
-                stage = StashStage(nn.Sequential(OrderedDict({name: layer})), Sgd(lr=0.0), first=i == 0)
-                arrives = x if i == 0 else torch.randn(micro, *shapes[i], generator=generator)
-                self._work[name] = (stage, arrives, torch.randn(micro, *shapes[i + 1], generator=generator))
+        for i, (name, stage) in enumerate(stages(model, in_shape, classes).items()):
+            arrives = x if i == 0 else torch.randn(micro, *shapes[i], generator=generator)
+            self._work[name] = (stage, arrives, torch.randn(micro, *shapes[i + 1], generator=generator))
 
     @property
     def names(self) -> tuple[str, ...]:

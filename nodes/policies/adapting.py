@@ -11,7 +11,9 @@ so that a plan does not flap. Kinds:
 - ``static``: never, unless the plan cannot go on.
 - ``reactive``: by what is so now.
 - ``proactive``: also by what is expected behind the next handover. The move is *prepared* so early that its state is
-  there in time, and until then changes for the present count only the batches that are left of it.
+  there in time, and until then changes for the present count only the batches that are left of it. Once the handover is
+  certain, what is prepared is gone to just before it: then the way to the old server, which has to agree, is short yet,
+  and behind the handover nothing is left to be done.
 
 A plan that cannot go on (its server died or is out of reach) is changed at once by every kind: that is no adaptation.
 
@@ -46,13 +48,14 @@ class AdaptPolicy:
         kind: ``proactive``, ``reactive`` or ``static``.
         hysteresis: Share by which a plan has to be better.
         dwell: Seconds that a plan is kept at least.
-        margin: Seconds by which a prepared move is to be ready before its handover.
+        margin: Seconds by which a prepared move is to be ready before its handover. A connection between servers that
+            has been idle takes about a second to become as fast as a standby needs it.
     """
 
     kind: str = "proactive"
     hysteresis: float = 0.1
     dwell: float = 5.0
-    margin: float = 1.0
+    margin: float = 2.0
 
     def __post_init__(self) -> None:
         if self.kind not in ("proactive", "reactive", "static"):
@@ -147,12 +150,19 @@ class Outlook:
         at: When, s.
         choice: By what links and servers will be like there.
         sure: How sure the prediction is, 0 to 1: the gain counts by so much.
+        go: Whether what is prepared may be gone to ahead of it: the handover is certain, and the standbys stand.
     """
 
     to: str
     at: float
     choice: Choice
     sure: float = 1.0
+    go: bool = False
+
+    @property
+    def imminent_s(self) -> float:
+        """Seconds before the handover from which on a change is done about when it comes; one batch more may begin."""
+        return (0.0 if self.choice.cost is None else self.choice.cost.stall_s) + (self.choice.current or 0.0)
 
 
 @dataclass(frozen=True)
@@ -214,6 +224,11 @@ def decide(
         if ahead is not None:
             plan, why, figures = ahead
             return told("prepare", why, plan, figures), state
+        behind = outlook.choice.best
+        if outlook.go and behind.layout == state.prepared and outlook.at - now <= outlook.imminent_s:
+            figures = {"handover_in": outlook.at - now}
+            then = Adapting(behind.layout, now, None, state.changes + 1)
+            return told("change", f"as prepared, before the handover to {outlook.to}", behind, figures), then
     if best.layout == state.layout:
         return told("keep", "the best there is"), state
     why_not, figures = _repays(policy, choice, here)

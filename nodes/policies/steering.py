@@ -1,13 +1,11 @@
-"""What a device knows of the servers around it, and what it decides on that: when to probe, and where its stages go.
+"""What a device decides on what it knows of the servers around it: when to probe, and where its stages go.
 
-Our design (EdgeMove's abstract names adaptive probing and proactive adaptation, not how): `offers`, `probing`,
+Our design (EdgeMove's abstract names adaptive probing and proactive adaptation, not how): `servers`, `probing`,
 `partition` and `adapting` put together, without a clock or a network. Whoever drives a pipeline says what happens, asks
 what to do, and does it.
 
-**Behind a handover** nothing has been measured yet. What is expected there: the access is as here, and what lies
-between two servers is the operator's own wired network, which is known. So a server is reached at the lesser of the
-two rates, with both round trips; the new site's own at the access's. `proactive` plans on that ahead of time,
-`reactive` once the device is there; both until a probe has found better.
+**Behind a handover** nothing has been measured yet. `proactive` plans ahead of time on what is expected there
+(`Servers.behind`), `reactive` once the device is there; both until a probe has found better.
 
 **Following** a device with the stage that was near it, layers as they are, can be prepared by a standby in step, which
 no change of cuts can. So it goes before the best plan where it is not worse by more than the hysteresis.
@@ -24,11 +22,12 @@ from nodes.policies import adapting, probing
 from nodes.policies.adapting import Adapting, AdaptPolicy, Choice, Outlook
 from nodes.policies.decisions import Decision, Position
 from nodes.policies.layout import Layout
-from nodes.policies.offers import Estimate, Found, Known, NodeOffer
+from nodes.policies.offers import Found, NodeOffer
 from nodes.policies.partition import partition
 from nodes.policies.plans import Plan, Problem, predict
 from nodes.policies.probing import FREE, Cost, ProbePolicy, Probing
 from nodes.policies.profile import ModelProfile
+from nodes.policies.servers import Servers
 
 LONG_AGO = -math.inf
 KEEPS_UP = 0.8
@@ -52,14 +51,12 @@ class Steering:
         expected: Cost = FREE,
     ) -> None:  # fmt: skip
         self._base = base
-        self._near = near
         self._probe, self._adapt = probe, adapt
         self.probing: Probing = probing.begin(probe, now, expected)
         self.adapting = Adapting(layout, LONG_AGO)
-        self._known = {offer.name: _taken(offer, now) for offer in base.servers}
-        self._links = {(link.a, link.b): link for link in base.links}
+        self._servers = Servers(base.servers, base.links, near, now)
         self._ahead: tuple[str, float] | None = None  # the handover that is expected: to whose site, and when
-        self._anew: set[str] = set()  # servers of which the next probe counts whole
+        self._certain = False  # the modem has told of it
         self._now: tuple[Plan | None, Plan] | None = None  # layout at work and best plan, by what is known
         self._then: tuple[Plan, Plan] | None = None  # the same behind the handover that is expected
 
@@ -76,92 +73,60 @@ class Steering:
     @property
     def servers(self) -> tuple[str, ...]:
         """Servers that are not known to be dead, the near one first."""
-        return tuple(sorted(self._known, key=lambda name: (name != self._near, name)))
+        return self._servers.names
 
     def offers(self, now: float) -> tuple[NodeOffer, ...]:
         """What is known of each server."""
-        return tuple(known.offer(now) for _, known in sorted(self._known.items()))
+        return self._servers.offers(now)
 
     def behind(self, edge: str, now: float) -> tuple[NodeOffer, ...]:
-        """Offers as they are expected where ``edge`` is near; those of servers without a known way stay."""
-        offers = {offer.name: offer for offer in self.offers(now)}
-        access = offers.get(self._near)
-        if access is None or edge not in offers:
-            return tuple(offers.values())
-        expected = []
-        for name, offer in offers.items():
-            there, back = self._links.get((edge, name)), self._links.get((name, edge))
-            if name == edge:
-                expected.append(replace(offer, up=access.up, down=access.down, rtt=access.rtt))
-            elif there is not None and back is not None:
-                expected.append(
-                    replace(
-                        offer, up=min(access.up, there.rate), down=min(access.down, back.rate),
-                        rtt=access.rtt + max(there.rtt, back.rtt),
-                    )
-                )  # fmt: skip
-            else:
-                expected.append(offer)
-        return tuple(expected)
+        """Offers as they are expected where ``edge`` is near; see `Servers.behind`."""
+        return self._servers.behind(edge, now)
 
     # --- what happens -----------------------------------------------------------------------------------
 
     def learnt(self, server: str, found: Found, now: float) -> None:
         """A probe of a server came back."""
-        if server not in self._known:
-            return  # it has died since
-        alpha = 1.0 if server in self._anew else None
-        self._anew.discard(server)
-        known = self._known[server]
-        for name in ("up", "down", "ratio"):
-            value: float | None = getattr(found, name)
-            if value is not None and name in known.estimates:
-                # Of rates and speeds alike what counts is the time that the work takes by them.
-                was, took = known.estimates[name].value, value
-                self.probing = probing.learnt(self._probe, self.probing, now, took, was)
-        self._known[server] = known.learn(found, now) if alpha is None else known.learn(found, now, alpha)
+        for was, took in self._servers.learn(server, found, now):
+            # Of rates and speeds alike what counts is the time that the work takes by them.
+            self.probing = probing.learnt(self._probe, self.probing, now, took, was)
         self._forget()
 
     def profiled(self, profile: ModelProfile) -> None:
         """The device's own times are others than was known. Servers are as fast as before, so ratios to it change."""
         changed = self._base.profile.step / profile.step if profile.step else 1.0
-        for name, known in self._known.items():
-            ratio = known.estimates["ratio"]
-            estimates = {**known.estimates, "ratio": replace(ratio, value=ratio.value * changed)}
-            self._known[name] = replace(known, estimates=estimates)
+        self._servers.rescale(changed)
         self._base = replace(self._base, profile=profile)
         self._forget()
 
     def silent(self, server: str) -> None:
         """A probe never came back, or the server turned work down."""
-        if server in self._known:
-            self._known[server] = self._known[server].lost()
-            self._forget()
+        self._servers.silent(server)
+        self._forget()
 
     def gone(self, server: str) -> None:
         """A server has died."""
-        self._known.pop(server, None)
+        self._servers.gone(server)
         if self.prepared is not None and server in self.prepared.nodes:
             self.adapting = replace(self.adapting, prepared=None)
         self._forget()
 
-    def foretold(self, edge: str, at: float) -> None:
+    def foretold(self, edge: str, at: float, *, certain: bool = False) -> None:
         """A handover to the site of an edge server is expected; with an empty name none is any more."""
-        self._ahead = (edge, at) if edge and edge != self._near else None
+        self._ahead = (edge, at) if edge and edge != self._servers.near else None
+        self._certain = certain and self._ahead is not None
         if self._ahead is None:
             self.adapting = replace(self.adapting, prepared=None)
         self._then = None
 
     def handed_over(self, edge: str, now: float) -> None:
         """The device is at another site."""
-        if edge == self._near:
+        if edge == self._servers.near:
             return
-        for offer in self.behind(edge, now):
-            self._known[offer.name] = _moved(self._known[offer.name], offer, now)
-        self._near, self._ahead = edge, None
+        self._servers.move(edge, now)
+        self._ahead, self._certain = None, False
         # What a plan is kept for a while against is noise. This is none: where the stages are may be wrong from now on.
         self.adapting = replace(self.adapting, since=LONG_AGO)
-        self._anew = set(self._known)
         self.probing = probing.alarm(self._probe, self.probing, now)
         self._forget()
 
@@ -211,7 +176,7 @@ class Steering:
             cost = replace(cost, stall_s=cost.stall_s + cost.copy_s, slowed_s=0.0)
         choice = Choice(None if current is None else current.seconds, best, cost)
         decision, self.adapting = adapting.decide(
-            self._adapt, self.adapting, now, choice, remaining, self._outlook(now), position, self._base.device
+            self._adapt, self.adapting, now, choice, remaining, self._outlook(now, ready), position, self._base.device
         )
         if decision.act == "change":
             self._forget()
@@ -263,11 +228,11 @@ class Steering:
                 return current, same
         return current, best
 
-    def _outlook(self, now: float) -> Outlook | None:
+    def _outlook(self, now: float, ready: bool) -> Outlook | None:
         if self._ahead is None or self._adapt.kind != "proactive":
             return None
         edge, at = self._ahead
-        if edge not in self._known:
+        if edge not in self._servers.names:
             return None
         if self._then is None:
             try:
@@ -283,14 +248,14 @@ class Steering:
             return None
         # The state moves while the links are still those of here.
         cost = _cost(here, current, best)
-        return Outlook(edge, at, Choice(current.seconds, best, cost))
+        return Outlook(edge, at, Choice(current.seconds, best, cost), go=self._certain and ready)
 
     def _following(self, edge: str) -> Layout | None:
         """The layout at work with the stage of the server near by on another one; None if that is no layout."""
-        nodes = self.layout.nodes
-        if edge in nodes or self._near not in nodes:
+        nodes, near = self.layout.nodes, self._servers.near
+        if edge in nodes or near not in nodes:
             return None
-        return Layout(self.layout.bounds, tuple(edge if node == self._near else node for node in nodes))
+        return Layout(self.layout.bounds, tuple(edge if node == near else node for node in nodes))
 
 
 def _keeps_up(problem: Problem, current: Plan, best: Plan) -> bool:
@@ -316,18 +281,6 @@ def _cost(problem: Problem, current: Plan | None, best: Plan) -> adapting.MoveCo
         return adapting.move_cost(problem.world, current, best)
     except InputError:
         return None
-
-
-def _taken(offer: NodeOffer, now: float) -> Known:
-    """An offer that nobody has measured as what is known."""
-    found = {name: Estimate(getattr(offer, name), now) for name in ("up", "down", "rtt", "ratio")}
-    return Known(offer.name, found, offer.memory, offer.profile, offer.admits, offer.why)
-
-
-def _moved(known: Known, offer: NodeOffer, now: float) -> Known:
-    """What is known of a server, with links as they are expected."""
-    links = {name: Estimate(getattr(offer, name), now) for name in ("up", "down", "rtt")}
-    return replace(known, estimates={**known.estimates, **links})
 
 
 def seconds_at_least(base: Problem, batches: int) -> Cost:

@@ -1,4 +1,4 @@
-"""Hosts parts on one node: delivers messages, keeps track of where parts live, has them moved (`moving`).
+"""Hosts parts on one node: delivers messages, knows where parts live (`routes`), paces work (`work`), moves (`moving`).
 
 No sockets and no threads here: the worker feeds it from its compute thread, unit tests from a list.
 """
@@ -7,57 +7,22 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
 
-from nodes.errors import WireError
 from nodes.events import Span
 from nodes.learn.pacing import Pacer
 from nodes.runtime.moving import MOVING, Mover
-from nodes.runtime.part import Arrival, Part, Timed, payload
+from nodes.runtime.part import Arrival, Part, Timed
+from nodes.runtime.routes import Routes
+from nodes.runtime.transport import Transport
+from nodes.runtime.work import PacedWork
 from nodes.wire.codec import Tensors
-from nodes.wire.control import FromNode, Task
-from nodes.wire.messages import (
-    Activations,
-    Body,
-    Close,
-    Envelope,
-    Gradients,
-    Layers,
-    Model,
-    Moved,
-    Open,
-    Partial,
-    PartId,
-    State,
-    Update,
-)
-
-MAX_HOPS = 16
-_TRANSFERS = (Activations, Gradients, Layers, Model, Update, Partial, State)
-
-
-class Transport(Protocol):
-    """What the host needs of the network and the controller; unit tests have one in memory."""
-
-    def send(self, node: str, envelope: Envelope, tensors: Tensors) -> None:
-        """Hand a message to the network."""
-
-    def connect(self, node: str) -> None:
-        """Begin connecting to a node."""
-
-    def tell(self, message: FromNode) -> None:
-        """Say something to the controller."""
-
-    def emit(self, span: Span) -> None:
-        """Record an event."""
-
-    def wake(self, seconds: float, act: Callable[[], None]) -> None:
-        """Have something done after a while, on the compute thread."""
-
-    def catch_up(self) -> None:
-        """Let notices through that came while the compute thread was at work (they call `Host.notice`)."""
+from nodes.wire.control import FromNode
+from nodes.wire.messages import Activations, Body, Close, Envelope, Gradients, Moved, Open, PartId
+from nodes.wire.pipeline_messages import Layers
+from nodes.wire.task import Task
 
 
 class Host:
@@ -82,18 +47,15 @@ class Host:
         self.node = node
         self.task = task
         self.dilation = dilation
-        self._pacer = pacer
         self._transport = transport
         self._make = make
         self._clock = clock
-        self._where: dict[PartId, tuple[str, int]] = {p.part: (p.node, 0) for p in task.placement}
+        self._routes = Routes(node, task, transport, clock)
+        self._work = PacedWork(node, task, pacer, transport, clock)
         self._mover = Mover(self)
         self._early: dict[PartId, list[tuple[Envelope, Tensors]]] = {}  # layers for parts that are not open yet
         self._dead: set[str] = set()  # nodes that the task goes on without
         self._arrival = Arrival(0.0, 0)  # of the message at hand
-        self._busy: dict[str, float] = {}  # by owner
-        self._carried = 0
-        self._rehearsing = False
         self.parts: dict[PartId, Part] = {}
         for placed in task.placement:
             if placed.node == node:
@@ -105,24 +67,16 @@ class Host:
         self, src: PartId, dst: PartId, body: Body, tensors: Tensors | None = None, *, node: str | None = None
     ) -> None:
         """See `Context.send`."""
-        to = node or self.where(dst)[0]
-        envelope = Envelope(
-            src=src, dst=dst, node=self.node, body=body, version=self.where(src)[1], sent=self._clock()
-        )
-        if to != self.node:
-            self._carried += payload(tensors or {})
-        self._transport.send(to, envelope, tensors or {})
+        self._routes.send(src, dst, body, tensors or {}, node)
 
     def where(self, part: PartId) -> tuple[str, int]:
         """See `Context.where`."""
-        if part not in self._where:
-            raise WireError(f"no placement for {part}", where=self.node)
-        return self._where[part]
+        return self._routes.where(part)
 
     def place(self, part: PartId, node: str) -> int:
         """See `Context.place`."""
         version = self.where(part)[1] + 1
-        self._where[part] = (node, version)
+        self._routes.put(part, node, version)
         return version
 
     def learn(self, part: PartId, node: str, version: int) -> None:
@@ -149,11 +103,11 @@ class Host:
 
     def busy(self) -> Mapping[str, float]:
         """See `Context.busy`."""
-        return dict(self._busy)
+        return dict(self._work.busy)
 
     def carried(self) -> int:
         """See `Context.carried`."""
-        return self._carried
+        return self._routes.carried
 
     def needs(self) -> Mapping[str, int]:
         """See `Context.needs`."""
@@ -174,47 +128,15 @@ class Host:
         """See `Context.emit`."""
         self._transport.emit(span)
 
-    @contextmanager
     def work(
         self, part: PartId, kind: str, op: str | None, *, seconds: float | None = None, **labels: Any
-    ) -> Iterator[Timed]:
+    ) -> AbstractContextManager[Timed]:
         """See `Context.work`."""
-        timed = Timed()
-        if op is not None:
-            seconds = self.task.reference_of(part.owner)[op]
-        if seconds is None:
-            timed.begin, cpu = self._clock(), time.thread_time()
-            yield timed
-            timed.end, timed.cpu_s = self._clock(), time.thread_time() - cpu
-        else:
-            with self._pacer.step(seconds) as step:
-                yield timed
-            timed.begin, timed.end, timed.cpu_s, timed.late = step.begin, step.end, step.cpu_s, step.late
-        self._busy[part.owner] = self._busy.get(part.owner, 0.0) + timed.end - timed.begin
-        # A device that hears of a handover during a paced step acts on it with this batch, not the next.
-        self._transport.catch_up()
-        self.emit(
-            Span(
-                kind=kind, node=self.node, scheme=self.task.scheme, task=self.task.id, part=str(part),
-                begin=timed.begin, end=timed.end, cpu_s=timed.cpu_s, late=timed.late, **labels,
-            )
-        )  # fmt: skip
-        if not self._rehearsing:
-            self.tell_windows()
+        return self._work.step(part, kind, op, seconds, **labels)
 
     def tell_windows(self, *, last: bool = False) -> None:
-        """Record how well paced steps kept their time, for each window that is over (with ``last``: for all)."""
-        for window in self._pacer.windows(last=last):
-            self.emit(
-                Span(
-                    kind="speed", node=self.node, scheme=self.task.scheme, task=self.task.id,
-                    begin=window.begin, end=window.end,
-                    attrs={
-                        "steps": window.steps, "late": window.late,
-                        "asked_s": window.asked_s, "took_s": window.took_s,
-                    },
-                )
-            )  # fmt: skip
+        """See `PacedWork.tell_windows`."""
+        self._work.tell_windows(last=last)
 
     def move(self, part: PartId, to: str) -> None:
         """See `Context.move`."""
@@ -259,7 +181,7 @@ class Host:
 
     def put(self, part: PartId, node: str, version: int) -> None:
         """See `moving.Home.put`."""
-        self._where[part] = (node, version)
+        self._routes.put(part, node, version)
 
     def make(self, part: PartId) -> Part:
         """See `moving.Home.make`."""
@@ -278,15 +200,13 @@ class Host:
 
         Paced steps of it are not counted: all nodes do this at once, and the first times are slow.
         """
-        self._rehearsing = True
-        for part in sorted(self.parts):
-            self.parts[part].rehearse()
-        owners = {self.task.cut_of(owner): owner for owner in reversed(self.task.owners)}  # one of each cut
-        for role in movable:
-            for owner in sorted(owners.values()):
-                self._make(PartId(self.task.id, role, owner), self).rehearse()
-        self._pacer.forget()
-        self._rehearsing = False
+        with self._work.rehearsal():
+            for part in sorted(self.parts):
+                self.parts[part].rehearse()
+            owners = {self.task.cut_of(owner): owner for owner in reversed(self.task.owners)}  # one of each cut
+            for role in movable:
+                for owner in sorted(owners.values()):
+                    self._make(PartId(self.task.id, role, owner), self).rehearse()
 
     # --- what the worker feeds in -----------------------------------------------------------------------
 
@@ -295,10 +215,10 @@ class Host:
         for part in sorted(self.parts):
             self.parts[part].begin()
 
-    def notice(self, edge: str, done: bool) -> None:
+    def notice(self, edge: str, done: bool, in_s: float | None = None) -> None:
         """Pass a modem's notice to the parts of this node."""
         for part in sorted(self.parts):
-            self.parts[part].notice(edge, done)
+            self.parts[part].notice(edge, done, in_s)
 
     def forecast(self, edge: str, in_s: float | None = None) -> None:
         """Pass on which edge server a device will probably be at next (empty: where it is), and when."""
@@ -323,9 +243,7 @@ class Host:
         """Take one message from the network."""
         body, dst = envelope.body, envelope.dst
         self._arrival = Arrival(received, size)
-        self._carried += size if envelope.node != self.node else 0
-        if isinstance(body, _TRANSFERS) and envelope.node != self.node:
-            self._transferred(envelope, received, size)
+        self._routes.arrived(envelope, received, size)
         if dst.owner in self._dead:
             return  # nobody has a use for it
         if isinstance(body, MOVING):
@@ -342,7 +260,7 @@ class Host:
                 return  # its head has decided otherwise since
             self._mover.gone(dst)
             self.parts[dst] = self._make(dst, self)
-            self._where[dst] = (self.node, body.version)
+            self._routes.put(dst, self.node, body.version)
             self._learn(envelope.src, envelope.node, envelope.version)
             self.parts[dst].receive(envelope.src, body, tensors)
             self.deliver_held(dst, self._early.pop(dst, []))
@@ -362,58 +280,15 @@ class Host:
             self._forward(envelope, tensors)
 
     def _forward(self, envelope: Envelope, tensors: Tensors) -> None:
-        node, version = self.where(envelope.dst)
-        if node == self.node or envelope.hops >= MAX_HOPS:
+        if not self._routes.forward(envelope, tensors):
             # Whoever waits for an answer will ask where the part is.
-            self.note(f"{type(envelope.body).__name__} for {envelope.dst} dropped: last seen on {node}")
-            return
-        hopped = Envelope(
-            src=envelope.src, dst=envelope.dst, node=envelope.node, body=envelope.body,
-            version=envelope.version, hops=envelope.hops + 1, sent=envelope.sent,
-        )  # fmt: skip
-        self._transport.send(node, hopped, tensors)
-        redirect = Moved(part=envelope.dst, node=node, version=version)
-        self._transport.send(
-            envelope.node, Envelope(src=envelope.dst, dst=envelope.src, node=self.node, body=redirect), {}
-        )
+            seen = self.where(envelope.dst)[0]
+            self.note(f"{type(envelope.body).__name__} for {envelope.dst} dropped: last seen on {seen}")
 
     def _learn(self, part: PartId, node: str, version: int) -> None:
-        if part in self._where and version > self._where[part][1] and not self._at_work(part):
-            self._where[part] = (node, version)
+        if not self._at_work(part):
+            self._routes.learn(part, node, version)
 
     def _at_work(self, part: PartId) -> bool:
         """Whether a part is here and has begun something: until it is told to go, it is nowhere else."""
         return part in self.parts and self.parts[part].position()[0] > 0
-
-    # --- events -----------------------------------------------------------------------------------------
-
-    def _transferred(self, envelope: Envelope, received: float, size: int) -> None:
-        body = envelope.body
-        work = getattr(body, "work", None)
-        self.emit(
-            Span(
-                kind="transfer" if isinstance(body, State) else "send",
-                node=envelope.node, peer=self.node, scheme=self.task.scheme, task=self.task.id,
-                part=str(envelope.src), begin=envelope.sent, end=received, bytes=size,
-                round=work.round if work else getattr(body, "round", 0), batch=work.batch if work else -1,
-                micro=work.micro if work else 0,
-                attrs={"message": _name(body), "tensors": _tensors(envelope)},
-            )
-        )  # fmt: skip
-
-
-def _name(body: Body) -> str:
-    """What a message is called in events."""
-    if isinstance(body, State) and body.standby:
-        return "standby"
-    if isinstance(body, Activations | Gradients) and body.replay:
-        return "replay"
-    return type(body).__name__.lower()
-
-
-def _tensors(envelope: Envelope) -> str:
-    """Which tensors a message has, for events: their names, or of a model's weights and states those of its layers."""
-    names = [info.name for info in envelope.tensors]
-    if not isinstance(envelope.body, Activations | Gradients):
-        names = list(dict.fromkeys(name.partition(".")[0] + ".*" * ("." in name) for name in names))
-    return ",".join(names)

@@ -20,7 +20,6 @@ from nodes.errors import RoambedError
 from nodes.events import Span
 from nodes.runtime.part import Part, Snapshot, payload
 from nodes.wire.codec import Tensors
-from nodes.wire.control import Task
 from nodes.wire.messages import (
     Activations,
     Adopt,
@@ -36,6 +35,7 @@ from nodes.wire.messages import (
     StateTaken,
     TakeOver,
 )
+from nodes.wire.task import Task
 
 MOVING = (State, TakeOver, DropStandby, StateTaken, StateRefused, Query, Adopt)
 """Messages that `Mover.take` is for."""

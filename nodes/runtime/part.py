@@ -9,8 +9,9 @@ from typing import Any, Protocol
 
 from nodes.events import Span
 from nodes.wire.codec import Tensors
-from nodes.wire.control import FromNode, Task
+from nodes.wire.control import FromNode
 from nodes.wire.messages import Activations, Body, Gradients, PartId
+from nodes.wire.task import Task
 
 
 @dataclass
@@ -139,8 +140,11 @@ class Part(Protocol):
     def receive(self, src: PartId, body: Body, tensors: Tensors) -> None:
         """A message for this part."""
 
-    def notice(self, edge: str, done: bool) -> None:
-        """A handover to the site of this edge server comes, or is done (devices only)."""
+    def notice(self, edge: str, done: bool, in_s: float | None = None) -> None:
+        """A handover to the site of this edge server comes, or is done (devices only).
+
+        ``in_s`` is in how many seconds of the experiment, where that is known.
+        """
 
     def forecast(self, edge: str, in_s: float | None = None) -> None:
         """The device will probably be at this edge server next; empty: it stays (devices only).
@@ -184,7 +188,7 @@ class Quiet:
     def begin(self) -> None:
         """Wait for a message."""
 
-    def notice(self, edge: str, done: bool) -> None:
+    def notice(self, edge: str, done: bool, in_s: float | None = None) -> None:
         """Stay."""
 
     def forecast(self, edge: str, in_s: float | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The worker: one I/O thread that owns all sockets, one compute thread that owns all parts.
+"""The worker: one I/O thread that owns all sockets, one compute thread that owns all parts (`nodes.runtime.compute`).
 
 The I/O thread decodes what arrives and queues it; the compute thread takes items in order of arrival, those that
 somebody waits for idly (training state, notices) first. What the compute thread sends goes through an outbox.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import heapq
 import itertools
 import os
-import platform
 import queue
 import signal
 import threading
@@ -17,19 +16,20 @@ import time
 import traceback
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import msgspec
 import zmq
 
 from nodes.errors import RoambedError, WireError
 from nodes.events import Span
+from nodes.runtime.compute import Compute
 from nodes.wire import codec
 from nodes.wire import control as ctl
 from nodes.wire.channel import Channel
 from nodes.wire.codec import Tensors
 from nodes.wire.keys import KeyPair
-from nodes.wire.messages import Adopt, Envelope, Hello, Holds, Open, PartId, Ping, Query, State, StateTaken
+from nodes.wire.messages import Adopt, Envelope, Hello, Holds, Open, PartId, Query, State, StateTaken
+from nodes.wire.pipeline_messages import Ping
 
 _FLUSH_S = 0.2
 _URGENT = (State, StateTaken, Open, Query, Holds, Adopt, Ping)
@@ -67,7 +67,7 @@ class Worker:
         os.eventfd_write(self._wake, 1)
 
     def send(self, node: str, envelope: Envelope, tensors: Tensors) -> None:
-        """Hand a message to the network, or to this node's own parts (`host.Transport`)."""
+        """Hand a message to the network, or to this node's own parts (`Transport`)."""
         if node == self._file.name:
             self._job(lambda: self._compute.deliver(envelope, tensors, time.monotonic(), 0))
             return
@@ -75,7 +75,7 @@ class Worker:
         self.post(lambda: self._channel.send(node, frames))
 
     def connect(self, node: str) -> None:
-        """Connect to a node and greet it (`host.Transport`)."""
+        """Connect to a node and greet it (`Transport`)."""
         self.post(lambda: self._greet(node))
 
     def forget(self, node: str) -> None:
@@ -83,7 +83,7 @@ class Worker:
         self.post(lambda: self._channel.forget(node))
 
     def tell(self, message: ctl.FromNode) -> None:
-        """Say something to the controller, after the events before it (`host.Transport`)."""
+        """Say something to the controller, after the events before it (`Transport`)."""
 
         def say() -> None:
             self._flush()
@@ -92,16 +92,16 @@ class Worker:
         self.post(say)
 
     def emit(self, span: Span) -> None:
-        """Record an event (`host.Transport`)."""
+        """Record an event (`Transport`)."""
         self.post(lambda: self._spans.append(span))
 
     def wake(self, seconds: float, act: Callable[[], None]) -> None:
-        """Do something after so many seconds of the experiment, on the compute thread (`host.Transport`)."""
+        """Do something after so many seconds of the experiment, on the compute thread (`Transport`)."""
         at = time.monotonic() + seconds * self._file.dilation
         heapq.heappush(self._timers, (at, next(self._order), act))
 
     def catch_up(self) -> None:
-        """Pass on notices that have come meanwhile (`host.Transport`)."""
+        """Pass on notices that have come meanwhile (`Transport`)."""
         while True:
             try:
                 notice = self._notices.get_nowait()
@@ -270,131 +270,6 @@ class Worker:
                 return self._jobs.get(timeout=left)[2]
             except queue.Empty:
                 return heapq.heappop(self._timers)[2]
-
-
-class Compute:
-    """What the compute thread does; it imports torch, which takes its time, after the node has said hello."""
-
-    def __init__(self, file: ctl.NodeFile, worker: Worker) -> None:
-        self._file = file
-        self._worker = worker
-        self._host: Any = None  # nodes.runtime.host.Host, which imports torch
-        self._pacer: Any = None
-        self._speed_check: Any = None  # nodes.learn.speed.SpeedCheck
-        # Messages of a task whose parts do not stand here yet.
-        self._early: list[tuple[Envelope, Tensors, float, int]] = []
-
-    def warm_up(self) -> None:
-        """Import torch, do one step, and report ready."""
-        import torch
-
-        torch.set_num_threads(1)
-        torch.set_num_interop_threads(1)
-        layer = torch.nn.Conv2d(3, 4, 3)
-        layer(torch.zeros(1, 3, 8, 8)).sum().backward()
-        # Imported now rather than under the node's limits.
-        import nodes.learn.speed
-        import nodes.schemes._aggregator
-        import nodes.schemes._assembling
-        import nodes.schemes._driver
-        import nodes.schemes._prober
-        import nodes.schemes._split
-        import nodes.schemes._tiers
-        import nodes.schemes._whole  # noqa: F401
-
-        versions = {"python": platform.python_version(), "torch": str(torch.__version__), "zmq": zmq.zmq_version()}
-        self._worker.tell(ctl.Ready(versions))
-
-    def control(self, message: ctl.ToNode) -> None:
-        """Do what the controller says."""
-        match message:
-            case ctl.Measure():
-                self._measure(message)
-            case ctl.PrepareSpeed():
-                self._prepare_speed(message)
-            case ctl.CheckSpeed() if self._speed_check is not None:
-                check, self._speed_check = self._speed_check, None
-                windows = check.run(message.begin, message.seconds, message.window_s)
-                self._worker.tell(ctl.SpeedChecked(windows))
-            case ctl.StartTask():
-                self._start(message.task)
-            case ctl.Go() if self._host is not None:
-                self._host.begin()
-            case ctl.Notice() if self._host is not None and self._host.task.id == message.task:
-                self._host.notice(message.edge, message.done)
-            case ctl.Forecast() if self._host is not None and self._host.task.id == message.task:
-                self._host.forecast(message.edge, message.in_s)
-            case ctl.Spoil() if self._host is not None and self._host.task.id == message.task:
-                self._host.spoil()
-            case ctl.Died():
-                self._worker.forget(message.node)
-                if self._host is not None and self._host.task.id == message.task:
-                    self._host.lost(message.node)
-            case ctl.StopTask():
-                self._finish(message.task)
-            case _:
-                pass
-
-    def deliver(self, envelope: Envelope, tensors: Tensors, received: float, size: int) -> None:
-        """Pass a message to the parts of its task; one of a task that is over is dropped."""
-        if isinstance(envelope.body, Hello):
-            return
-        if self._host is None:
-            self._early.append((envelope, tensors, received, size))
-        elif envelope.dst.task == self._host.task.id:
-            self._host.deliver(envelope, tensors, received, size)
-
-    def _measure(self, message: ctl.Measure) -> None:
-        from nodes.learn import layer_times, reference
-
-        if message.layers:
-            work = (message.model, message.batch, message.threads, message.in_shape)
-            times = layer_times.measure(*work, message.classes, message.seconds)
-            self._worker.tell(ctl.Measured(layer_times.key(*work, classes=message.classes), times))
-            return
-        found = reference.measure(
-            message.model, message.cut, message.batch, message.threads, message.in_shape, message.classes,
-            message.seconds,
-        )  # fmt: skip
-        self._worker.tell(ctl.Measured(found.key, dict(found.ops)))
-
-    def _prepare_speed(self, asked: ctl.PrepareSpeed) -> None:
-        from nodes.learn import speed
-
-        self._speed_check = speed.prepare(
-            asked.model, asked.cut, asked.batch, asked.threads, asked.in_shape, asked.ops, asked.reference,
-            self._file.speed, asked.classes,
-        )  # fmt: skip
-        self._worker.tell(ctl.SpeedReady())
-
-    def _start(self, task: ctl.Task) -> None:
-        from nodes import schemes
-        from nodes.learn.pacing import WINDOW_S, Pacer
-        from nodes.learn.stage import use_threads
-        from nodes.runtime.host import Host
-
-        use_threads(task.threads)
-        scheme = schemes.get(task.scheme)
-        self._pacer = Pacer(self._file.speed, window_s=WINDOW_S * self._file.dilation)
-        self._host = Host(
-            self._file.name, task, self._pacer, self._worker, scheme.make, dilation=self._file.dilation
-        )
-        self._host.rehearse(scheme.movable if self._file.kind == "edge" else ())
-        self._worker.tell(ctl.Started(task.id))
-        early, self._early = self._early, []
-        for message in early:
-            self.deliver(*message)
-
-    def _finish(self, task: str) -> None:
-        if self._host is None or self._host.task.id != task:
-            return
-        totals = self._pacer.totals
-        self._host.tell_windows(last=True)
-        self._host.close()
-        self._host = None
-        self._worker.tell(
-            ctl.Pacing(task, totals.steps, totals.late, totals.dropped_s, totals.asked_s, totals.took_s)
-        )
 
 
 def load(path: str) -> ctl.NodeFile:

@@ -11,7 +11,7 @@ from nodes.policies.costs import World, in_flight
 from nodes.policies.layouts import Layout
 from nodes.policies.profile import ModelProfile
 from nodes.runtime.part import Context
-from nodes.wire.control import Task
+from nodes.wire.task import Task
 
 MIB = 1 << 20
 

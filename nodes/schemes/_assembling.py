@@ -15,7 +15,8 @@ from nodes.schemes._aggregator import Aggregator
 from nodes.schemes._arrays import to_arrays
 from nodes.schemes._base import stage_role
 from nodes.wire.codec import Tensors
-from nodes.wire.messages import Body, Delivered, Fetch, Model, PartId, Update
+from nodes.wire.messages import Body, Fetch, Model, PartId, Update
+from nodes.wire.pipeline_messages import Delivered
 
 
 @dataclass

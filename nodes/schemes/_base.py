@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from nodes.runtime.part import Context, Part
-from nodes.wire.control import Placed
 from nodes.wire.messages import PartId
+from nodes.wire.task import Placed
 
 AGGREGATOR = "aggregator"
 COLLECTOR = "collector"

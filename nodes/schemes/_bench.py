@@ -8,11 +8,13 @@ from dataclasses import replace
 
 from nodes.errors import RunError
 from nodes.learn.layer_work import LayerWork
-from nodes.policies.layers import LAYERS
 from nodes.policies.profile import FULL, ModelProfile, middle
 from nodes.policies.stage_times import WAYS, operations
 from nodes.runtime.part import Context
 from nodes.wire.messages import PartId
+
+REPEATS = 3
+"""Of each layer: the fewest of which a median leaves out one that something else disturbed."""
 
 
 class Bench:
@@ -22,34 +24,26 @@ class Bench:
         context: The part's.
         part: Whose work it is.
         kind: Of events.
-        names: Layers that may be asked for.
 
     Attributes:
         slowdowns: Of the last run, by repeat: what its work took as a multiple of its reference times.
     """
 
-    def __init__(self, context: Context, part: PartId, kind: str, names: tuple[str, ...]) -> None:
+    def __init__(self, context: Context, part: PartId, kind: str) -> None:
         task = context.task
         if task.pipeline is None:
             raise RunError(f"{task.scheme} without settings of a pipeline", where=context.node)
         self._context, self._part, self._kind = context, part, kind
         self._times = task.pipeline.times
-        whole = names == LAYERS[task.model]
-        self._layers = LayerWork(
-            task.model, task.batch // task.pipeline.micro, tuple(task.in_shape), task.classes, None if whole else names
-        )
+        micro = task.batch // task.pipeline.micro
+        self._layers = LayerWork(task.model, micro, tuple(task.in_shape), task.classes)
         self._device = ""
         self._taken: dict[str, list[float]] = {}
         self.slowdowns: list[float] = []
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The layers that it has."""
-        return self._layers.names
-
     def rehearse(self) -> None:
         """All layers once, as fast as they go: first times are slow."""
-        for name in self.names:
+        for name in self._layers.names:
             self._layers.layer(name, lambda _: nullcontext())
 
     def run(

@@ -21,7 +21,8 @@ from nodes.schemes._steering import Helm
 from nodes.schemes._watched import WatchedStage
 from nodes.wire.codec import Tensors
 from nodes.wire.control import Progress
-from nodes.wire.messages import Body, Model, Open, PartId, Pong, Probe, Probed, Settled, Standing
+from nodes.wire.messages import Body, Model, Open, PartId
+from nodes.wire.pipeline_messages import Pong, Probe, Probed, Settled, Standing
 
 WAIT_S = 0.001
 """A device that has nothing to do for so long waits, and says so."""
@@ -63,7 +64,7 @@ class Driver(WatchedStage):
                 if body.version == self._context.where(src)[1]:
                     self._helm.standing(body.stage, body.node)
             case Pong() | Probe() | Probed():
-                self._helm.take(src, body, tensors)
+                self._helm.take(src, body)
                 if isinstance(body, Probed) and body.admits:
                     self._watch.forgive(src.owner)
             case Open():
@@ -71,10 +72,10 @@ class Driver(WatchedStage):
             case _:
                 super().receive(src, body, tensors)
 
-    def notice(self, edge: str, done: bool) -> None:
+    def notice(self, edge: str, done: bool, in_s: float | None = None) -> None:
         """See `Part.notice`."""
-        super().notice(edge, done)
-        self._helm.notice(edge, done)
+        super().notice(edge, done, in_s)
+        self._helm.notice(edge, done, in_s)
 
     def forecast(self, edge: str, in_s: float | None = None) -> None:
         """See `Part.forecast`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nodes.learn import models
 from nodes.learn.stage import Sgd, Stage
-from nodes.wire.control import Task
+from nodes.wire.task import Task
 
 REHEARSALS = 3
 """Steps on nothing before the task begins: the first ones of a process are slow."""

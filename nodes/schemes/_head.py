@@ -95,14 +95,14 @@ class Head(Quiet):
         elif isinstance(body, Gradients):
             if body.attempt != self._attempt or body.work != self._work() or self._last is None:
                 return  # of an attempt that was given up, or the second time
-            self._apply(body, tensors)
+            self._apply(tensors)
         elif isinstance(body, Holds):
             if self._asking and body.number == self._token:
                 self._answers[body.node] = body
         else:
             raise WireError(f"{type(body).__name__} for {self.id}")
 
-    def notice(self, edge: str, done: bool) -> None:
+    def notice(self, edge: str, done: bool, in_s: float | None = None) -> None:
         """A handover comes: connect ahead of it, and act on it at the next batch.
 
         With a standby, the notice is when to make it, and the handover when to use it.
@@ -162,7 +162,7 @@ class Head(Quiet):
             self._move_to = ""
         return self._move_to
 
-    def _apply(self, body: Gradients, tensors: Tensors) -> None:
+    def _apply(self, tensors: Tensors) -> None:
         self._last = None
         with self._context.work(self.id, "backward", "head.backward", **self._labels()) as timed:
             self._stage.backward(torch.from_numpy(tensors["g"]))

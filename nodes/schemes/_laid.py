@@ -17,8 +17,8 @@ from nodes.runtime.part import Context, Quiet
 from nodes.schemes._admission import bytes_of, refusal, stage_need
 from nodes.schemes._base import AGGREGATOR, stage_role
 from nodes.schemes._plan import first_layout, own_batches
-from nodes.wire.control import Pipeline
 from nodes.wire.messages import Body, Open, PartId
+from nodes.wire.task import Pipeline
 
 REHEARSALS = 3
 

@@ -1,4 +1,4 @@
-"""The first stage of a pipeline as the one that leads: it opens the others, and it alone decides where they are.
+"""The first stage of a pipeline as the one that leads: it alone decides where the others are, and what they have.
 
     relocate   a whole stage goes to another node, or gets a standby there, whatever it does
     relay      cuts, depths or the number of stages change between two batches
@@ -21,10 +21,10 @@ from nodes.policies.layers import LAYERS
 from nodes.policies.layouts import Layout
 from nodes.policies.order import Op
 from nodes.runtime.part import Context
-from nodes.schemes._plan import first_layout
-from nodes.schemes._recut import RecutStage
+from nodes.schemes._opening import OpeningStage
 from nodes.wire.codec import Tensors
-from nodes.wire.messages import Body, Close, Model, Open, Opened, PartId, Refused, Settled, Steer, Until
+from nodes.wire.messages import Body, Close, Open, PartId
+from nodes.wire.pipeline_messages import Refused, Settled, Steer, Until
 
 
 @dataclass(frozen=True)
@@ -40,29 +40,21 @@ class Change:
     why: str = ""
 
 
-class LeadingStage(RecutStage):
-    """The stage that opens the others and has them move."""
+class LeadingStage(OpeningStage):
+    """The stage that has the others move and change their layers."""
 
     def __init__(self, part: PartId, context: Context) -> None:
         super().__init__(part, context)
-        self._announced = 0                                # segment of the round that all have been told of
-        self._begun = 0                                    # batches of the round that have begun
-        self._stood: dict[int, int] = {}                   # stages that are ready for it, and bytes of layers they took
-        self._made: set[int] = set()                       # stages that are where they are thought to be
         self._moving: dict[int, tuple[str, float]] = {}    # stages on their way: from where, and since when
         self._versions: dict[int, int] = {}                # of placements, as stages that have moved said themselves
         self._later: deque[Change] = deque()
         self._told: tuple[Change, str, int] | None = None  # a change of the layout: from what, batches given up
-        self._target: Layout | None = None                 # of new cuts, while not all stages are ready for them
         self._idle: float | None = None                    # since when this stage waits for the others' layers
         self._working = False
 
     def receive(self, src: PartId, body: Body, tensors: Tensors) -> None:
-        """A stage that is ready, has moved or cannot go on; else as `RecutStage`."""
+        """A stage that has moved or cannot go on; else as `OpeningStage`."""
         match body:
-            case Opened():
-                if (body.round, body.attempt, body.segment) == (self._round, self._attempt, self._announced):
-                    self._stands(body.stage, body.bytes)
             case Settled():
                 self._settle(body)
             case Refused():
@@ -264,104 +256,46 @@ class LeadingStage(RecutStage):
 
     # --- a round ----------------------------------------------------------------------------------------
 
-    def _plan(self) -> Layout:
-        """The layout of now; at first the one that training begins with."""
-        return self._layout or first_layout(self._context, self.id.owner)
-
     def _open(self, number: int, attempt: int, layout: Layout | None = None) -> None:
-        """Begin a round with all stages, opened anew where there is another ``layout``."""
-        before = self._layout
-        if layout is None:
-            layout = self._target
-            if before is None or not self._made.issuperset(range(1, before.stages)):
-                layout = layout or self._plan()  # they have not said that they stand: opened again, they do in any case
-            if self._later and self._later[0].kind == "relay":
-                change = self._later.popleft()
-                if layout or change.layout != before:
-                    self._told, layout = (change, before.describe() if before else "", 0), change.layout
-                    assert layout is not None, "such a change has one"
-                    self._relaid(number, 0, layout)
-        if layout is None:
-            assert before is not None
-            for stage in range(1, before.stages):
-                self._context.send(self.id, self._part(stage), Model(number, attempt))
-        else:
-            self._lay_out(layout, number, attempt)
-        self._announced, self._begun, self._idle = 0, 0, None
-        self._stood, self._target = {}, None
-        self._begin(number, attempt)
+        self._idle = None
+        super()._open(number, attempt, layout)
+
+    def _new_layout(self, number: int) -> Layout | None:
+        """With other cuts, if those are what was asked for first; they take effect with the round."""
+        layout, before = super()._new_layout(number), self._layout
+        if self._later and self._later[0].kind == "relay":
+            change = self._later.popleft()
+            if layout or change.layout != before:
+                self._told, layout = (change, before.describe() if before else "", 0), change.layout
+                assert layout is not None, "such a change has one"
+                self._relaid(number, 0, layout)
+        return layout
 
     def _lay_out(self, layout: Layout, number: int, attempt: int) -> None:
-        """Have all stages made where they are to be, and given up where they are, or were about to be."""
-        self._connect(layout)
-        old = [known for known in (self._layout, self._target) if known]
-        versions = [self._context.where(self.id)[1]]
-        for stage in range(1, max(known.stages for known in (layout, *old))):
-            part = self._part(stage)
-            home, known_version = self._context.where(part)
-            versions.append(known_version + 2)  # a move that may be under way has the one between
-            node = layout.nodes[stage] if stage < layout.stages else home
-            homes = {known.nodes[stage] for known in old if stage < known.stages}
-            for place in sorted(homes if stage >= layout.stages else homes - {node}):
-                if place == self._context.node:
-                    self._context.retire(part, node, versions[stage])
-                else:
-                    self._context.send(self.id, part, Close(node, versions[stage]), node=place)
-            self._context.learn(part, node, versions[stage])
-        self._made, self._moving = set(), {}
-        self._take_layout(layout, self._count())
-        every = tuple(versions[: layout.stages])
-        for stage in range(1, layout.stages):
-            body = Open(number, attempt, versions[stage], layout, self._batches, every)
-            self._context.send(self.id, self._part(stage), body, node=layout.nodes[stage])
+        super()._lay_out(layout, number, attempt)
+        self._moving = {}
 
-    def _count(self) -> int:
-        """Batches of a round."""
-        raise NotImplementedError
-
-    def _connect(self, layout: Layout) -> None:
-        for node in layout.nodes:
-            if node != self._context.node:
-                self._context.connect(node)
-
-    def _opened(self, size: int = 0) -> None:
-        self._stands(0, size)
-
-    def _stands(self, stage: int, size: int) -> None:
-        """A stage is ready for the first micro-batch of the segment that was announced last."""
-        self._stood[stage] = size
-        self._made.add(stage)
-        if self._whole():
-            self._target = None
-        if self._told and self._whole():
-            (change, before, given_up), self._told = self._told, None
-            assert change.layout is not None
-            idle, self._idle = self._idle, None
-            since = change.asked if change.kind == "reopen" else idle
-            self._tell_change(
-                change.kind, change.asked, sum(self._stood.values()),
-                {
-                    "stage": -1, "from": before, "to": change.layout.describe(),
-                    "stall_s": 0.0 if since is None else self._context.now() - since,
-                    **({"why": change.why, "batches": given_up} if change.kind == "reopen" else {}),
-                },
-            )  # fmt: skip
-        self._go_on()
-
-    def _whole(self) -> bool:
-        """Whether all stages are ready for the segment that was announced last, this one too."""
-        layout = self._layout
-        return layout is not None and self._segment == self._announced and len(self._stood) == layout.stages
+    def _all_stand(self) -> None:
+        if self._told is None:
+            return
+        (change, before, given_up), self._told = self._told, None
+        assert change.layout is not None
+        idle, self._idle = self._idle, None
+        since = change.asked if change.kind == "reopen" else idle
+        self._tell_change(
+            change.kind, change.asked, sum(self._stood.values()),
+            {
+                "stage": -1, "from": before, "to": change.layout.describe(),
+                "stall_s": 0.0 if since is None else self._context.now() - since,
+                **({"why": change.why, "batches": given_up} if change.kind == "reopen" else {}),
+            },
+        )  # fmt: skip
 
     def _step(self) -> bool:
         self._proceed()
-        if self._segment == self._announced and not self._whole():
-            return False
         return super()._step()
 
     def _do(self, op: Op) -> None:
-        if op.kind in ("forward", "tail"):
-            self._begun = op.batch + 1
         self._working = True
         super()._do(op)
         self._working = False

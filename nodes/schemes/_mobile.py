@@ -29,7 +29,8 @@ from nodes.schemes._arrays import to_arrays
 from nodes.schemes._record import Record
 from nodes.schemes._stage import PipelineStage
 from nodes.wire.codec import Tensors
-from nodes.wire.messages import Body, PartId, Settled, Standing, Steer
+from nodes.wire.messages import Body, PartId
+from nodes.wire.pipeline_messages import Settled, Standing, Steer
 
 _APART = ("record", "places", "zeros")
 """What a snapshot has beside its digest: what is told of the work, which a standby does at other times, and

@@ -18,7 +18,8 @@ from nodes.schemes._admission import MIB, bytes_of, left, limit
 from nodes.schemes._bench import Bench
 from nodes.schemes._trains import Train, send_train
 from nodes.wire.codec import Tensors
-from nodes.wire.messages import Body, PartId, Ping, Pong, Probe, Probed
+from nodes.wire.messages import Body, PartId
+from nodes.wire.pipeline_messages import Ping, Pong, Probe, Probed
 
 
 class Prober(Quiet):
@@ -81,7 +82,7 @@ class Prober(Quiet):
 
     def _layers(self) -> Bench:
         if self._bench is None:
-            self._bench = Bench(self._context, self.id, "probe", LAYERS[self._context.task.model])
+            self._bench = Bench(self._context, self.id, "probe")
         return self._bench
 
     def _load(self, owner: str) -> float:

@@ -23,34 +23,29 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field, replace
 
-from nodes.errors import RunError
 from nodes.events import Span
 from nodes.policies import trains
 from nodes.policies.layers import LAYERS
-from nodes.policies.offers import ALPHA, Found
+from nodes.policies.offers import Found
 from nodes.policies.probing import FREE, Cost
-from nodes.policies.profile import FULL, SHARES, ModelProfile
+from nodes.policies.profile import FULL
 from nodes.policies.trains import NONE, UNKNOWN, Belief, Sizes
 from nodes.runtime.part import Context
-from nodes.schemes._admission import bytes_of
 from nodes.schemes._base import PROBER
-from nodes.schemes._bench import Bench, timed
+from nodes.schemes._bench import REPEATS, timed
+from nodes.schemes._own_times import OwnTimes
 from nodes.schemes._trains import Train, send_train
-from nodes.wire.codec import Tensors
-from nodes.wire.control import Pipeline
-from nodes.wire.messages import Body, PartId, Ping, Pong, Probe, Probed
+from nodes.wire.messages import Body, PartId
+from nodes.wire.pipeline_messages import Ping, Pong, Probe, Probed
+from nodes.wire.task import Pipeline
 
 PINGS = 3
 """Of one ping what it met on its way would count as distance; the least of a few comes closer to it."""
 HEAVIEST = 2
 """Layers of an approximate probe: those that take the device longest, as their times are the most certain and weigh the
 most in whatever is planned."""
-REPEATS = 3
-"""Of each layer: the fewest of which a median leaves out one that something else disturbed."""
 WORK_S = 0.25
 """Seconds of work after which a server begins no further repeat, s of the experiment."""
-OWN_S = 10.0
-"""The same for the device's own layers, before training begins."""
 MOST_LOAD = 0.95
 """Of a server that others keep busy all the time, one twentieth is left: it takes turns."""
 MARGIN = 1.5
@@ -59,8 +54,6 @@ MESSAGE = 500
 """Bytes of a message besides its tensor, at the most: its header, with names of usual lengths, and framing."""
 NAME, TIME = 24, 64
 """Bytes of a layer's name in a question, and of an operation's times in an answer, at the most."""
-NEWS = 0.03
-"""By less than that a device has not become slower or faster."""
 PATIENCE = 2.0
 """Times the task's patience that a server may say nothing, after which a probe has not returned."""
 TOKENS = 1 << 32
@@ -91,7 +84,7 @@ class Asking:
 class Probes:
     """Probes of one device, held by its driver.
 
-    Use: `measure` in ``rehearse``; `start` when `nodes.policies.probing.look` says so, for a ``cost`` that is said
+    Use: `device.measure` in ``rehearse``; `start` when `nodes.policies.probing.look` says so, for a ``cost`` said
     ahead; `take` for each `Pong`, `Probe` and `Probed` that comes; `expired` in ``awake``; `lost` when a node dies.
 
     Args:
@@ -102,55 +95,19 @@ class Probes:
     Attributes:
         took: What the last probe that ended took (lost ones what was said); goes to `probing.returned`.
         said: What was said ahead of it.
+        device: The device's own times, which what a server takes is held against; to be measured before any probe.
     """
 
     def __init__(self, context: Context, part: PartId, settings: Pipeline) -> None:
         self.took, self.said = FREE, FREE
-        self._context, self._part, self._settings = context, part, settings
+        self.device = OwnTimes(context, part, settings)
+        self._context, self._part = context, part
         self._full = settings.profile == FULL
-        self._own: ModelProfile | None = None
-        self._slowdown = 1.0
         self._beliefs: dict[str, tuple[Belief, Belief, float]] = {}  # up, down, rtt
         self._ratios: dict[str, float] = {}
         self._number = 0
         self._now: Asking | None = None
         self._line: deque[str] = deque()
-
-    # --- the device itself ------------------------------------------------------------------------------
-
-    @property
-    def own(self) -> ModelProfile:
-        """The model's times by layer on this device, with spreads, and its bytes (RunError before `measure`).
-
-        Activations and gradients are as large as they are packed on their way.
-        """
-        if self._own is None:
-            raise RunError("a device's own times are not measured yet", where=self._context.node)
-        return self._own
-
-    def measure(self) -> ModelProfile:
-        """Measure `own`: each layer `REPEATS` times, fewer if that takes longer than `OWN_S`. Events ``profile``.
-
-        What is measured is how much slower than the reference this device is, in the best of the repeats: a layer by
-        itself can be held up for longer than it takes (all nodes begin at once, and a CPU quota that was used up takes
-        its time to fill). Proportions of layers are those of the reference. `slowed` goes on from there.
-        """
-        names = LAYERS[self._context.task.model]
-        bench = Bench(self._context, self._part, "profile", names)
-        times, _ = bench.run(names, REPEATS, OWN_S * self._context.dilation, self._part.owner, loss=True)
-        slower, known = min(bench.slowdowns), self._settings.times
-        even = {op: (known[op] * slower, spread) for op, (_, spread) in times.items()}
-        self._own = timed(bytes_of(self._context.task).compressed(SHARES[self._settings.compress]), even)
-        self._slowdown = slower
-        return self._own
-
-    def slowed(self, slowdown: float) -> bool:
-        """Training itself takes so many times its reference times here; whether that is news."""
-        found = self._slowdown + ALPHA * (slowdown - self._slowdown)
-        if abs(found - self._slowdown) <= NEWS * self._slowdown:
-            return False
-        self._own, self._slowdown = self.own.scaled(found / self._slowdown, FULL), found
-        return True
 
     # --- what a driver asks for -------------------------------------------------------------------------
 
@@ -173,8 +130,8 @@ class Probes:
         layers = self._layers()
         messages = 2 * PINGS + 1 + pair.messages
         total = pair.bytes + messages * MESSAGE + len(layers) * NAME + (3 * len(layers) + 1) * TIME
-        times = {one.name: one.forward + one.backward + one.update for one in self.own.layers}
-        once = sum(times[name] for name in layers) + (self.own.loss if self._full else 0.0)
+        times = {one.name: one.forward + one.backward + one.update for one in self.device.profile.layers}
+        once = sum(times[name] for name in layers) + (self.device.profile.loss if self._full else 0.0)
         once *= self._ratios.get(server, 1.0)
         work = min(REPEATS * once, WORK_S * self._context.dilation + once)
         return Cost(MARGIN * (pair.seconds + work), total)
@@ -187,7 +144,7 @@ class Probes:
             self._next()
         return said
 
-    def take(self, src: PartId, body: Body, tensors: Tensors) -> Found | None:
+    def take(self, src: PartId, body: Body) -> Found | None:
         """A `Pong`, `Probe` or `Probed`: what the probe of ``src.owner`` found, if this ends it.
 
         What belongs to an older probe, or came twice, is nothing.
@@ -282,7 +239,7 @@ class Probes:
         """Layers that a server is asked to work through."""
         if self._full:
             return LAYERS[self._context.task.model]
-        order = sorted(self.own.layers, key=lambda one: (-one.forward - one.backward, one.name))
+        order = sorted(self.device.profile.layers, key=lambda one: (-one.forward - one.backward, one.name))
         return tuple(one.name for one in order[:HEAVIEST])
 
     def _answered(self, asking: Asking, body: Probed) -> Found | None:
@@ -327,8 +284,8 @@ class Probes:
             way, _, name = op.partition(".")
             if way in ("forward", "backward"):
                 sums[name] = sums.get(name, 0.0) + seconds
-        ratio = self.own.ratio(sums) * slower if sums else None
-        profile = timed(self.own, body.times).scaled(slower, FULL) if self._full else None
+        ratio = self.device.profile.ratio(sums) * slower if sums else None
+        profile = timed(self.device.profile, body.times).scaled(slower, FULL) if self._full else None
         return Found(
             rtt=asking.rtt, ratio=ratio, memory=body.memory, profile=profile, admits=body.admits, why=body.why
         )

@@ -26,7 +26,8 @@ from nodes.runtime.part import Context, payload
 from nodes.schemes._arrays import to_arrays, to_torch
 from nodes.schemes._mobile import MobileStage
 from nodes.wire.codec import Tensors
-from nodes.wire.messages import Activations, Body, Gradients, Layers, Open, PartId, Refused, Until
+from nodes.wire.messages import Activations, Body, Gradients, Open, PartId
+from nodes.wire.pipeline_messages import Layers, Refused, Until
 
 
 @dataclass(frozen=True)

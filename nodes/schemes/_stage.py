@@ -26,7 +26,8 @@ from nodes.schemes._arrays import copies, to_arrays, to_torch
 from nodes.schemes._laid import LaidOut
 from nodes.schemes._record import Record
 from nodes.wire.codec import Tensors
-from nodes.wire.messages import Activations, Body, Fetch, Gradients, Model, Open, Opened, PartId, Update, Work
+from nodes.wire.messages import Activations, Body, Fetch, Gradients, Model, Open, PartId, Update, Work
+from nodes.wire.pipeline_messages import Opened
 
 SPANS = {"forward": "forward", "backward": "backward", "tail": "tail-step", "update": "update"}
 """Kinds of events by kinds of operations."""

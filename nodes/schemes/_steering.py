@@ -9,34 +9,30 @@ and probes nothing, so it ends with the same weights.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
 from nodes.errors import InputError
-from nodes.events import Span
-from nodes.policies import decisions, layouts, order
+from nodes.policies import decisions
 from nodes.policies.adapting import AdaptPolicy
 from nodes.policies.decisions import Decision, Position
-from nodes.policies.layers import LAYERS
 from nodes.policies.layout import Layout as Bare
 from nodes.policies.layouts import Layout
-from nodes.policies.offers import Found, NodeOffer
-from nodes.policies.probing import Cost, ProbePolicy
+from nodes.policies.probing import ProbePolicy
 from nodes.policies.steering import Steering, seconds_at_least
 from nodes.runtime.part import Context
 from nodes.schemes._base import stage_role
+from nodes.schemes._decided import differing, full, write_down
 from nodes.schemes._plan import first_layout
 from nodes.schemes._probes import Probes
-from nodes.wire.codec import Tensors
-from nodes.wire.control import Pipeline
+from nodes.schemes._scout import Scout
+from nodes.schemes._standbys import Standbys
 from nodes.wire.messages import Body, PartId
+from nodes.wire.task import Pipeline
 
 SOON_S = 1.0
 """A handover of which it is not known when is expected so soon, s: what takes it into account begins at once."""
-TOLD = ("prepare", "change", "probe", "put off")
-"""Decisions that are written down; to wait and to keep are none."""
 
 
 class Steered(Protocol):
@@ -80,12 +76,10 @@ class Helm:
         self._steers = known and (self._probes is not None or settings.adapt != "static")
         self._steering: Steering | None = None
         self._layout: Layout | None = None            # at work, or decided on
-        self._standbys: dict[int, str] = {}           # by stage, as they were asked for
-        self._standing: dict[int, str] = {}           # of them, those that have the state
-        self._asked: set[str] = set()                 # servers whose probes are to return
-        self._probed = False                          # any has
         self._pending: tuple[Layout, Decision] | None = None  # other cuts that were asked for
-        self._then: Callable[[], None] | None = None  # what waits for them
+        self._standbys = Standbys(driver.relocate)
+        self._scout: Scout | None = None              # none before the training begins
+        self._then: Callable[[], None] | None = None  # what waits for the first probes
         self._zero = context.now()
         self._batch_began = 0.0
 
@@ -94,7 +88,7 @@ class Helm:
     def rehearse(self) -> None:
         """Measure the device's own times by layer."""
         if self._probes is not None:
-            self._probes.measure()
+            self._probes.device.measure()
 
     def begin(self) -> None:
         """The training begins, and with it the clock that decisions have."""
@@ -103,25 +97,27 @@ class Helm:
             return
         owner, settings = self._part.owner, self._settings
         base = settings.problems[owner]
-        self._expect(base.servers)
         kind = "off" if self._probes is None else settings.probing
         least = settings.every if kind == "every" else ProbePolicy.least
         probe = ProbePolicy(kind, least, max(least, ProbePolicy.most), budget=settings.budget)
         layout = first_layout(self._context, owner)
-        near = next(p.node for p in self._context.task.placement if p.part == self._stage(1))
+        second = PartId(self._part.task, stage_role(1), owner)
+        near = next(p.node for p in self._context.task.placement if p.part == second)
         expected = seconds_at_least(base, self._context.task.rounds * self._batches)
         self._steering = Steering(
             base, near, Bare(layout.bounds, layout.nodes), 0.0, probe, AdaptPolicy(settings.adapt), expected
         )
-        self._profiled()
+        if self._probes is not None:
+            self._scout = Scout(self._context, self._probes, self._steering, self._now, self._tell, self._looked)
+            self._scout.expect(base.servers)
 
     def before(self, number: int, then: Callable[[], None]) -> None:
         """A round is to begin: go on when its layout can be chosen.
 
         The first one waits for the first probes, where its layout is ours to choose. Later ones begin at once.
         """
-        self._standing = {}  # each round begins with other weights, which standbys are to be sent
-        if number == 1 and self._part.owner in self._settings.chosen and self._probe():
+        self._standbys.anew()
+        if number == 1 and self._part.owner in self._settings.chosen and self._look():
             self._then = then
         else:
             then()
@@ -138,7 +134,8 @@ class Helm:
         if now is not None:
             return now
         first = first_layout(self._context, self._part.owner)
-        if self._steering is not None and self._probed and self._part.owner in self._settings.chosen:
+        found = self._scout is not None and self._scout.found
+        if self._steering is not None and found and self._part.owner in self._settings.chosen:
             try:
                 best = self._steering.best(self._now())
             except InputError as error:
@@ -163,6 +160,7 @@ class Helm:
     def settled(self, layout: Layout) -> None:
         """Stages that were to move have come to rest, where they were to or elsewhere."""
         if self._layout is not None and layout != self._layout:
+            self._standbys.want({})  # asked for since, with the stages in mind where they were to go
             self.reopened(layout)
 
     def relaid(self, number: int, batch: int, layout: Layout) -> None:
@@ -192,26 +190,27 @@ class Helm:
             return
         if began and done > 1:
             self._steering.watched(now - began, now)
-        self._probe()
+        self._look()
         self._decide()
 
     def paced(self, slowdown: float) -> None:
         """The device's own work on a batch took so many times its reference times."""
-        if self._probes is not None and self._probes.slowed(slowdown):
-            self._profiled()
+        if self._scout is not None:
+            self._scout.paced(slowdown)
 
-    def notice(self, edge: str, done: bool) -> None:
-        """A handover to the site of an edge server comes, or is done."""
+    def notice(self, edge: str, done: bool, in_s: float | None = None) -> None:
+        """A handover to the site of an edge server comes, in so many seconds where that is known, or is done."""
         if self._steering is None:
             return
         if done:
-            self._expect(self._steering.behind(edge, self._now()))
+            if self._scout is not None:
+                self._scout.expect(self._steering.behind(edge, self._now()))
             self._steering.handed_over(edge, self._now())
         else:
-            self._steering.foretold(edge, self._now() + SOON_S)
+            self._steering.foretold(edge, self._now() + (SOON_S if in_s is None else in_s), certain=True)
         self._decide()
         if done:
-            self._probe()
+            self._look()
 
     def forecast(self, edge: str, in_s: float | None) -> None:
         """A handover is expected, in so many seconds where that is known; empty: none is any more."""
@@ -219,31 +218,23 @@ class Helm:
             self._steering.foretold(edge, self._now() + (SOON_S if in_s is None else in_s))
             self._decide()
 
-    def take(self, src: PartId, body: Body, tensors: Tensors) -> None:
+    def take(self, src: PartId, body: Body) -> None:
         """An answer to a probe."""
-        if self._probes is None or self._steering is None:
-            return
-        found = self._probes.take(src, body, tensors)
-        if found is not None:
-            self._probed = True
-            self._steering.learnt(src.owner, self._told(found), self._now())
-            self._returned(src.owner)
+        if self._scout is not None:
+            self._scout.take(src, body)
 
     def awake(self, token: int) -> None:
         """A timer has run out; maybe a probe's."""
-        silent = None if self._probes is None else self._probes.expired(token)
-        if silent is not None and self._steering is not None:
-            self._steering.silent(silent)
-            self._returned(silent)
+        if self._scout is not None:
+            self._scout.awake(token)
 
     def lost(self, node: str) -> None:
         """A node has died."""
         if self._steering is not None:
             self._steering.gone(node)
-        self._standbys = {stage: home for stage, home in self._standbys.items() if home != node}
-        self._standing = {stage: home for stage, home in self._standing.items() if home != node}
-        if self._probes is not None and self._probes.lost(node) is not None:
-            self._returned(node)
+        self._standbys.lost(node)
+        if self._scout is not None:
+            self._scout.lost(node)
 
     def refused(self, node: str) -> None:
         """A node would not have a stage, or does not answer for one."""
@@ -252,43 +243,12 @@ class Helm:
 
     # --- what is done -----------------------------------------------------------------------------------
 
-    def _probe(self) -> bool:
+    def _look(self) -> bool:
         """Probe all servers if it is time to; whether that is under way."""
-        if self._probes is None or self._steering is None or self._asked:
-            return bool(self._asked)
-        servers = self._steering.servers
-        costs = [self._cost(self._probes.cost(server)) for server in servers]
-        cost = Cost(sum(one.seconds for one in costs), sum(one.bytes for one in costs))
-        decision = self._steering.probe(self._now(), cost, self._context.carried())
-        self._tell(decision)
-        if decision.act != "probe" or not servers:
-            return False
-        self._asked = set(servers)
-        for server in servers:
-            self._probes.start(server)
-        return True
+        return self._scout is not None and self._scout.look()
 
-    def _profiled(self) -> None:
-        """Have the device's own times taken for what they were found to be."""
-        if self._probes is not None and self._steering is not None:
-            own = self._probes.own
-            self._steering.profiled(own.scaled(1 / self._context.dilation, own.kind))
-
-    def _expect(self, offers: Iterable[NodeOffer]) -> None:
-        """Have probes made for links as they are believed to be."""
-        if self._probes is None:
-            return
-        slower = self._context.dilation
-        for offer in offers:
-            self._probes.expect(offer.name, offer.up / slower, offer.down / slower, offer.rtt * slower)
-
-    def _returned(self, server: str) -> None:
-        assert self._probes is not None
-        assert self._steering is not None
-        self._steering.paid(self._cost(self._probes.said), self._cost(self._probes.took))
-        self._asked.discard(server)
-        if self._asked:
-            return
+    def _looked(self) -> None:
+        """All probes that were under way have returned."""
         then, self._then = self._then, None
         if then is not None:
             then()
@@ -302,9 +262,8 @@ class Helm:
         left = (self._context.task.rounds - number + 1) * self._batches - batch
         try:
             decision = self._steering.plan(
-                self._now(), max(left, 0), (number, batch, 0),
-                ready=bool(self._standbys) and self._standing == self._standbys,
-            )  # fmt: skip
+                self._now(), max(left, 0), (number, batch, 0), ready=self._standbys.ready
+            )
         except InputError:
             return  # there is nothing to choose from, nor can it go on as it is: that shows by itself
         if decision.act == "change":
@@ -313,13 +272,14 @@ class Helm:
             self._tell(decision)
             self._prepare(decision)
         elif self._standbys and self._steering.prepared is None:
-            self._drop()
+            self._standbys.want({})
 
     def _prepare(self, decision: Decision) -> None:
         """Have standbys where stages will be. Other cuts cannot be prepared, only decided on."""
         assert decision.layout is not None
-        if self._layout is not None and decision.layout.bounds == self._layout.bounds:
-            self._stand_by(_differing(self._layout, decision.layout))
+        assert self._layout is not None
+        same = decision.layout.bounds == self._layout.bounds
+        self._standbys.want(differing(self._layout, decision.layout) if same else {})
 
     def _change(self, decision: Decision) -> None:
         """Whole stages move at once; other cuts come with the first batch that has not begun."""
@@ -328,91 +288,32 @@ class Helm:
         assert self._layout is not None
         assert decision.layout is not None
         if not layout.bounds == self._layout.bounds == here.bounds:
-            self._drop()
+            self._standbys.want({})
             self._pending = (layout, decision)  # it is told of where it takes effect
             self._layout = layout
             self._driver.relay(layout)
             return
         # Depths stay: with others the order of work, and so the weights, would be different from here on.
         self._layout = Layout(layout.bounds, layout.nodes, self._layout.depths)
-        moves = _differing(here, decision.layout)
         self._tell(decision)
-        if not moves:
-            self._drop()  # it is there still: the move before this one has not begun
-        for stage, node in moves.items():
-            self._driver.relocate(stage, node, go=True)
-        self._standbys, self._standing = {}, {}
+        self._standbys.go(differing(here, decision.layout))  # nowhere, if the move before this one has not begun
 
     def standing(self, stage: int, node: str) -> None:
         """A standby that was asked for has the state."""
-        if self._standbys.get(stage) == node:
-            self._standing[stage] = node
-
-    def _stand_by(self, wanted: dict[int, str]) -> None:
-        """Have these standbys, by stage, and no others."""
-        for stage in self._standbys.keys() - wanted.keys():
-            self._driver.relocate(stage, "", go=False)
-        for stage, node in wanted.items():
-            if self._standbys.get(stage) != node:
-                self._standing.pop(stage, None)
-                self._driver.relocate(stage, node, go=False)
-        self._standbys = wanted
-        self._standing = {stage: node for stage, node in self._standing.items() if wanted.get(stage) == node}
-
-    def _drop(self) -> None:
-        self._stand_by({})
+        self._standbys.stands(stage, node)
 
     # --- words ------------------------------------------------------------------------------------------
 
     def _taken(self, layout: Layout) -> Layout:
-        self._layout, self._standbys, self._standing = layout, {}, {}
+        self._layout = layout
+        self._standbys.forget()
         return layout
 
     def _full(self, decision: Decision) -> Layout:
-        """A decision's layout with depths: a depth that is asked for, or that the schedule has, is not up to it."""
-        assert decision.layout is not None
-        asked, count = self._settings, len(decision.layout.nodes)
-        own = asked.schedule == "1f1b" and asked.depth is None and len(decision.depths) == count
-        depths = decision.depths if own else order.depths(asked.schedule, count, asked.micro, asked.depth)
-        layout = Layout(decision.layout.bounds, decision.layout.nodes, depths)
-        layouts.require(layout, len(LAYERS[self._context.task.model]))
-        return layout
+        return full(decision, self._settings, self._context.task.model)
 
     def _now(self) -> float:
         return (self._context.now() - self._zero) / self._context.dilation
 
-    def _cost(self, real: Cost) -> Cost:
-        return Cost(real.seconds / self._context.dilation, real.bytes)
-
-    def _told(self, found: Found) -> Found:
-        """What a probe found, of the experiment."""
-        slower = self._context.dilation
-        return replace(
-            found, up=None if found.up is None else found.up * slower,
-            down=None if found.down is None else found.down * slower,
-            rtt=None if found.rtt is None else found.rtt / slower,
-            profile=None if found.profile is None else found.profile.scaled(1 / slower, found.profile.kind),
-        )  # fmt: skip
-
-    def _stage(self, stage: int) -> PartId:
-        return PartId(self._part.task, stage_role(stage), self._part.owner)
-
     def _tell(self, decision: Decision) -> None:
-        """Write a decision down."""
-        if decision.act not in TOLD:
-            return
-        finite = {name: value for name, value in decision.figures.items() if math.isfinite(value)}
-        now, task = self._context.now(), self._context.task
-        self._context.emit(
-            Span(
-                kind="decision", node=self._context.node, scheme=task.scheme, task=task.id, part=str(self._part),
-                round=decision.position[0], batch=decision.position[1], begin=now, end=now,
-                attrs=replace(decision, figures=finite).as_dict(),
-            )
-        )  # fmt: skip
-
-
-def _differing(here: Layout, there: Bare) -> dict[int, str]:
-    """Nodes of the stages that are elsewhere in another layout of the same cuts."""
-    pairs = zip(here.nodes, there.nodes, strict=True)
-    return {stage: b for stage, (a, b) in enumerate(pairs) if a != b}
+        write_down(decision, self._context, self._part)

@@ -10,7 +10,8 @@ import numpy as np
 from nodes.policies import trains
 from nodes.policies.trains import COUNT, Sizes
 from nodes.runtime.part import Arrival, Context
-from nodes.wire.messages import PartId, Probe
+from nodes.wire.messages import PartId
+from nodes.wire.pipeline_messages import Probe
 
 FILL = "fill"
 

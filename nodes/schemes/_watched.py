@@ -8,7 +8,8 @@ from nodes.runtime.part import Context
 from nodes.schemes._leading import Change, LeadingStage
 from nodes.schemes._watching import Watch
 from nodes.wire.codec import Tensors
-from nodes.wire.messages import Body, Delivered, Gradients, Holds, PartId, Refused
+from nodes.wire.messages import Body, Gradients, Holds, PartId
+from nodes.wire.pipeline_messages import Delivered, Refused
 
 
 class WatchedStage(LeadingStage):
@@ -33,7 +34,7 @@ class WatchedStage(LeadingStage):
                 super().receive(src, body, tensors)
                 self._watch.heard()
 
-    def notice(self, edge: str, done: bool) -> None:
+    def notice(self, edge: str, done: bool, in_s: float | None = None) -> None:
         """The device is at another edge server's site now."""
         if done:
             self._watch.near = edge

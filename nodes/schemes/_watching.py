@@ -18,7 +18,8 @@ from nodes.policies.fallback import WAIT, Doubt, following, preferred, stalled, 
 from nodes.policies.layouts import Layout
 from nodes.runtime.part import Context
 from nodes.schemes._base import AGGREGATOR, stage_role
-from nodes.wire.messages import DropStandby, Holds, PartId, Query, Refused
+from nodes.wire.messages import DropStandby, Holds, PartId, Query
+from nodes.wire.pipeline_messages import Refused
 
 if TYPE_CHECKING:
     from nodes.schemes._watched import WatchedStage

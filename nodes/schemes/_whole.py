@@ -16,8 +16,9 @@ from nodes.runtime.part import Context, Quiet, Timed
 from nodes.schemes._arrays import copies, to_torch
 from nodes.schemes._base import AGGREGATOR
 from nodes.wire.codec import Tensors
-from nodes.wire.control import Pipeline, Progress
+from nodes.wire.control import Progress
 from nodes.wire.messages import Body, Model, PartId, Update
+from nodes.wire.task import Pipeline
 
 
 class Whole(Quiet):

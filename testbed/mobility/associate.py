@@ -13,6 +13,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from nodes.policies import propagation
 from nodes.policies import radio as waves
 from nodes.policies.association import NOTHING, AsTold, Memory, Policy, View
 from nodes.policies.radio import Radio
@@ -49,24 +50,24 @@ class Sites:
         radio = self.radio or RANKING
         mean = np.empty((len(x), len(self.at)))
         for column, at in enumerate(self.at.values()):
-            loss = waves.path_loss(np.hypot(x - at[0], y - at[1]), radio)
+            loss = propagation.path_loss(np.hypot(x - at[0], y - at[1]), radio)
             mean[:, column] = radio.tx + radio.gain - loss
         most = len(self.at) if every else min(len(self.at), NEIGHBOURS)
         seen = np.sort(np.argpartition(mean, -most, axis=1)[:, -most:], axis=1)
         power = np.take_along_axis(mean, seen, axis=1)
         if radio.shadowing:
-            power -= waves.common_shadowing(x, y, self.seed, radio)[:, None]
+            power -= propagation.common_shadowing(x, y, self.seed, radio)[:, None]
             for column, site in enumerate(self.at):
                 places, rank = np.nonzero(seen == column)
                 if len(places):
-                    power[places, rank] -= waves.own_shadowing(x[places], y[places], site, self.seed, radio)
+                    power[places, rank] -= propagation.own_shadowing(x[places], y[places], site, self.seed, radio)
         return seen, power
 
     def thresholds(self) -> tuple[float, float]:
         """Received power in dBm below which a site is lost, and from which on it is within reach again."""
         if self.radio is None:
             return -math.inf, -math.inf
-        up, down = waves.snr(0.0, self.radio)  # the weaker direction decides
+        up, down = propagation.snr(0.0, self.radio)  # the weaker direction decides
         lost, back = waves.coverage(self.radio)
         return lost - min(float(up), float(down)), back - min(float(up), float(down))
 

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from nodes.policies.radio import generator
+from nodes.policies.randomness import generator
 from testbed.mobility.tracks import Track, track
 
 Point = tuple[float, float, float]

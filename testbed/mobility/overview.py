@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nodes.policies import radio as waves
+from nodes.policies import propagation
 from nodes.policies.radio import Radio
 from testbed.experiment.plan import Plan
 from testbed.mobility.associate import Sites
@@ -163,7 +163,7 @@ def of_plan(plan: Plan, tracks: Mapping[str, Track], radio: Radio | None = None,
 def reach(radio: Radio) -> float:
     """Metres up to which a site is within reach without shadowing."""
     lost, _ = Sites({}, radio).thresholds()
-    budget = radio.tx + radio.gain - lost - waves.free_space_loss(radio.reference, radio.frequency)
+    budget = radio.tx + radio.gain - lost - propagation.free_space_loss(radio.reference, radio.frequency)
     return radio.reference * 10 ** float(max(budget, 0.0) / (10 * radio.exponent))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from nodes.policies import propagation
 from nodes.policies import radio as waves
 from nodes.policies.radio import Quality, Radio
 from testbed.emulation.links.shape import Schedule, Shape, Step
@@ -42,7 +43,7 @@ def of_radio(
     changes = np.flatnonzero(np.any(np.diff(course.on, axis=0), axis=1)) + 1
     looks = sorted({*range(0, len(course.times), every), *changes.tolist()})
     known: dict[float, tuple[Quality, Quality]] = {}
-    up_at, down_at = waves.snr(0.0, radio)
+    up_at, down_at = propagation.snr(0.0, radio)
     least = waves.coverage(radio)[0] - min(float(up_at), float(down_at))  # rounding ends no coverage
 
     def quality(power: float) -> tuple[Quality, Quality]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from nodes import schemes
 from nodes.schemes import Members, Scheme
-from nodes.wire import control as ctl
+from nodes.wire.task import Pipeline, Task
 from testbed.errors import RunError
 from testbed.run.data import Prepared
 from testbed.run.patience import patience
 from testbed.run.session import Session
-from testbed.run.staging import backhaul, memory, stagings
+from testbed.run.staging import memory, stagings
 
 
-def task(session: Session, scheme: Scheme, prepared: Prepared, reference: dict[str, float]) -> ctl.Task:
+def task(session: Session, scheme: Scheme, prepared: Prepared, reference: dict[str, float]) -> Task:
     """The task that one scheme of a session's workload is.
 
     Args:
@@ -41,7 +41,7 @@ def task(session: Session, scheme: Scheme, prepared: Prepared, reference: dict[s
     hierarchical = work.hierarchical and scheme.split
     collectors = schemes.place_collectors(name, edges) if hierarchical else []
     strategy = work.strategy if work.strategy in scheme.strategies else scheme.strategies[0]
-    return ctl.Task(
+    return Task(
         id=name, scheme=name, strategy=strategy, seed=plan.seed, model=work.model,
         cut=work.cut, in_shape=prepared.in_shape, classes=prepared.classes, rounds=work.rounds, batch=work.batch,
         local_epochs=work.local_epochs, lr=work.lr, momentum=work.momentum, weight_decay=work.weight_decay,
@@ -56,16 +56,16 @@ def task(session: Session, scheme: Scheme, prepared: Prepared, reference: dict[s
     )  # fmt: skip
 
 
-def _pipeline(session: Session, scheme: Scheme) -> ctl.Pipeline | None:
+def _pipeline(session: Session, scheme: Scheme) -> Pipeline | None:
     if not scheme.pipelined:
         return None
     plan, asked = session.plan, vars(session.plan.workload.pipeline)
     if not scheme.split:  # all is on the device, and stays there
-        return ctl.Pipeline(**asked | {"probing": "off", "adapt": "static"}, times=session.layer_times)
+        return Pipeline(**asked | {"probing": "off", "adapt": "static"}, times=session.layer_times)
     chosen = stagings(plan, session.layer_times)
-    return ctl.Pipeline(
+    return Pipeline(
         **asked, times=session.layer_times, layouts={device: one.layout for device, one in chosen.items()},
-        backhaul=backhaul(plan), memory=memory(plan), decisions=plan.decisions,
+        memory=memory(plan), decisions=plan.decisions,
         problems={device: one.problem for device, one in chosen.items() if one.problem is not None},
         chosen=tuple(device for device, one in chosen.items() if one.prediction is not None),
     )  # fmt: skip

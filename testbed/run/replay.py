@@ -167,11 +167,11 @@ class Replay:
     def _announce(self, move: Move, when: float | None = None) -> None:
         if move.device in self._session.lost:
             return
-        carried = self._notice(move)
-        carried.due = carried.noticed + self._plan.lead if when is None else when
+        carried = self._notice(move, when)
         old_edge = self._plan.site(carried.origin).edge
         if old_edge and old_edge not in self._session.lost and not self._held.get(move.device):
             self._watch_gap(carried, old_edge)
+        assert carried.due is not None
         self._at(carried.due, partial(self._hand_over, carried))
 
     def _foretell(self, prediction: Prediction) -> None:
@@ -186,17 +186,18 @@ class Replay:
     def _come_back(self, move: Move, when: float) -> None:
         if move.device in self._session.lost:
             return
-        carried = self._notice(move)
-        carried.due = when
+        carried = self._notice(move, when)
         self._hand_over(carried)
 
-    def _notice(self, move: Move) -> Carried:
+    def _notice(self, move: Move, when: float | None) -> Carried:
         here = self._session.bed.record.node(move.device).site or ""
         carried = Carried(move, move.device, here, move.to, noticed=time.monotonic())
+        carried.due = due = carried.noticed + self._plan.lead if when is None else when
         self.carried.append(carried)
         edge = self._plan.site(move.to).edge
         if edge:
-            self._session.control.send(move.device, ctl.Notice(self._task, edge, done=False))
+            left = max(0.0, due - carried.noticed) / self._plan.dilation
+            self._session.control.send(move.device, ctl.Notice(self._task, edge, done=False, in_s=left))
         return carried
 
     def _watch_gap(self, carried: Carried, edge: str) -> None:

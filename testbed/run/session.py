@@ -134,8 +134,6 @@ class Session:
         self.timings["ready_s"] = time.monotonic() - begin
         records = self._bed.record.nodes
         peers = [ctl.Peer(n, self.plan.node(n).kind, records[n].ip, node_keys[n].public) for n in self.workers]
-        for name in self.workers:
-            self.control.send(name, ctl.Configure(peers))
         if self._measure_links:
             with self.live.phase("measuring every link in both directions", 8):
                 self.calibration = calibrate(
@@ -144,6 +142,10 @@ class Session:
                     self.plan.tolerances,
                     dilation=self.plan.dilation,
                 )
+        # Only now: the first packets of a connection that were lost in a full queue would have TCP think little of the
+        # path for minutes.
+        for name in self.workers:
+            self.control.send(name, ctl.Configure(peers))
         self.timings["up_s"] = time.monotonic() - begin
 
     def limit(self, *, standing: bool = False) -> None:

@@ -31,13 +31,6 @@ def test_every_layer_works_by_itself(model: str) -> None:
     assert ops == dict.fromkeys(operations(LAYERS[model]), 2)
 
 
-def test_some_layers_alone() -> None:
-    wanted = LAYERS["vgg5"][2:4]
-    work = LayerWork("vgg5", 2, SHAPES["vgg5"], 10, wanted)
-    assert work.names == wanted
-    work.layer(wanted[0], lambda _: nullcontext())
-
-
 @pytest.mark.parametrize("model", sorted(LAYERS))
 def test_bytes_are_about_those_that_are_counted_without_torch(model: str) -> None:
     """Plans are made from counts; a node that admits stages by its own must not find other ones."""

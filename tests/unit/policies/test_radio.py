@@ -8,19 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodes.policies import tables
-from nodes.policies.radio import (
-    airtime,
-    coverage,
-    error_rate,
-    free_space_loss,
-    lte,
-    path_loss,
-    quality,
-    received,
-    shadowing,
-    snr,
-    wifi,
-)
+from nodes.policies.propagation import free_space_loss, path_loss, received, shadowing, snr
+from nodes.policies.radio import airtime, coverage, error_rate, lte, quality, wifi
 
 RADIOS = {"wifi": wifi(), "lte": lte(), "wide": wifi(bandwidth=80e6, streams=2), "n": wifi(standard="n")}
 radios = st.sampled_from(list(RADIOS.values()))

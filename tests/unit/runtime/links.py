@@ -44,13 +44,11 @@ class Links:
         self._events, self._order = [], itertools.count()
         self.clocks = {name: Ticking() for name in nodes}
         speeds = speeds or {}
+        self.pacers = {name: Pacer(speeds.get(name, 1.0), self.clocks[name]) for name in nodes}
         self.hosts = {
-            name: Host(
-                name, task, Pacer(speeds.get(name, 1.0), self.clocks[name]), _Port(self, name), make,
-                clock=self.clocks[name].now,
-            )
+            name: Host(name, task, self.pacers[name], _Port(self, name), make, clock=self.clocks[name].now)
             for name in nodes
-        }  # fmt: skip
+        }
 
     def post(self, source, to, frames):
         at, size = self.clocks[source].time, codec.size(frames)

@@ -17,8 +17,9 @@ from nodes.policies.samples import FORMS
 from nodes.runtime.host import Host
 from nodes.schemes._base import Members
 from nodes.wire import codec
-from nodes.wire.control import Progress, Task, TaskDone
+from nodes.wire.control import Progress, TaskDone
 from nodes.wire.messages import State
+from nodes.wire.task import Task
 
 
 class Net:

@@ -22,8 +22,9 @@ from nodes.policies.stage_times import operations
 from nodes.runtime.host import Host
 from nodes.schemes._base import Members
 from nodes.wire import codec
-from nodes.wire.control import Pipeline, Progress, Task, TaskDone
+from nodes.wire.control import Progress, TaskDone
 from nodes.wire.messages import Open, PartId
+from nodes.wire.task import Pipeline, Task
 from tests.unit.learn.toys import in_shape
 
 EDGES = ("ea", "eb", "ec")

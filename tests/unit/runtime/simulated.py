@@ -18,7 +18,8 @@ from nodes.learn.pacing import Pacer
 from nodes.runtime.host import Host
 from nodes.schemes._base import Members
 from nodes.wire import codec
-from nodes.wire.control import Progress, RoundDone, Task, TaskDone
+from nodes.wire.control import Progress, RoundDone, TaskDone
+from nodes.wire.task import Task
 from tests.unit.runtime.memory import Net
 
 LATENCY = 0.01

@@ -15,8 +15,9 @@ from nodes.policies.layers import LAYERS
 from nodes.policies.layouts import Layout
 from nodes.policies.stage_times import operations
 from nodes.schemes._admission import stage_need
-from nodes.wire.control import Pipeline
-from nodes.wire.messages import Delivered, Fetch, PartId, Update
+from nodes.wire.messages import Fetch, PartId, Update
+from nodes.wire.pipeline_messages import Delivered
+from nodes.wire.task import Pipeline
 from testbed.run.microbatches import ledger, section, wrong
 from tests.unit.runtime.pipelines import write_data
 from tests.unit.runtime.simulated import EDGES, PATIENCE, World

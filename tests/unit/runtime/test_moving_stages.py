@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from nodes.errors import RunError
 from nodes.policies import layouts
 from nodes.policies.layers import LAYERS
-from nodes.wire.messages import Gradients, PartId, Settled, State, Steer
+from nodes.wire.messages import Gradients, PartId, State
+from nodes.wire.pipeline_messages import Settled, Steer
 from tests.unit.runtime.pipelines import EDGES, Network, applied, make_task
 from tests.unit.runtime.test_edgemove import plans
 

@@ -19,7 +19,8 @@ from nodes.schemes._base import Members
 from nodes.schemes._prober import Prober
 from nodes.schemes._probes import HEAVIEST, MARGIN, PATIENCE, TOKENS, Probes
 from nodes.wire import codec
-from nodes.wire.messages import Activations, Envelope, PartId, Pong, Probe, Probed, Work
+from nodes.wire.messages import Activations, Envelope, PartId, Work
+from nodes.wire.pipeline_messages import Pong, Probe, Probed
 from tests.unit.runtime.links import Links
 from tests.unit.runtime.pipelines import EDGES, make_task
 
@@ -37,10 +38,10 @@ class Driver(Quiet):
         self.found, self.lost_ones, self.took = [], [], []
 
     def rehearse(self):
-        self.probes.measure()
+        self.probes.device.measure()
 
     def receive(self, src, body, tensors):
-        found = self.probes.take(src, body, tensors)
+        found = self.probes.take(src, body)
         if found is not None:
             self.found.append((src.owner, found))
             self.took.append((self.probes.said, self.probes.took))
@@ -264,7 +265,7 @@ def test_each_device_has_its_own_last_probe_and_other_owners(tmp_path) -> None:
 
 def test_a_full_probe_has_all_layers_and_an_approximate_one_no_profile(tmp_path) -> None:
     net = world(tmp_path, profile="full", speeds={"d1": 0.25, "ea": 0.5})
-    found, own = probe(net), driver(net).probes.own
+    found, own = probe(net), driver(net).probes.device.profile
     assert found.profile is not None
     assert found.profile.kind == "full"
     for here, there in zip(own.layers, found.profile.layers, strict=True):
@@ -291,19 +292,19 @@ def test_own_times_are_measured_as_this_node_is_paced(tmp_path) -> None:
     net = world(tmp_path, speeds={"d1": 0.1})
     host = net.hosts["d1"]
     host.rehearse()
-    own = driver(net).probes.own
+    own = driver(net).probes.device.profile
     assert [one.forward for one in own.layers] == pytest.approx([10 * LAYER_S] * len(own.layers))
     assert own.loss == pytest.approx(10 * LAYER_S)
     events = net.spans_of("profile")
     assert len(events) == 3 * (3 * len(own.layers) + 1)
+    host.tell_windows(last=True)
     assert not net.spans_of("speed"), "rehearsed work is not training"
-    assert host._pacer.totals.steps == 0
 
 
 def test_own_times_before_they_are_measured(tmp_path) -> None:
     net = world(tmp_path)
     with pytest.raises(RunError, match="not measured"):
-        _ = Probes(net.hosts["d1"], PartId("t", "stage0", "d1"), net.task.pipeline).own
+        _ = Probes(net.hosts["d1"], PartId("t", "stage0", "d1"), net.task.pipeline).device.profile
 
 
 # --- what does not return -------------------------------------------------------------------------------

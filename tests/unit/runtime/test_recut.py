@@ -13,7 +13,8 @@ from nodes.errors import InputError
 from nodes.policies import layouts
 from nodes.policies.layers import LAYERS
 from nodes.policies.layouts import Layout
-from nodes.wire.messages import Layers, Open, PartId, Refused, Until, Update
+from nodes.wire.messages import Open, PartId, Update
+from nodes.wire.pipeline_messages import Layers, Refused, Until
 from tests.unit.runtime.pipelines import EDGES, Network, applied, make_task
 from tests.unit.runtime.test_moving_stages import steer
 

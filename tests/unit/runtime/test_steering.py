@@ -190,7 +190,7 @@ def test_the_budget_of_probes_is_kept_in_a_whole_run(tmp_path):
 def test_a_run_that_is_given_the_decisions_of_another_one_ends_with_its_weights(tmp_path, schedule):
     """A server slows down: cuts change, which 1f1b's weights hang on."""
     world = World(task_of(tmp_path, budget=1.0, schedule=schedule, servers=("ea",), rounds=3))
-    world.push("ea", 104.0, lambda: setattr(world.hosts["ea"]._pacer, "speed", 0.05))
+    world.push("ea", 104.0, lambda: setattr(world.pacers["ea"], "speed", 0.05))
     digest = world.train()
     assert world.spans_of("relay"), [d for d in world.decisions() if d.act != "put off"]
     made = world.decisions()

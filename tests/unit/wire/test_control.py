@@ -8,6 +8,7 @@ from nodes.policies.decisions import Decision
 from nodes.policies.layout import Layout
 from nodes.policies.layouts import Layout as Stages
 from nodes.wire import control as ctl
+from nodes.wire.task import Pipeline
 from tests.unit.runtime.pipelines import make_task
 
 
@@ -18,7 +19,7 @@ def test_a_task_comes_as_it_was_sent(tmp_path) -> None:
         Decision("probe", "wait", "probing is off", 4.0),
     )  # fmt: skip
     task = make_task(
-        tmp_path, decisions=decisions, backhaul=(("ea", "eb", 1e8, 0.004),), memory={"d1": 1 << 20}, every=2.5,
+        tmp_path, decisions=decisions, memory={"d1": 1 << 20}, every=2.5,
         probing="every", adapt="reactive", layouts={"d1": Stages((0, 2, 5), ("d1", "ea"), (4, 1))},
     )  # fmt: skip
     assert ctl.to_node(ctl.encode(ctl.StartTask(task))) == ctl.StartTask(task)
@@ -34,7 +35,7 @@ def test_none_to_do_again_is_not_the_same_as_no_decisions(tmp_path) -> None:
 
 
 def test_what_nobody_asked_for_does_not_happen() -> None:
-    bare = ctl.Pipeline()
+    bare = Pipeline()
     assert (bare.probing, bare.adapt, bare.decisions) == ("off", "static", None)
 
 
