@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from benchmarks.edgemove.settings import ALL_ON_EDGE, SETTINGS, Setting, Training
+from benchmarks.grid.store import mark
 
 ADAPTS = ("proactive", "reactive", "static")
 VARIANTS = {
@@ -90,24 +89,22 @@ def training(cell: Cell) -> Training:
             return replace(base, adapt=own.adapt, probing=own.probing, profile=own.profile, rounds=setting.rounds)
 
 
-def quick(*, adaptive: bool = True) -> list[Cell]:
+def quick() -> list[Cell]:
     """The committed list that the figures come from, bed by bed."""
-    listed = [*_bounds(), *_plans(), *_steady(("auto", "sequential")), *(_moving(1) if adaptive else ())]
-    return in_order(listed)
+    return in_order([*_bounds(), *_plans(), *_steady(("auto", "sequential")), *_moving(1)])
 
 
-def full(seeds: Sequence[int], traces: bool = False, *, adaptive: bool = True) -> list[Cell]:
+def full(seeds: Sequence[int], traces: bool = False) -> list[Cell]:
     """The quick list, and the whole grid after it, so that what matters most is there first on each bed.
 
     Args:
-        seeds: Of the grid. traces: Whether there are traces. adaptive: Whether cells that adapt are in it.
+        seeds: Of the grid. traces: Whether there are traces.
     """
-    listed = [*quick(adaptive=adaptive), *_steady(STEADY), *_accuracy(seeds)]
-    if adaptive:
-        for seed in seeds:
-            listed += [*_moving(seed), *_ablations(seed), *_loads(seed)]
-        if traces:
-            listed += [Cell("traces", name, way) for name in _of_kind("traces") for way in ADAPTS]
+    listed = [*quick(), *_steady(STEADY), *_accuracy(seeds)]
+    for seed in seeds:
+        listed += [*_moving(seed), *_ablations(seed), *_loads(seed)]
+    if traces:
+        listed += [Cell("traces", name, way) for name in _of_kind("traces") for way in ADAPTS]
     return in_order(dict.fromkeys(listed))
 
 
@@ -154,15 +151,6 @@ def in_order(listed: Sequence[Cell] | dict[Cell, None]) -> list[Cell]:
     return sorted(listed, key=lambda cell: beds.index(cell.on.bed.name))
 
 
-def by_bed(listed: Sequence[Cell]) -> dict[str, list[Cell]]:
-    """Cells by the bed that they share, in order."""
-    found: dict[str, list[Cell]] = {}
-    for cell in listed:
-        found.setdefault(cell.on.bed.name, []).append(cell)
-    return found
-
-
 def fingerprint(cell: Cell, code: str, data: str) -> str:
     """What a stored result must agree in to count: the cell, its setting and bed, its training, the code, the data."""
-    what = [asdict(cell), asdict(cell.on), asdict(training(cell)), code, data]
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+    return mark(asdict(cell), asdict(cell.on), asdict(training(cell)), code, data)

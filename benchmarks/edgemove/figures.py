@@ -10,6 +10,8 @@ from typing import Any
 from benchmarks.edgemove.cells import ADAPTS, Cell
 from benchmarks.edgemove.settings import DEVICE, GOODPUT, Setting
 from benchmarks.edgemove.store import Found
+from benchmarks.grid import figures as grid
+from benchmarks.grid.figures import count, least, measured, most
 
 Results = Mapping[str, Found]
 Row = Mapping[str, Any]
@@ -215,21 +217,21 @@ def figures(results: Results, cells: Sequence[Cell]) -> dict[str, Any]:
     quick = [cell for cell in cells if cell.kind == "moving" and cell.way in ADAPTS]
     proactive = [cell for cell in quick if cell.way == "proactive"]
     return {
-        "speedup_over_split_max": _most(None if g is None else g.gained for g in gains),
-        "speedup_shortfalls": _count(None if g is None else g.falls_short for g in gains),
-        "bound_efficiency_min": _least(
+        "speedup_over_split_max": most(None if g is None else g.gained for g in gains),
+        "speedup_shortfalls": count(None if g is None else g.falls_short for g in gains),
+        "bound_efficiency_min": least(
             None if b is None else b.efficiency for cell, b in bounds.items() if cell.way == "1f1b"
         ),
         "bound_efficiency": {
             cell.name.partition("/")[2]: None if b is None else round(b.efficiency, 4) for cell, b in bounds.items()
         },
-        "bound_shortfalls": _count(None if b is None else b.efficiency < b.wanted for b in bounds.values()),
-        "plans_within_5pct": _count(None if c is None else c.near for c in plans),
+        "bound_shortfalls": count(None if b is None else b.efficiency < b.wanted for b in bounds.values()),
+        "plans_within_5pct": count(None if c is None else c.near for c in plans),
         "plans_settings": len(plans) or None,
-        "probe_share_max": _most(_shares(results, cell) for cell in cells if cell.way in ("proactive", "reactive")),
-        "stall_over_reactive": _most(stall_against(results, cell, "reactive") for cell in _scenarios(proactive)),
-        "stall_over_static": _most(stall_against(results, cell, "static") for cell in _scenarios(proactive)),
-        "slower_overall_pct": _most(
+        "probe_share_max": most(_shares(results, cell) for cell in cells if cell.way in ("proactive", "reactive")),
+        "stall_over_reactive": most(stall_against(results, cell, "reactive") for cell in _scenarios(proactive)),
+        "stall_over_static": most(stall_against(results, cell, "static") for cell in _scenarios(proactive)),
+        "slower_overall_pct": most(
             slower(results, [c for c in proactive if c.setting == cell.setting], way)
             for cell in _scenarios(proactive) for way in ("reactive", "static")
         ),
@@ -255,39 +257,23 @@ def slower(results: Results, group: Sequence[Cell], way: str) -> float | None:
     return 100 * mean(shares) if shares else None
 
 
-def measured(results: Results, cell: Cell) -> Found | None:
-    """What a cell came to, if it did not fail."""
-    found = results.get(cell.name)
-    return None if found is None or found.failed else found
-
-
 def only(results: Results, cell: Cell) -> Row | None:
     """The one training of a cell."""
     found = measured(results, cell)
     return None if found is None or not found.rows else found.rows[0]
 
 
-def held(name: str, value: float | None) -> bool | None:
-    """Whether a figure is what it should be; None where nothing was promised or measured."""
-    if value is None or name not in LIMITS:
-        return None
-    way, limit = LIMITS[name]
-    return value <= limit if way == "at most" else value >= limit
-
-
 def as_json(results: Results, cells: Sequence[Cell]) -> dict[str, Any]:
     """What edgemove.json holds."""
-    return {**figures(results, cells), "cases": [_case(results, cell) for cell in cells]}
+
+    def told(cell: Cell, found: Found) -> dict[str, Any]:
+        return {**_told(results, cell), "trainings": list(found.rows)}
+
+    return grid.as_json(figures(results, cells), results, cells, _about, told)
 
 
-def _case(results: Results, cell: Cell) -> dict[str, Any]:
-    about = {"name": cell.name, "kind": cell.kind, "setting": cell.setting, "way": cell.way, "seed": cell.seed}
-    found = results.get(cell.name)
-    if found is None:
-        return {**about, "failed": "not reached"}
-    if found.failed:
-        return {**about, "failed": found.failed}
-    return {**about, "failed": "", **_told(results, cell), "trainings": list(found.rows)}
+def _about(cell: Cell) -> dict[str, Any]:
+    return {"name": cell.name, "kind": cell.kind, "setting": cell.setting, "way": cell.way, "seed": cell.seed}
 
 
 def _told(results: Results, cell: Cell) -> dict[str, Any]:
@@ -315,18 +301,3 @@ def _shares(results: Results, cell: Cell) -> float | None:
 
 def _rows(found: Found, what: str) -> list[Row]:
     return [row for row in found.rows if row["what"] == what]
-
-
-def _most(values: Iterable[float | None]) -> float | None:
-    listed = list(values)
-    return None if not listed or None in listed else round(max(v for v in listed if v is not None), 4)
-
-
-def _least(values: Iterable[float | None]) -> float | None:
-    listed = list(values)
-    return None if not listed or None in listed else round(min(v for v in listed if v is not None), 4)
-
-
-def _count(values: Iterable[bool | None]) -> int | None:
-    listed = list(values)
-    return None if not listed or None in listed else sum(bool(value) for value in listed)

@@ -1,148 +1,69 @@
-"""Runs cells: one bring-up a bed, one training or several a cell. What goes wrong in a cell is that cell's result."""
+"""How a cell is measured: one training or several on its bed, each with an experiment file of its own."""
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
-import tempfile
-import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from benchmarks.edgemove.cells import BOUND_ROUNDS, Cell, fingerprint, training
+from benchmarks.edgemove.figures import seconds
 from benchmarks.edgemove.settings import DEVICE, Setting, Training, experiment, pieces
-from benchmarks.edgemove.store import Found, Store, row
+from benchmarks.edgemove.store import Found, row
 from benchmarks.edgemove.timing import DROP, SKIP
-from benchmarks.fedfly.measure import REPOSITORY, code
+from benchmarks.grid import bench
 from nodes.policies.partition import ranked
 from nodes.policies.plans import Plan as Candidate
-from testbed import Experiment
 from testbed.experiment import load_plan
-from testbed.experiment.dilate import dilated
-from testbed.experiment.plan import PipelinePlan, Plan
-from testbed.run import data
-from testbed.run.live import Live
-from testbed.run.record import RunDirectory, new_run_id
-from testbed.run.runner import train
+from testbed.experiment.plan import Plan
 from testbed.run.staging import problem_of
 
-__all__ = ["ADAPTIVE", "REPOSITORY", "Bench", "Row", "Tell", "best"]
-
-ADAPTIVE = "adapt" in PipelinePlan.__dataclass_fields__
-"""Whether pipelines can change while they train here; cells that need it are left out otherwise."""
 MOST_PLANS, MOST_CUTS = 12, 4
 LASTS_S = 1.2
 """How long a plan is measured at least, fill and drain left out."""
 
 Row = dict[str, Any]
-Tell = Callable[[Cell, Found], None]
 
 
-class Bench:
-    """Measures what is not in the store yet.
+class Bench(bench.Bench[Cell, Found]):
+    """Measures what is not in the store yet."""
 
-    Args:
-        store: Results so far, and where new ones go. directory: CIFAR-10's, None for digits. tell: Told each result.
-        traces: Directory of traces; None if there is none.
-    """
+    name = "edgemove"
 
-    def __init__(self, store: Store, directory: str | None, tell: Tell, traces: str | None = None) -> None:
-        self._store = store
-        self._data = directory
-        self._traces = traces
-        self._tell = tell
-        self._code = code()
+    def mark(self, cell: Cell) -> str:
+        return fingerprint(cell, self.code, self.data or "digits")
 
-    def found(self, cell: Cell) -> Found | None:
-        """A result that was there before, or is by now."""
-        return self._store.get(cell.name, self._mark(cell))
+    def plan(self, cell: Cell, scratch: Path) -> Plan:
+        return self._plan(cell.on, training(cell), scratch)
 
-    def bed(self, cells: Sequence[Cell]) -> dict[str, Found]:
-        """Results of cells of one bed by name; it is brought up if one of them is not there yet.
+    def measure(self, session: Any, standing: Plan, cell: Cell, scratch: Path) -> Found:
+        asked = training(cell)
 
-        After a failure it is brought up anew, as it may be what failed.
-        """
-        results = {cell.name: found for cell in cells if (found := self.found(cell)) is not None}
-        left = [cell for cell in cells if cell.name not in results]
-        with tempfile.TemporaryDirectory(prefix="roambed-edgemove-") as scratch:
-            while left:
-                self._standing(Path(scratch), left, results)
-                left = [cell for cell in left if cell.name not in results]
-        return results
+        def run(what: str, own: Training) -> Row:
+            return self._train(session, cell.on, own, scratch, what)
 
-    def _standing(self, scratch: Path, cells: Sequence[Cell], results: dict[str, Found]) -> None:
-        """As many cells as one bring-up carries: up to the first that fails. Each is kept as soon as it is measured."""
-        before, begin = len(results), time.monotonic()
-        try:
-            with Experiment(self._plan(scratch, cells[0].on, training(cells[0]))).up(runs=scratch / "runs") as bed:
-                for cell in cells:
-                    self._keep(cell, self._one(bed.session, cell, scratch), results)
-                    if results[cell.name].failed:
-                        return
-        except Exception as error:
-            if len(results) > before:
-                return  # what could not be taken down was of use: the rest is tried on another
-            for cell in cells:
-                self._keep(cell, self._failure(cell, error, time.monotonic() - begin), results)
+        if cell.kind == "plans":
+            rows = plans(session, asked, run)
+        elif cell.kind == "split":
+            rows = cuts(session, asked, run)
+        else:
+            rows = [run(cell.way, asked)]
+        return Found(cell.name, self.mark(cell), rows)
 
-    def _keep(self, cell: Cell, found: Found, results: dict[str, Found]) -> None:
-        results[cell.name] = found
-        self._store.add(found)
-        self._tell(cell, found)
-
-    def _one(self, session: Any, cell: Cell, scratch: Path) -> Found:
-        begin = time.monotonic()
-        try:
-            asked = training(cell)
-
-            def run(what: str, own: Training) -> Row:
-                return self._train(session, cell.on, own, scratch, what)
-
-            if cell.kind == "plans":
-                rows = plans(session, asked, run)
-            elif cell.kind == "split":
-                rows = cuts(session, asked, run)
-            else:
-                rows = [run(cell.way, asked)]
-            return Found(cell.name, self._mark(cell), rows, took_s=time.monotonic() - begin)
-        except Exception as error:
-            return self._failure(cell, error, time.monotonic() - begin)
-
-    def _plan(self, scratch: Path, setting: Setting, asked: Training) -> Plan:
+    def _plan(self, setting: Setting, asked: Training, scratch: Path) -> Plan:
         path = scratch / f"{setting.name}.yaml"
-        path.write_text(experiment(setting, asked, self._data, self._traces))
+        path.write_text(experiment(setting, asked, self.data, self.traces))
         return load_plan(path, [])
 
     def _train(self, session: Any, setting: Setting, asked: Training, scratch: Path, what: str) -> Row:
         """One training, and what is kept of it."""
-        session.plan = plan = self._plan(scratch, setting, asked)
-        session.real = dilated(plan)
-        runs = scratch / "runs"
-        directory = RunDirectory(runs, new_run_id("edgemove"))
-        live, stop = Live(quiet=True), threading.Event()
-        outcome = train(session, (asked.scheme,), data.split(plan), directory, live, stop, [])[0]
-        if outcome.failure is not None:
-            raise outcome.failure
-        lines = (directory.path / "events.jsonl").read_text().splitlines()
-        events = [event for event in map(json.loads, lines) if "kind" in event]
-        manifest = json.loads((directory.path / "manifest.json").read_text())
-        staging = (manifest.get("stages") or {}).get(DEVICE, {}) if asked.scheme == "edgemove" else {}
-        shutil.rmtree(runs, ignore_errors=True)
+        done = bench.trained(session, self._plan(setting, asked, scratch), asked.scheme, scratch)
+        staging = (done.manifest.get("stages") or {}).get(DEVICE, {}) if asked.scheme == "edgemove" else {}
         micro = (asked.micro or setting.micro) if asked.scheme in ("edgemove", "local") else 1
-        found = row(what, events, outcome.row, staging, micro, setting.batch)
+        found = row(what, done.events, done.summary, staging, micro, setting.batch)
         return found | {"scheme": asked.scheme, "schedule": asked.schedule, "cut": asked.cut}
-
-    def _failure(self, cell: Cell, error: Exception, took_s: float) -> Found:
-        why = " ".join(str(error).split())[:300] or type(error).__name__
-        return Found(cell.name, self._mark(cell), failed=why, took_s=took_s)
-
-    def _mark(self, cell: Cell) -> str:
-        return fingerprint(cell, self._code, self._data or "digits")
 
 
 Run = Callable[[str, Training], Row]
@@ -179,11 +100,6 @@ def cuts(session: Any, asked: Training, run: Run) -> list[Row]:
 def best(rows: Sequence[Row]) -> Row:
     """The one with the fewest seconds a batch."""
     return min(rows, key=seconds)
-
-
-def seconds(one: Row) -> float:
-    """Seconds a batch, fill and drain left out: the median of its rounds."""
-    return median(r["steady_s"] for r in one["rounds"] if r["steady_s"] is not None)
 
 
 def _as_long(asked: Training, batch_s: float) -> Training:

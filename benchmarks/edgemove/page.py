@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from benchmarks.edgemove import words
@@ -17,8 +15,6 @@ from benchmarks.edgemove.figures import (
     bound,
     chosen,
     figures,
-    held,
-    measured,
     moving,
     only,
     rate,
@@ -27,35 +23,12 @@ from benchmarks.edgemove.figures import (
 )
 from benchmarks.edgemove.plots import plots
 from benchmarks.edgemove.settings import SETTINGS
-from benchmarks.fedfly.figures import interval
-from benchmarks.fidelity.page import Machine
+from benchmarks.edgemove.store import Found
+from benchmarks.grid.page import Page, Parts, every, plus_minus, verdict
 
 
-def write(out: Path, results: Results, cells: Sequence[Cell], here: Machine, *, quick: bool, data: str) -> None:
-    """edgemove.md, edgemove.json and the plots."""
-    out.mkdir(parents=True, exist_ok=True)
-    drawn = plots(results, cells)
-    for name, text in drawn.items():
-        (out / f"{name}.svg").write_text(text)
-    (out / "edgemove.json").write_text(json.dumps(as_json(results, cells), indent=1) + "\n")
-    (out / "edgemove.md").write_text(text_of(results, cells, here, list(drawn), quick=quick, data=data))
-    print(f"written: {out / 'edgemove.md'}, {out / 'edgemove.json'}", flush=True)
-
-
-def text_of(
-    results: Results, cells: Sequence[Cell], here: Machine, drawn: Sequence[str], *, quick: bool, data: str
-) -> str:
-    """The page in Markdown."""
-    lines = ["# EdgeMove: what a pipeline gains, and how close it comes to its bound", ""]
-    lines += ["Made by `make bench-edgemove`; not edited by hand.", ""]
-    if quick:
-        lines += ["**A quick run (`QUICK=1`): the committed list of cells from which the figures come, no grid.**", ""]
-    rows = (*here.rows, ("data", data), ("cells", _count(results, cells)))
-    lines += ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows), ""]
-    lines += [*_figures(results, cells), "", words.HOW, ""]
-    for name in drawn:
-        lines += [f"![{name}]({name}.svg)", ""]
-    parts = (
+def _parts(results: Results, cells: Sequence[Cell]) -> Parts:
+    return (
         ("Beside the published range", _published(results, cells)),
         ("What bounds a pipeline", _bounds(results, cells)),
         ("Speed-up", _speedups(results, cells)),
@@ -63,27 +36,8 @@ def text_of(
         ("Baselines", _baselines(results, cells)),
         ("While the device moves", _movings(results, cells)),
         ("Accuracy", _accuracy(results, cells)),
-        ("Every cell", _cells(results, cells)),
+        ("Every cell", every(results, cells, ("trainings", "verdict"), _cell)),
     )
-    for title, made in parts:
-        body = list(made)
-        if body:
-            lines += [f"## {title}", "", *words.ABOUT.get(title, ()), *body, ""]
-    return "\n".join(lines)
-
-
-def _figures(results: Results, cells: Sequence[Cell]) -> Iterator[str]:
-    yield from ("| figure | | measured | should be |", "|---|---|---|---|")
-    found = figures(results, cells)
-    for name, meaning in words.MEANING.items():
-        value = found[name]
-        if isinstance(value, dict):
-            said = ", ".join(f"{f}: {'not measured' if v is None else f'{v:.3f}'}" for f, v in value.items())
-            yield f"| `{name}` | {meaning} | {said} | |"
-            continue
-        wanted = f"{LIMITS[name][0]} {LIMITS[name][1]:g}" if name in LIMITS else ""
-        said = "not measured" if value is None else f"{value:.4g}"
-        yield f"| `{name}` | {meaning} | {said}{' **missed**' if held(name, value) is False else ''} | {wanted} |"
 
 
 def _published(results: Results, cells: Sequence[Cell]) -> Iterator[str]:
@@ -206,15 +160,10 @@ def _movings(results: Results, cells: Sequence[Cell]) -> Iterator[str]:
 def _moved(rows: Sequence[Moving]) -> str:
     stalls, lasted = [row.stall_s for row in rows], [row.duration_s for row in rows]
     return (
-        f"{sum(row.handovers for row in rows)} | {sum(row.changes for row in rows)} | {_interval(stalls, 3)} s | "
-        f"{_interval(lasted, 1)} s | {max(row.probe_time for row in rows):.2%} | "
+        f"{sum(row.handovers for row in rows)} | {sum(row.changes for row in rows)} | {plus_minus(stalls, 3)} s | "
+        f"{plus_minus(lasted, 1)} s | {max(row.probe_time for row in rows):.2%} | "
         f"{max(row.probe_bytes for row in rows):.2%} |"
     )
-
-
-def _interval(values: Sequence[float], digits: int) -> str:
-    middle, half = interval(values)
-    return f"{middle:.{digits}f}" if half is None else f"{middle:.{digits}f} ± {half:.{digits}f}"
 
 
 def _accuracy(results: Results, cells: Sequence[Cell]) -> Iterator[str]:
@@ -236,7 +185,7 @@ def _accuracy(results: Results, cells: Sequence[Cell]) -> Iterator[str]:
         differences = [b - a for a, b in zip(plain, piped, strict=True)]
         times = [_reached(row, 0.9 * a["accuracy"][-1]) for a, b in pairs for row in (a, b)]
         yield (
-            f"{begin} {_interval(plain, 1)} % | {_interval(piped, 1)} % | {_interval(differences, 2)} points | "
+            f"{begin} {plus_minus(plain, 1)} % | {plus_minus(piped, 1)} % | {plus_minus(differences, 2)} points | "
             f"{_times(times[::2])} | {_times(times[1::2])} | {len(pairs)} |"
         )
 
@@ -251,29 +200,28 @@ def _times(values: Sequence[float | None]) -> str:
     known = [value for value in values if value is not None]
     if not known:
         return "never"
-    return f"{_interval(known, 1)} s" + (f" ({len(known)} of {len(values)})" if len(known) < len(values) else "")
+    return f"{plus_minus(known, 1)} s" + (f" ({len(known)} of {len(values)})" if len(known) < len(values) else "")
 
 
-def _cells(results: Results, cells: Sequence[Cell]) -> Iterator[str]:
-    yield from ("| cell | trainings | verdict | took | |", "|---|---|---|---|---|")
-    for cell in cells:
-        found = results.get(cell.name)
-        if found is None:
-            yield f"| `{cell.name}` | | **not reached** | | |"
-        elif found.failed:
-            yield f"| `{cell.name}` | | **failed** | {found.took_s:.0f} s | {found.failed.replace('|', '/')} |"
-        else:
-            verdicts = sorted({str(row["verdict"]) for row in found.rows})
-            mark = ", ".join(one if one == "ok" else f"**{one}**" for one in verdicts)
-            why = "; ".join(dict.fromkeys(reason for row in found.rows for reason in row["reasons"]))[:200]
-            yield f"| `{cell.name}` | {len(found.rows)} | {mark} | {found.took_s:.0f} s | {why.replace('|', '/')} |"
+def _cell(found: Found) -> tuple[str, ...]:
+    verdicts = sorted({str(row["verdict"]) for row in found.rows})
+    why = "; ".join(dict.fromkeys(reason for row in found.rows for reason in row["reasons"]))
+    return str(len(found.rows)), ", ".join(map(verdict, verdicts)), why
 
 
 def _autos(cells: Sequence[Cell]) -> list[Cell]:
     return [cell for cell in cells if cell.kind == "steady" and cell.way == "auto"]
 
 
-def _count(results: Results, cells: Sequence[Cell]) -> str:
-    there = [cell for cell in cells if measured(results, cell) is not None]
-    said = f"{len(there)} of {len(cells)} measured"
-    return said + (f", **{len(cells) - len(there)} failed**" if len(there) < len(cells) else "")
+PAGE = Page(
+    name="edgemove",
+    title="EdgeMove: what a pipeline gains, and how close it comes to its bound",
+    meaning=words.MEANING,
+    limits=LIMITS,
+    how=words.HOW,
+    about=words.ABOUT,
+    figures=figures,
+    as_json=as_json,
+    plots=plots,
+    parts=_parts,
+)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from benchmarks.edgemove.cells import Cell
 from benchmarks.edgemove.figures import Results, bound, chosen, speedup
 from benchmarks.edgemove.settings import SETTINGS
-from benchmarks.fidelity.plots import standalone
+from benchmarks.grid.plots import standalone
 from testbed.report import style
 
 

@@ -1,4 +1,4 @@
-"""What was measured so far, a line a cell: an interrupted grid goes on where it stopped."""
+"""What is kept of a cell: of each of its trainings, what the events and the summary say of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 from benchmarks.edgemove import timing
 from benchmarks.edgemove.settings import DEVICE
-from benchmarks.fedfly import store
 
 
 @dataclass(frozen=True)
@@ -27,12 +26,6 @@ class Found:
     rows: Sequence[Mapping[str, Any]] = ()
     failed: str = ""
     took_s: float = 0.0
-
-
-class Store(store.Store):
-    """Results in a file of JSON lines; see `benchmarks.fedfly.store.Store`."""
-
-    kind = Found
 
 
 def row(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from benchmarks.fedfly.settings import BATCH, SETTINGS, SITES, Setting
+from benchmarks.grid.store import mark
 from nodes.policies.prediction import Guess, Prediction
 from testbed.experiment.plan import Move
 
@@ -192,15 +191,7 @@ def whole() -> list[Cell]:
     return [Cell("whole", name, how, rounds=WHOLE_ROUNDS) for name in names for how in ("none", *STRATEGIES)]
 
 
-def beds(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
-    """Cells by the bed that they share, in order."""
-    found: dict[str, list[Cell]] = {}
-    for cell in cells:
-        found.setdefault(cell.setting, []).append(cell)
-    return found
-
-
 def fingerprint(cell: Cell, code: str, data: str) -> str:
     """What a stored result must agree in to count: the cell and its bed, moves and forecasts, the code, the data."""
     what = [asdict(cell), asdict(cell.bed), [asdict(m) for m in moves(cell)], [asdict(p) for p in predictions(cell)]]
-    return hashlib.sha256(json.dumps([what, code, data], sort_keys=True).encode()).hexdigest()[:16]
+    return mark(what, code, data)

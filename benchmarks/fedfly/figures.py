@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import mean, median, stdev
+from statistics import median
 from typing import Any
-
-from scipy.stats import t as student
 
 from benchmarks.fedfly.cells import FRACTIONS, Cell
 from benchmarks.fedfly.settings import GOODPUT
 from benchmarks.fedfly.store import Found
+from benchmarks.grid import figures as grid
+from benchmarks.grid.figures import least, measured, most
 
 Results = Mapping[str, Found]
 
@@ -129,12 +128,6 @@ def law(results: Results, cell: Cell, device: str) -> Law | None:
     return Law(FRACTIONS[device], median(lost), whole, restart, moving, median(down), n)
 
 
-def measured(results: Results, cell: Cell) -> Found | None:
-    """What a cell came to, if it did not fail."""
-    found = results.get(cell.name)
-    return None if found is None or found.failed else found
-
-
 def same_weights(results: Results, cell: Cell) -> bool | None:
     """Whether a cell ended with the weights of the training without moves; None if one of them is not there."""
     found, base = measured(results, cell), measured(results, cell.base)
@@ -149,14 +142,6 @@ def accuracy_delta(results: Results, cell: Cell) -> float | None:
     if found is None or base is None or found.accuracy is None or base.accuracy is None:
         return None
     return found.accuracy - base.accuracy
-
-
-def interval(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean, and half the width of its 95 % confidence interval (Student's t); None from a single value."""
-    if len(values) < 2:
-        return mean(values), None
-    quantile = float(student.ppf(0.975, len(values) - 1))
-    return mean(values), quantile * stdev(values) / math.sqrt(len(values))
 
 
 def figures(results: Results, cells: Sequence[Cell]) -> dict[str, Any]:
@@ -174,21 +159,21 @@ def figures(results: Results, cells: Sequence[Cell]) -> dict[str, Any]:
     return {
         "saving": {f"{f:g}": None if row is None else round(row.saving, 4) for f, row in laws.items()},
         "saving_expected": {f"{f:g}": None if row is None else round(row.expected, 4) for f, row in laws.items()},
-        "law_error_pct_max": _worst(None if r is None else 100 * abs(r.restart_error) for r in laws.values()),
-        "saving_error_points_max": _worst(
+        "law_error_pct_max": most(None if r is None else 100 * abs(r.restart_error) for r in laws.values()),
+        "saving_error_points_max": most(
             None if r is None else 100 * abs(r.saving - r.expected) for r in laws.values()
         ),
         "saving_at_90_pct": None if ninety is None else round(100 * ninety.saving, 2),
-        "round_over_downtime_min": _least(
-            None if r is None else r.whole / max(r.downtime, 1e-3) for r in laws.values()
+        "round_over_downtime_min": least(
+            (None if r is None else r.whole / max(r.downtime, 1e-3) for r in laws.values()), digits=2
         ),
-        "state_over_limit_max": _worst(
+        "state_over_limit_max": most(
             None if s is None else s.over for s in (_state(results, cell) for cell in states(cells, "migrate"))
         ),
-        "shadow_over_migrate": _worst(against(results, cell) for cell in states(cells, "shadow", "right")),
-        "shadow_wrong_over_migrate": _worst(against(results, cell) for cell in states(cells, "shadow", "wrong")),
+        "shadow_over_migrate": most(against(results, cell) for cell in states(cells, "shadow", "right")),
+        "shadow_wrong_over_migrate": most(against(results, cell) for cell in states(cells, "shadow", "wrong")),
         "digests_equal": _all(same_weights(results, cell) for cell in moving),
-        "accuracy_delta_max": _worst(None if d is None else abs(d) for d in deltas),
+        "accuracy_delta_max": most(None if d is None else abs(d) for d in deltas),
     }
 
 
@@ -203,33 +188,21 @@ def against(results: Results, cell: Cell) -> float | None:
     return None if mine is None or copied is None or copied.state_s <= 0 else mine.state_s / copied.state_s
 
 
-def held(name: str, value: float | None) -> bool | None:
-    """Whether a figure is what it should be; None where nothing was promised or measured."""
-    if value is None or name not in LIMITS:
-        return None
-    way, limit = LIMITS[name]
-    return value <= limit if way == "at most" else value >= limit
-
-
 def as_json(results: Results, cells: Sequence[Cell]) -> dict[str, Any]:
     """What fedfly.json holds."""
-    return {**figures(results, cells), "cases": [_case(results, cell) for cell in cells]}
+    return grid.as_json(figures(results, cells), results, cells, _about, lambda cell, _: _told(results, cell))
 
 
-def _case(results: Results, cell: Cell) -> dict[str, Any]:
-    about = {
+def _about(cell: Cell) -> dict[str, Any]:
+    return {
         "name": cell.name, "kind": cell.kind, "setting": cell.setting, "strategy": cell.strategy, "cut": cell.cut,
         "split": cell.split, "seed": cell.seed, "rounds": cell.rounds, "forecast": cell.forecast,
     }  # fmt: skip
-    found = results.get(cell.name)
-    if found is None:
-        return {**about, "failed": "not reached"}
-    if found.failed:
-        return {**about, "failed": found.failed}
-    timed = _state(results, cell)
+
+
+def _told(results: Results, cell: Cell) -> dict[str, Any]:
+    found, timed = results[cell.name], _state(results, cell)
     return {
-        **about,
-        "failed": "",
         "verdict": found.verdict,
         "reasons": list(found.reasons),
         "round_s": found.rounds,
@@ -256,16 +229,6 @@ def _state(results: Results, cell: Cell) -> State | None:
 
 def _of(rows: Iterable[Law | None]) -> Law | None:
     return next(iter(rows), None)
-
-
-def _worst(values: Iterable[float | None]) -> float | None:
-    listed = list(values)
-    return None if not listed or None in listed else round(max(v for v in listed if v is not None), 4)
-
-
-def _least(values: Iterable[float | None]) -> float | None:
-    listed = list(values)
-    return None if not listed or None in listed else round(min(v for v in listed if v is not None), 2)
 
 
 def _all(values: Iterable[bool | None]) -> bool | None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from itertools import product
-from pathlib import Path
 
 from benchmarks.fedfly import words
 from benchmarks.fedfly.cells import CUTS, FRACTIONS, SPLITS, STRATEGIES, Cell
@@ -17,74 +15,30 @@ from benchmarks.fedfly.figures import (
     alike,
     as_json,
     figures,
-    held,
-    interval,
     law,
-    measured,
     same_weights,
     state,
 )
 from benchmarks.fedfly.plots import plots
 from benchmarks.fedfly.settings import SETTINGS
-from benchmarks.fidelity.page import Machine
+from benchmarks.fedfly.store import Found
+from benchmarks.grid.figures import measured
+from benchmarks.grid.page import Page, Parts, every, failures, plus_minus, verdict
 
 _SAME = {True: "same", False: "**different**", None: "not known"}
 
 
-def write(out: Path, results: Results, cells: Sequence[Cell], here: Machine, *, quick: bool, data: str) -> None:
-    """fedfly.md, fedfly.json and the plots."""
-    out.mkdir(parents=True, exist_ok=True)
-    drawn = plots(results, cells)
-    for name, text in drawn.items():
-        (out / f"{name}.svg").write_text(text)
-    (out / "fedfly.json").write_text(json.dumps(as_json(results, cells), indent=1) + "\n")
-    (out / "fedfly.md").write_text(text_of(results, cells, here, list(drawn), quick=quick, data=data))
-    print(f"written: {out / 'fedfly.md'}, {out / 'fedfly.json'}", flush=True)
-
-
-def text_of(
-    results: Results, cells: Sequence[Cell], here: Machine, drawn: Sequence[str], *, quick: bool, data: str
-) -> str:
-    """The page in Markdown."""
-    lines = ["# FedFly: what moving the training state saves, and costs", ""]
-    lines += ["Made by `make bench-fedfly`; not edited by hand.", ""]
-    if quick:
-        lines += ["**A quick run (`QUICK=1`): the committed list of cells from which the figures come, no grid.**", ""]
-    rows = (*here.rows, ("data", data), ("cells", _count(results, cells)))
-    lines += ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows), ""]
-    lines += [*_figures(results, cells), "", words.HOW, ""]
-    for name in drawn:
-        lines += [f"![{name}]({name}.svg)", ""]
-    parts = (
+def _parts(results: Results, cells: Sequence[Cell]) -> Parts:
+    return (
         ("Beside the published figures", _published(results, cells)),
         ("The law, by setting", _laws(results, cells)),
         ("What the state takes", _states(results, cells)),
         ("The grid", _grid(results, cells)),
         ("Whole runs", _whole(results, cells)),
         ("Accuracy and weights", _weights(results, cells)),
-        ("Every cell", _cells(results, cells)),
+        ("Every cell", every(results, cells, ("verdict", "accuracy", "weights"), _cell)),
+        ("Where the restart here is cleaner than the published code's", (words.RESTART,)),
     )
-    for title, made in parts:
-        body = list(made)
-        if body:
-            lines += [f"## {title}", "", *words.ABOUT.get(title, ()), *body, ""]
-    lines += ["## Where the restart here is cleaner than the published code's", "", words.RESTART]
-    return "\n".join(lines) + "\n"
-
-
-def _figures(results: Results, cells: Sequence[Cell]) -> Iterator[str]:
-    yield from ("| figure | | measured | should be |", "|---|---|---|---|")
-    found = figures(results, cells)
-    for name, meaning in words.MEANING.items():
-        value = found[name]
-        if isinstance(value, dict):
-            said = ", ".join(f"{f}: {'not measured' if v is None else f'{v:.1%}'}" for f, v in value.items())
-            yield f"| `{name}` | {meaning} | {said} | |"
-            continue
-        wanted = "true" if name == "digests_equal" else f"{LIMITS[name][0]} {LIMITS[name][1]:g}"
-        said = "not measured" if value is None else str(value).lower() if isinstance(value, bool) else f"{value:.3g}"
-        missed = value is False or (not isinstance(value, bool) and held(name, value) is False)
-        yield f"| `{name}` | {meaning} | {said}{' **missed**' if missed else ''} | {wanted} |"
 
 
 def _published(results: Results, cells: Sequence[Cell]) -> Iterator[str]:
@@ -180,18 +134,15 @@ def _group(results: Results, group: Sequence[Cell]) -> str:
     shown = []
     for device in FRACTIONS:
         rows = [] if cell.strategy == "restart" else [law(results, c, device) for c in group]
-        shown.append(_interval([100 * row.saving for row in rows if row is not None], "%"))
+        shown.append(_percent([100 * row.saving for row in rows if row is not None]))
     ended = [found for c in group if (found := measured(results, c)) is not None]
-    accuracy = _interval([100 * found.accuracy for found in ended if found.accuracy is not None], "%")
+    accuracy = _percent([100 * found.accuracy for found in ended if found.accuracy is not None])
     about = f"| {SETTINGS[cell.setting].title} | {cell.split} | {cell.cut} | {cell.strategy} |"
     return f"{about} {' | '.join(shown)} | {accuracy} | {len(ended)} of {len(group)} |"
 
 
-def _interval(values: Sequence[float], unit: str) -> str:
-    if not values:
-        return ""
-    middle, half = interval(values)
-    return f"{middle:.1f} {unit}" if half is None else f"{middle:.1f} ± {half:.1f} {unit}"
+def _percent(values: Sequence[float]) -> str:
+    return f"{plus_minus(values, 1)} %" if values else ""
 
 
 def _whole(results: Results, cells: Sequence[Cell]) -> Iterator[str]:
@@ -232,22 +183,9 @@ def _weights(results: Results, cells: Sequence[Cell]) -> Iterator[str]:
         yield f"| {strategy} | {len(group)} | {same.count(True)}, different {same.count(False)}{unknown} | {furthest} |"
 
 
-def _cells(results: Results, cells: Sequence[Cell]) -> Iterator[str]:
-    yield from ("| cell | verdict | accuracy | weights | took | |", "|---|---|---|---|---|---|")
-    for cell in cells:
-        found = results.get(cell.name)
-        if found is None:
-            yield f"| `{cell.name}` | **not reached** | | | | |"
-        elif found.failed:
-            yield f"| `{cell.name}` | **failed** | | | {found.took_s:.0f} s | {found.failed.replace('|', '/')} |"
-        else:
-            accuracy = "" if found.accuracy is None else f"{found.accuracy:.4f}"
-            why = "; ".join(found.reasons)[:200].replace("|", "/")
-            mark = found.verdict if found.verdict == "ok" else f"**{found.verdict}**"
-            yield (
-                f"| `{cell.name}` | {mark} | {accuracy} | `{(found.weights_sha256 or '')[:12]}` | "
-                f"{found.took_s:.0f} s | {why} |"
-            )
+def _cell(found: Found) -> tuple[str, ...]:
+    accuracy = "" if found.accuracy is None else f"{found.accuracy:.4f}"
+    return verdict(found.verdict), accuracy, f"`{(found.weights_sha256 or '')[:12]}`", "; ".join(found.reasons)
 
 
 def _count(results: Results, cells: Sequence[Cell]) -> str:
@@ -256,4 +194,22 @@ def _count(results: Results, cells: Sequence[Cell]) -> str:
     said = f"{len(cells)}: {len(there)} measured"
     if doubtful:
         said += f" ({doubtful} of them with the verdict `invalid`: see the last table)"
-    return said + (f", **{len(cells) - len(there)} failed**" if len(there) < len(cells) else "")
+    return said + failures(len(there), cells)
+
+
+PAGE = Page(
+    name="fedfly",
+    title="FedFly: what moving the training state saves, and costs",
+    meaning=words.MEANING,
+    limits=LIMITS,
+    true=("digests_equal",),
+    number=".3g",
+    share=".1%",
+    how=words.HOW,
+    about=words.ABOUT,
+    figures=figures,
+    as_json=as_json,
+    plots=plots,
+    parts=_parts,
+    cells=_count,
+)

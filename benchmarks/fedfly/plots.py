@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from benchmarks.fedfly import words
 from benchmarks.fedfly.cells import FRACTIONS, Cell
-from benchmarks.fedfly.figures import Law, Results, law, measured, state
+from benchmarks.fedfly.figures import Law, Results, law, state
 from benchmarks.fedfly.settings import SETTINGS
-from benchmarks.fidelity.plots import standalone
+from benchmarks.grid.figures import measured
+from benchmarks.grid.plots import standalone
 from testbed.report import style
 
 

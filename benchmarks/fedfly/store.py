@@ -1,11 +1,9 @@
-"""What was measured so far, a line a cell: an interrupted grid goes on where it stopped."""
+"""What is kept of a cell: of its run's summary, and of the events."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 MOVE_KEYS = (
@@ -44,9 +42,7 @@ class Found:
     took_s: float = 0.0
 
 
-def of_run(
-    cell: str, mark: str, summary: Mapping[str, Any], events: Iterable[Mapping[str, Any]], took_s: float
-) -> Found:
+def of_run(cell: str, mark: str, summary: Mapping[str, Any], events: Iterable[Mapping[str, Any]]) -> Found:
     """What is kept of a run: of its summary, and of its events what all its standbys took."""
     sent, spent = standbys(events)
     devices = summary["devices"]
@@ -63,7 +59,6 @@ def of_run(
         verdict=summary["verdict"],
         reasons=list(summary["reasons"]),
         duration_s=summary["duration_s"],
-        took_s=took_s,
     )
 
 
@@ -79,48 +74,3 @@ def standbys(events: Iterable[Mapping[str, Any]]) -> tuple[int, float]:
         elif event["kind"] == "replay-step":
             spent += event["end"] - event["begin"]
     return sent, spent
-
-
-class Store:
-    """Results in a file of JSON lines.
-
-    Args:
-        path: Where; made when the first result comes.
-    """
-
-    kind: type[Any] = Found  # other benchmarks have their own, with ``cell``, ``mark`` and ``failed``
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._found: dict[str, Found] = {}
-        lines = path.read_text().splitlines() if path.is_file() else []
-        for line in lines:
-            try:
-                found = self.kind(**json.loads(line))
-            except (ValueError, TypeError):
-                continue  # the line that was being written when the machine went down: that cell is measured again
-            self._found[found.cell] = found
-
-    def get(self, cell: str, mark: str) -> Found | None:
-        """The result of a cell, if it was measured under the same conditions and did not fail."""
-        found = self._found.get(cell)
-        return found if found is not None and found.mark == mark and not found.failed else None
-
-    def add(self, found: Found) -> None:
-        """Keep a result, at once."""
-        self._found[found.cell] = found
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        torn = self.path.is_file() and not self.path.read_text().endswith("\n")
-        with self.path.open("a") as file:
-            file.write(("\n" if torn else "") + json.dumps(asdict(found)) + "\n")
-
-    def forget(self, cells: Iterable[str]) -> None:
-        """These are on a page: the next run measures them anew. What another list has left stays."""
-        gone = set(cells)
-        left = [found for found in self._found.values() if found.cell not in gone]
-        self._found = {found.cell: found for found in left}
-        if not self.path.is_file():
-            return
-        partial = self.path.with_suffix(".partial")
-        partial.write_text("".join(json.dumps(asdict(found)) + "\n" for found in left))
-        partial.replace(self.path)

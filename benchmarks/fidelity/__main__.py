@@ -10,7 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.fidelity import page, peers, speeds, suite
-from benchmarks.fidelity.cases import Record, complain
+from benchmarks.fidelity.cases import Record
+from benchmarks.grid.command import complain
+from benchmarks.grid.machine import machine
 from testbed.emulation import links
 from testbed.errors import RoambedError
 
@@ -67,7 +69,7 @@ def main() -> int:
         complain(f"error: no such part: {', '.join(sorted(unknown))}; there are: {', '.join(parts)}")
         return 2
     try:
-        before = page.machine(links)
+        before = machine(links)
         for name in wanted:
             parts[name]()
     except KeyboardInterrupt:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -143,7 +142,3 @@ def as_json(cases: list[Case]) -> dict[str, object]:
         for case in cases
     ]
     return {**figures(cases), "cases": rows}
-
-
-def complain(words: str) -> None:
-    print(words, file=sys.stderr, flush=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable
 from typing import Any
@@ -10,9 +9,9 @@ from typing import Any
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from benchmarks.fidelity.cases import PRODUCT, Case
+from benchmarks.grid.plots import standalone
 from testbed.report import style
 
-_COLOURS = {style.INK: "#24292f", style.LINE: "#c9d1d9", style.PAPER: "#ffffff"}
 _NUMBER = re.compile(r"([0-9.]+) (?:Mbit/s|ms)")
 
 
@@ -136,13 +135,3 @@ def _ticks(axis: Any, values: list[float]) -> None:
     axis.set_major_locator(FixedLocator(values))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())
-
-
-def standalone(figure: Any) -> str:
-    figure.patch.set_facecolor(style.PAPER)
-    out = io.StringIO()
-    figure.savefig(out, format="svg", facecolor=style.PAPER, metadata={"Date": None, "Creator": None})
-    text = out.getvalue()
-    for marker, colour in _COLOURS.items():
-        text = text.replace(marker, colour)
-    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.edgemove import __main__ as command
-from benchmarks.edgemove import cells, measure, page, timing
+from benchmarks.edgemove import cells, measure, timing
+from benchmarks.edgemove.__main__ import GRID
 from benchmarks.edgemove.cells import Cell, training
 from benchmarks.edgemove.figures import (
     LIMITS,
@@ -20,17 +20,20 @@ from benchmarks.edgemove.figures import (
     bound,
     chosen,
     figures,
-    held,
     moving,
     parts,
     seconds,
     speedup,
     stall_against,
 )
+from benchmarks.edgemove.page import PAGE
 from benchmarks.edgemove.plots import plots
 from benchmarks.edgemove.settings import DEVICE, GOODPUT, SETTINGS, Training, experiment, pieces
-from benchmarks.edgemove.store import Found, Store, row
-from benchmarks.fidelity.page import Machine
+from benchmarks.edgemove.store import Found, row
+from benchmarks.grid.command import by_bed, main
+from benchmarks.grid.figures import held
+from benchmarks.grid.machine import Machine
+from benchmarks.grid.store import Store
 from testbed.experiment import load_plan
 
 QUICK = cells.quick()
@@ -188,7 +191,7 @@ def test_a_training_is_kept_as_plain_data() -> None:
 
 def test_a_run_that_keeps_every_promise_has_every_figure() -> None:
     found = figures(recorded(QUICK), QUICK)
-    assert all(held(name, found[name]) for name in LIMITS), found
+    assert all(held(LIMITS, name, found[name]) for name in LIMITS), found
     assert found["speedup_over_split_max"] == pytest.approx(2.4)
     assert found["bound_efficiency_min"] == pytest.approx(0.97, abs=1e-3)
     assert found["plans_within_5pct"] == found["plans_settings"] == 10
@@ -296,23 +299,13 @@ def test_the_quick_list_is_of_at_least_twelve_cells_and_has_what_they_are_compar
             assert cell.beside("cuts", "split").name in names
 
 
-def test_without_adaptation_the_rest_is_measured() -> None:
-    still = cells.quick(adaptive=False)
-    assert {cell.kind for cell in still} == {"bound", "plans", "split", "steady"}
-    assert {cell.name for cell in still} < {cell.name for cell in QUICK}
-    told = figures(recorded(still), still)
-    assert told["stall_over_reactive"] is None
-    assert told["probe_share_max"] is None
-    assert told["speedup_shortfalls"] == 0
-
-
 def test_the_grid_is_whole_and_each_bed_is_brought_up_once() -> None:
     grid = cells.full([1, 2, 3, 4, 5], traces=True)
     names = {cell.name for cell in grid}
     assert {cell.name for cell in QUICK} <= names
     assert len(names) == len(grid)
     beds = [cell.on.bed.name for cell in grid]
-    assert len(cells.by_bed(grid)) == sum(a != b for a, b in zip(beds, ["", *beds], strict=False))
+    assert len(by_bed(grid, GRID.bed)) == sum(a != b for a, b in zip(beds, ["", *beds], strict=False))
     for way in cells.VARIANTS:
         assert {c.seed for c in grid if c.kind == "moving" and c.way == way} == {1, 2, 3, 4, 5}
     kinds = {"bound", "plans", "split", "steady", "moving", "load", "accuracy"}
@@ -323,8 +316,6 @@ def test_the_grid_is_whole_and_each_bed_is_brought_up_once() -> None:
 @pytest.mark.parametrize("cell", cells.full([3]), ids=lambda c: c.name)
 def test_every_cell_is_an_experiment_that_fits_on_two_cores(cell: Cell, tmp_path: Path) -> None:
     asked = training(cell)
-    if not measure.ADAPTIVE:
-        asked = replace(asked, adapt="", probing="", profile="")
     path = tmp_path / "cell.yaml"
     path.write_text(experiment(cell.on, asked))
     plan = load_plan(path, [])
@@ -442,29 +433,18 @@ class _Session:
 # --- memory and page ----------------------------------------------------------------------------------------
 
 
-def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
-    kept, cell = Store(tmp_path / "cells.jsonl"), QUICK[0]
-    kept.add(result(cell))
-    kept.add(Found("other", "m", failed="no"))
-    again = Store(tmp_path / "cells.jsonl")
-    found = again.get(cell.name, "m")
-    assert isinstance(found, Found)
-    assert found.rows == result(cell).rows
-    assert again.get("other", "m") is None  # what failed is tried again
-
-
 def test_figures_are_the_same_from_what_was_kept(tmp_path: Path) -> None:
-    kept = Store(tmp_path / "cells.jsonl")
+    kept = Store(tmp_path / "cells.jsonl", Found)
     for found in recorded(QUICK).values():
         kept.add(found)
-    again = Store(tmp_path / "cells.jsonl")
+    again = Store(tmp_path / "cells.jsonl", Found)
     read = {cell.name: again.get(cell.name, "m") for cell in QUICK}
     assert figures(read, QUICK) == figures(recorded(QUICK), QUICK)  # type: ignore[arg-type]
 
 
 def test_the_page_has_every_figure_and_every_cell(tmp_path: Path) -> None:
     grid = cells.full([1, 2], traces=True)
-    page.write(tmp_path, recorded(grid), grid, HERE, quick=False, data="embedded")
+    PAGE.write(tmp_path, recorded(grid), grid, HERE, quick=False, data="embedded")
     text = (tmp_path / "edgemove.md").read_text()
     told = json.loads((tmp_path / "edgemove.json").read_text())
     for name in told:
@@ -480,7 +460,7 @@ def test_the_page_has_every_figure_and_every_cell(tmp_path: Path) -> None:
 
 def test_a_table_has_as_many_columns_in_each_line() -> None:
     for results in (recorded(QUICK), {}):
-        lines = page.text_of(results, QUICK, HERE, [], quick=True, data="x").splitlines()
+        lines = PAGE.text(results, QUICK, HERE, [], quick=True, data="x").splitlines()
         columns = 0
         for line in lines:
             if not line.startswith("|"):
@@ -491,20 +471,15 @@ def test_a_table_has_as_many_columns_in_each_line() -> None:
 
 
 def test_the_page_says_what_was_not_measured() -> None:
-    text = page.text_of({}, QUICK, HERE, [], quick=True, data="digits")
+    text = PAGE.text({}, QUICK, HERE, [], quick=True, data="digits")
     assert "A quick run" in text
     assert "not measured" in text
     assert f"0 of {len(QUICK)} measured, **{len(QUICK)} failed**" in text
     assert plots({}, QUICK) == {}
 
 
-def test_the_command_refuses_what_cannot_be(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
-    for words in (["--seeds", "0"], ["--data", "/nowhere"], ["--traces", "/nowhere"], ["--only", "no such cell"]):
-        monkeypatch.setattr("sys.argv", ["edgemove", *words])
-        assert command.main() == 2
-        assert "error:" in capsys.readouterr().err
-    monkeypatch.setattr("sys.argv", ["edgemove", "--quick", "--only", "plans/"])
-    assert command.main() == 2  # the page in docs/ would lack cells
-    monkeypatch.setattr("sys.argv", ["edgemove", "--quick", "--list"])
-    assert command.main() == 0
-    assert "plans/small/all" in capsys.readouterr().out
+def test_the_command_lists_its_cells(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(GRID, ["--quick", "--list"]) == 0
+    assert capsys.readouterr().out.splitlines() == [cell.name for cell in QUICK]
+    assert main(GRID, ["--data", "/nowhere"]) == 2
+    assert "CIFAR-10" in capsys.readouterr().err

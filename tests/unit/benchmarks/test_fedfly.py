@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import json
-import math
 import xml.etree.ElementTree as ET
-from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from benchmarks.fedfly import __main__ as command
-from benchmarks.fedfly import cells, measure, page, store
+from benchmarks.fedfly import cells, measure, store
+from benchmarks.fedfly.__main__ import GRID
 from benchmarks.fedfly.cells import FRACTIONS, Cell
 from benchmarks.fedfly.figures import (
     LIMITS,
     against,
     as_json,
     figures,
-    held,
-    interval,
     law,
     same_weights,
     state,
     state_limit,
 )
+from benchmarks.fedfly.page import PAGE
 from benchmarks.fedfly.plots import plots
 from benchmarks.fedfly.settings import SETTINGS, experiment
-from benchmarks.fedfly.store import Found, Store, of_run, standbys
-from benchmarks.fidelity.page import Machine
+from benchmarks.fedfly.store import Found, of_run, standbys
+from benchmarks.grid.command import arguments, main, wanted
+from benchmarks.grid.figures import held
+from benchmarks.grid.machine import Machine
 from testbed.experiment import load_plan
 
 T, DOWN = 7.0, 0.14
@@ -92,7 +90,7 @@ def test_a_run_that_follows_the_law_has_every_figure() -> None:
     assert found["digests_equal"] is True
     assert found["accuracy_delta_max"] == 0
     assert found["state_over_limit_max"] < 1
-    assert all(held(name, found[name]) for name in LIMITS)
+    assert all(held(LIMITS, name, found[name]) for name in LIMITS)
 
 
 def test_figures_tell_what_went_wrong() -> None:
@@ -104,7 +102,7 @@ def test_figures_tell_what_went_wrong() -> None:
     found[relay.name] = replace(found[relay.name], weights_sha256="f" * 64, accuracy=0.48)
     told = figures(found, QUICK)
     assert told["law_error_pct_max"] == pytest.approx(8)
-    assert held("law_error_pct_max", told["law_error_pct_max"]) is False
+    assert held(LIMITS, "law_error_pct_max", told["law_error_pct_max"]) is False
     assert told["digests_equal"] is False
     assert told["accuracy_delta_max"] == pytest.approx(0.02)
 
@@ -162,13 +160,6 @@ def test_a_standby_is_held_against_copying_over_the_same_backhaul() -> None:
     right = [c for c in QUICK if c.forecast == "right"]
     assert [c.setting for c in right] == ["state-100", "state-20"]
     assert [against(found, c) for c in right] == [pytest.approx(0.2)] * 2
-
-
-def test_confidence_is_students() -> None:
-    middle, half = interval([1.0, 2.0, 3.0, 4.0, 5.0])
-    assert middle == 3
-    assert half == pytest.approx(2.7764 * math.sqrt(2.5) / math.sqrt(5), rel=1e-4)
-    assert interval([2.0]) == (2.0, None)
 
 
 # --- cells --------------------------------------------------------------------------------------------------
@@ -278,43 +269,7 @@ def test_cifar10_is_read_from_its_directory(tmp_path: Path) -> None:
     assert (asked.set, asked.dir, asked.train_samples) == ("cifar10", str(tmp_path), 960)
 
 
-# --- memory -------------------------------------------------------------------------------------------------
-
-
-def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
-    path = tmp_path / "fedfly" / "cells.jsonl"
-    kept, cell = Store(path), QUICK[2]
-    kept.add(result(cell))
-    kept.add(Found("other", "m", failed="no"))
-    again = Store(path)
-    found = again.get(cell.name, "m")
-    assert found is not None
-    assert found.rounds == result(cell).rounds
-    assert again.get(cell.name, "of another code") is None
-    assert again.get("other", "m") is None  # what failed is tried again
-
-
-def test_a_line_cut_off_costs_that_cell_only(tmp_path: Path) -> None:
-    path = tmp_path / "cells.jsonl"
-    kept = Store(path)
-    kept.add(result(QUICK[0]))
-    with path.open("a") as file:
-        file.write('{"cell": "half a li')
-    again = Store(path)
-    assert again.get(QUICK[0].name, "m") is not None
-    again.add(result(QUICK[1]))
-    assert Store(path).get(QUICK[1].name, "m") is not None
-
-
-def test_what_is_on_a_page_is_measured_anew_and_the_rest_stays(tmp_path: Path) -> None:
-    kept = Store(tmp_path / "cells.jsonl")
-    for cell in QUICK[:3]:
-        kept.add(result(cell))
-    kept.forget([cell.name for cell in QUICK[:2]])
-    again = Store(tmp_path / "cells.jsonl")
-    for one in (kept, again):
-        assert [one.get(cell.name, "m") is not None for cell in QUICK[:3]] == [False, False, True]
-    Store(tmp_path / "none" / "cells.jsonl").forget(["x"])
+# --- what is kept -------------------------------------------------------------------------------------------
 
 
 def test_standbys_that_nobody_came_to_are_counted_too() -> None:
@@ -331,93 +286,17 @@ def test_standbys_that_nobody_came_to_are_counted_too() -> None:
         "weights_sha256": "a", "accuracy": 0.5, "verdict": "invalid", "reasons": ["busy"],
         "duration_s": 2.5,
     }  # fmt: skip
-    found = of_run("cell", "m", summary, events, 3.0)
+    found = of_run("cell", "m", summary, events)
     assert (found.standby_bytes, found.standby_s, found.duration_s) == (120, 0.5, 2.5)
     assert (found.rounds, found.batches) == ({"dev-1": [2.0]}, {"dev-1": 3})
     assert set(found.moves[0]) == set(store.MOVE_KEYS)
-
-
-# --- going through the beds ---------------------------------------------------------------------------------
-
-
-class Beds:
-    """In place of real ones: cells of the names given fail, and so do bring-ups while ``broken``."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, failing: Collection[str] = (), broken: bool = False) -> None:
-        self.brought_up = 0
-        self.tried: list[str] = []
-        self._broken = broken
-        monkeypatch.setattr(measure.Experiment, "load", lambda path: self)
-
-        def one(bench: Any, session: Any, plan: Any, cell: Cell, runs: Path) -> Found:
-            self.tried.append(cell.name)
-            why = "it fell over" if cell.name in failing else ""
-            return replace(result(cell), mark=bench._mark(cell), failed=why)
-
-        monkeypatch.setattr(measure.Bench, "_one", one)
-
-    def up(self, runs: Path) -> Beds:
-        return self
-
-    def __enter__(self) -> Beds:
-        self.brought_up += 1
-        if self._broken:
-            raise RuntimeError("no engine")
-        self.session = SimpleNamespace(plan=None)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
-def test_cells_share_a_bring_up_and_go_on_after_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = [c for c in QUICK if c.setting == "device-bound"]
-    beds = Beds(monkeypatch, {mine[2].name})
-    bench = measure.Bench(Store(tmp_path / "cells.jsonl"), None, lambda *_: None)
-    found = bench.bed(SETTINGS["device-bound"], mine)
-    assert beds.brought_up == 2
-    assert beds.tried == [c.name for c in mine]
-    assert [name for name, one in found.items() if one.failed] == [mine[2].name]
-
-    after = Beds(monkeypatch)
-    bench = measure.Bench(Store(tmp_path / "cells.jsonl"), None, lambda *_: None)
-    assert not any(one.failed for one in bench.bed(SETTINGS["device-bound"], mine).values())
-    assert after.tried == [mine[2].name]
-
-    none = Beds(monkeypatch)
-    bench.bed(SETTINGS["device-bound"], mine)
-    assert none.brought_up == 0
-
-
-def test_a_bed_that_cannot_be_brought_up_fails_its_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = [c for c in QUICK if c.setting == "state-20"]
-    beds = Beds(monkeypatch, broken=True)
-    told: list[str] = []
-    bench = measure.Bench(Store(tmp_path / "cells.jsonl"), None, lambda cell, found: told.append(found.failed))
-    bench.bed(SETTINGS["state-20"], mine)
-    assert beds.brought_up == 1
-    assert told == ["no engine"] * len(mine)
-
-
-def test_an_interruption_keeps_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = [c for c in QUICK if c.setting == "state-100"]
-    Beds(monkeypatch)
-
-    def tell(cell: Cell, found: Found) -> None:
-        raise KeyboardInterrupt
-
-    path = tmp_path / "cells.jsonl"
-    with pytest.raises(KeyboardInterrupt):
-        measure.Bench(Store(path), None, tell).bed(SETTINGS["state-100"], mine)
-    bench = measure.Bench(Store(path), None, tell)
-    assert [bench.found(cell) is not None for cell in mine] == [True, *[False] * (len(mine) - 1)]
 
 
 # --- page ---------------------------------------------------------------------------------------------------
 
 
 def test_the_page_has_figures_tables_and_plots(tmp_path: Path) -> None:
-    page.write(tmp_path, recorded(QUICK), QUICK, HERE, quick=True, data="digits (embedded)")
+    PAGE.write(tmp_path, recorded(QUICK), QUICK, HERE, quick=True, data="digits (embedded)")
     text = (tmp_path / "fedfly.md").read_text()
     told = json.loads((tmp_path / "fedfly.json").read_text())
     assert {"saving", "saving_expected", "law_error_pct_max", "state_over_limit_max", "shadow_over_migrate",
@@ -440,7 +319,7 @@ def test_the_page_says_what_is_missing_missed_or_doubtful(tmp_path: Path) -> Non
     found[QUICK[4].name] = replace(found[QUICK[4].name], weights_sha256="f" * 64)
     found[QUICK[5].name] = replace(found[QUICK[5].name], verdict="invalid", reasons=["dev-1 was starved"])
     del found[QUICK[-1].name]
-    text = page.text_of(found, QUICK, HERE, [], quick=False, data="CIFAR-10")
+    text = PAGE.text(found, QUICK, HERE, [], quick=False, data="CIFAR-10")
     assert "edge-north died / oddly" in text
     assert "**not reached**" in text
     assert "false **missed**" in text
@@ -453,7 +332,7 @@ def test_the_page_says_what_is_missing_missed_or_doubtful(tmp_path: Path) -> Non
 def test_the_grid_is_of_means_over_seeds() -> None:
     grid = cells.full([1, 2, 3])
     found = recorded(grid)
-    text = page.text_of(found, grid, HERE, [], quick=False, data="digits (embedded)")
+    text = PAGE.text(found, grid, HERE, [], quick=False, data="digits (embedded)")
     line = next(row for row in text.splitlines() if row.startswith("| Device-bound | imbalanced | SP3 | migrate |"))
     assert line.count("±") == 4
     assert "3 of 3" in line
@@ -463,13 +342,13 @@ def test_the_grid_is_of_means_over_seeds() -> None:
 def test_whole_runs_are_told_with_what_they_lost() -> None:
     grid = cells.full([1], traces=True)
     assert {c.setting for c in grid if c.kind == "whole"} == {"bologna", "drive"}
-    text = page.text_of(recorded(grid), grid, HERE, [], quick=False, data="digits (embedded)")
+    text = PAGE.text(recorded(grid), grid, HERE, [], quick=False, data="digits (embedded)")
     assert "| A drive log | restart | 100 | 2 | 900 s | 0.5 s | 2.0 s | 0.5000 | same |" in text
     assert "TRACES=DIR" not in text
 
 
 def test_nothing_measured_is_still_a_page() -> None:
-    text = page.text_of({}, QUICK, HERE, list(plots({}, QUICK)), quick=True, data="digits (embedded)")
+    text = PAGE.text({}, QUICK, HERE, list(plots({}, QUICK)), quick=True, data="digits (embedded)")
     assert "not measured" in text
 
 
@@ -477,18 +356,11 @@ def test_nothing_measured_is_still_a_page() -> None:
 
 
 def test_a_part_comes_with_what_it_is_compared_to() -> None:
-    chosen = command.wanted(command.arguments(["--quick", "--only", "relay"]))
+    chosen = wanted(GRID, arguments(GRID, ["--quick", "--only", "relay"]))
     assert [cell.strategy for cell in chosen] == ["none", "relay"]
 
 
-@pytest.mark.parametrize(
-    "words",
-    [["--seeds", "0"], ["--data", "/none"], ["--traces", "/none"], ["--only", "nothing of this name"],
-     ["--only", "relay"]],
-)
-def test_bad_words_are_told(
-    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("sys.argv", ["benchmarks.fedfly", *words])
-    assert command.main() == 2
-    assert "remedy" in capsys.readouterr().err
+def test_bad_directories_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    for option, remedy in (("--data", "DATA=DIR"), ("--traces", "TRACES=DIR")):
+        assert main(GRID, [option, "/none"]) == 2
+        assert remedy in capsys.readouterr().err

@@ -13,6 +13,7 @@ from benchmarks.fidelity import delay, loss, page, plots, speeds, suite, tcp, va
 from benchmarks.fidelity.cases import FIGURES, Case, Record, as_json, figures
 from benchmarks.fidelity.delay import Delays
 from benchmarks.fidelity.frames import Arrival
+from benchmarks.grid.machine import Machine
 from testbed.emulation.links.shape import MTU_FRAME, UNIFORM, Schedule, Step
 from testbed.emulation.links.spreads import spread
 from testbed.errors import EmulationError
@@ -173,7 +174,7 @@ def everything() -> list[Case]:
 
 
 def test_the_page_tells_every_case_and_what_missed():
-    here = page.Machine((("kernel", "Linux 9"),))
+    here = Machine((("kernel", "Linux 9"),))
     text = page.text_of(everything(), here, ["fidelity-tcp"], quick=True)
     assert "A quick run" in text
     assert "| kernel | Linux 9 |" in text
@@ -186,7 +187,7 @@ def test_the_page_tells_every_case_and_what_missed():
 
 def test_what_is_written_can_be_read(tmp_path):
     record = Record(everything())
-    page.write(tmp_path, record, page.Machine(()), quick=False)
+    page.write(tmp_path, record, Machine(()), quick=False)
     found = json.loads((tmp_path / "fidelity.json").read_text())
     assert set(found) == {*FIGURES, "cases"}
     assert len(found["cases"]) == 5
