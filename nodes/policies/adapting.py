@@ -12,8 +12,8 @@ so that a plan does not flap. Kinds:
 - ``reactive``: by what is so now.
 - ``proactive``: also by what is expected behind the next handover. The move is *prepared* so early that its state is
   there in time, and until then changes for the present count only the batches that are left of it. Once the handover is
-  certain, what is prepared is gone to just before it: then the way to the old server, which has to agree, is short yet,
-  and behind the handover nothing is left to be done.
+  certain, the change is made ahead of it, to take effect with it, where that can be done: the way to the old server,
+  which has to agree, is short yet.
 
 A plan that cannot go on (its server died or is out of reach) is changed at once by every kind: that is no adaptation.
 
@@ -150,7 +150,7 @@ class Outlook:
         at: When, s.
         choice: By what links and servers will be like there.
         sure: How sure the prediction is, 0 to 1: the gain counts by so much.
-        go: Whether what is prepared may be gone to ahead of it: the handover is certain, and the standbys stand.
+        go: Whether the change can be made ahead of it, to take effect with it: it is certain, and all is prepared.
     """
 
     to: str
@@ -161,7 +161,7 @@ class Outlook:
 
     @property
     def imminent_s(self) -> float:
-        """Seconds before the handover from which on a change is done about when it comes; one batch more may begin."""
+        """Seconds before the handover that a change is made ahead: what its servers need to agree, and a batch."""
         return (0.0 if self.choice.cost is None else self.choice.cost.stall_s) + (self.choice.current or 0.0)
 
 

@@ -159,7 +159,9 @@ class Steering:
         """Probes have cost something else than was said."""
         self.probing = probing.returned(self.probing, said, took)
 
-    def plan(self, now: float, remaining: int, position: Position, *, ready: bool = True) -> Decision:
+    def plan(
+        self, now: float, remaining: int, position: Position, *, ready: bool = True, ahead: bool = False
+    ) -> Decision:
         """Whether to keep the layout, to prepare another one, or to change.
 
         Args:
@@ -167,6 +169,7 @@ class Steering:
             remaining: Batches still to come.
             position: First batch that has not begun.
             ready: Whether standbys of what is prepared have the state. Without, training waits for its copy.
+            ahead: Whether it can be gone there just as the device is handed over.
         """
         if self._adapt.kind == "static":
             return Decision("plan", "keep", "static", now, position, self._base.device)
@@ -176,7 +179,7 @@ class Steering:
             cost = replace(cost, stall_s=cost.stall_s + cost.copy_s, slowed_s=0.0)
         choice = Choice(None if current is None else current.seconds, best, cost)
         decision, self.adapting = adapting.decide(
-            self._adapt, self.adapting, now, choice, remaining, self._outlook(now, ready), position, self._base.device
+            self._adapt, self.adapting, now, choice, remaining, self._outlook(now, ahead), position, self._base.device
         )
         if decision.act == "change":
             self._forget()
@@ -228,7 +231,7 @@ class Steering:
                 return current, same
         return current, best
 
-    def _outlook(self, now: float, ready: bool) -> Outlook | None:
+    def _outlook(self, now: float, ahead: bool) -> Outlook | None:
         if self._ahead is None or self._adapt.kind != "proactive":
             return None
         edge, at = self._ahead
@@ -248,7 +251,7 @@ class Steering:
             return None
         # The state moves while the links are still those of here.
         cost = _cost(here, current, best)
-        return Outlook(edge, at, Choice(current.seconds, best, cost), go=self._certain and ready)
+        return Outlook(edge, at, Choice(current.seconds, best, cost), go=self._certain and ahead)
 
     def _following(self, edge: str) -> Layout | None:
         """The layout at work with the stage of the server near by on another one; None if that is no layout."""

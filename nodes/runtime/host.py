@@ -272,7 +272,7 @@ class Host:
         self._learn(envelope.src, envelope.node, envelope.version)
         if isinstance(body, Layers) and body.version >= self.where(dst)[1] + self._at_work(dst):
             self._early.setdefault(dst, []).append((envelope, tensors))  # whom they are for is yet to be opened
-        elif self._mover.leaving(dst) or (dst not in self.parts and self.where(dst)[0] == self.node):
+        elif self._mover.leaving(dst) or (dst not in self.parts and (_early(body) or self.where(dst)[0] == self.node)):
             self._mover.hold(envelope, tensors)
         elif dst in self.parts:
             self.parts[dst].receive(envelope.src, body, tensors)
@@ -292,3 +292,8 @@ class Host:
     def _at_work(self, part: PartId) -> bool:
         """Whether a part is here and has begun something: until it is told to go, it is nowhere else."""
         return part in self.parts and self.parts[part].position()[0] > 0
+
+
+def _early(body: Body) -> bool:
+    """Whether a message is for a part that is on its way to the node that it was sent to."""
+    return isinstance(body, Activations) and body.early

@@ -98,7 +98,7 @@ class Mover:
         self._acts: dict[type[Body], Callable[[Envelope, Body, Tensors], None]] = {
             State: self._state,
             TakeOver: self._take_over,
-            DropStandby: lambda envelope, *_: self._drop(envelope.dst),
+            DropStandby: self._dismiss,
             StateTaken: self._settle,
             StateRefused: self._settle,
             Query: self._answer,
@@ -218,6 +218,8 @@ class Mover:
         except (RoambedError, KeyError, ValueError, RuntimeError) as error:
             if not body.standby:
                 self._reply(envelope, StateRefused(reason=f"{type(error).__name__}: {error}"))
+                if part not in self._home.parts:
+                    self._release(part)
             return
         self._span("restore", part, begin, payload(tensors), envelope.node)
         if body.standby:
@@ -316,6 +318,11 @@ class Mover:
         self._span("capture", part, begin, payload(snapshot.tensors), to)
         body = State(digest=snapshot.digest, meta=snapshot.meta, captured=begin)
         self._send(to, part, body, snapshot.tensors, version=version)
+
+    def _dismiss(self, envelope: Envelope, body: Body, _: Tensors) -> None:
+        self._drop(envelope.dst)
+        if envelope.dst not in self._home.parts:
+            self._release(envelope.dst)  # what came ahead of a part that does not come
 
     def _drop(self, part: PartId) -> None:
         self._copies.pop(part, None)

@@ -75,6 +75,8 @@ class Driver(WatchedStage):
     def notice(self, edge: str, done: bool, in_s: float | None = None) -> None:
         """See `Part.notice`."""
         super().notice(edge, done, in_s)
+        if done:
+            self._handed_over()
         self._helm.notice(edge, done, in_s)
 
     def forecast(self, edge: str, in_s: float | None = None) -> None:

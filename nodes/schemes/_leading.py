@@ -11,7 +11,9 @@ change while nobody moves, and nobody moves while cuts change. All falls between
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from nodes.errors import InputError, RunError
@@ -21,9 +23,10 @@ from nodes.policies.layers import LAYERS
 from nodes.policies.layouts import Layout
 from nodes.policies.order import Op
 from nodes.runtime.part import Context
+from nodes.schemes._ahead import Early, Pace
 from nodes.schemes._opening import OpeningStage
 from nodes.wire.codec import Tensors
-from nodes.wire.messages import Body, Close, Open, PartId
+from nodes.wire.messages import Activations, Body, Close, Gradients, Open, PartId
 from nodes.wire.pipeline_messages import Refused, Settled, Steer, Until
 
 
@@ -36,6 +39,7 @@ class Change:
     stage: int = 0
     node: str = ""
     go: bool = False
+    behind: float | None = None  # a time (s): go when the first micro-batch behind it is due, and send that one there
     layout: Layout | None = None
     why: str = ""
 
@@ -46,6 +50,10 @@ class LeadingStage(OpeningStage):
     def __init__(self, part: PartId, context: Context) -> None:
         super().__init__(part, context)
         self._moving: dict[int, tuple[str, float]] = {}    # stages on their way: from where, and since when
+        self._pace = Pace()
+        self._early: Early | None = None                   # where micro-batches go already, ahead of the stage
+        self._waiting: list[Callable[[], None]] = []       # to be sent there once the device is handed over
+        self._behind = False                               # it is
         self._versions: dict[int, int] = {}                # of placements, as stages that have moved said themselves
         self._later: deque[Change] = deque()
         self._told: tuple[Change, str, int] | None = None  # a change of the layout: from what, batches given up
@@ -82,7 +90,13 @@ class LeadingStage(OpeningStage):
         """Whether a change that was asked for is not complete yet; others wait for it, in the order of asking."""
         return bool(self._later or self._moving or self._told)
 
-    def relocate(self, stage: int, node: str, *, go: bool) -> None:
+    def foresees(self, behind: float) -> bool:
+        """Whether it can be told which micro-batch of this round is the first one behind a time (CLOCK_MONOTONIC)."""
+        layout, first = self._layout, self._pace.first_behind(behind)
+        ready = layout is not None and layout.stages == 2 and not self._stays(1) and not self.changing
+        return ready and self._running and first is not None and first < self._index(self._end, 0)
+
+    def relocate(self, stage: int, node: str, *, go: bool, behind: float | None = None) -> None:
         """Move a whole stage to another node now, in the middle of whatever it does; no weight hangs on that.
 
         Args:
@@ -90,6 +104,8 @@ class LeadingStage(OpeningStage):
             node: Where to; empty without ``go``: keep no standby any more.
             go: Move; the stage's standby takes over if it is there, else its state is copied. Without: keep a standby
                 there from now on, until told otherwise.
+            behind: A time (CLOCK_MONOTONIC): go not now, but before the first micro-batch behind it, which is sent
+                there already; of use where a handover is due then. Where that cannot be foreseen (`foresees`): now.
 
         Raises:
             RunError: This stage stays on the device, or there is nowhere to go.
@@ -99,7 +115,7 @@ class LeadingStage(OpeningStage):
                 f"stage {stage} cannot move to {node or 'nowhere'}", wanted="a stage behind the first, and without"
                 " labels that stay on the device", found=str(self._layout),
             )  # fmt: skip
-        self._ask(Change("relocate", self._context.now(), stage, node, go))
+        self._ask(Change("relocate", self._context.now(), stage, node, go, behind))
 
     def relay(self, layout: Layout) -> None:
         """Change cuts, depths, or the number of stages, from the first batch on that has not begun.
@@ -182,8 +198,14 @@ class LeadingStage(OpeningStage):
         if not change.go:
             self._context.send(self.id, part, Steer(version, standby=change.node))
         elif change.node != here:
+            before = None
+            if change.behind is not None and self.foresees(change.behind):
+                first = self._pace.first_behind(change.behind)
+                assert first is not None, "it was foreseen"
+                self._early, before = Early(change.stage, change.node, first), (self._round, self._attempt, first)
+                self._behind = False
             self._moving[change.stage] = (here, change.asked)
-            self._context.send(self.id, part, Steer(version, move_to=change.node))
+            self._context.send(self.id, part, Steer(version, move_to=change.node, before=before))
 
     def _settle(self, body: Settled) -> None:
         """A stage that was on its way goes on."""
@@ -194,6 +216,8 @@ class LeadingStage(OpeningStage):
         if body.version < version or body.stage not in self._moving or layout is None:
             return
         before, asked = self._moving.pop(body.stage)
+        self._early = None
+        self._handed_over()
         self._versions[body.stage] = body.version
         nodes = tuple(body.node if stage == body.stage else home for stage, home in enumerate(layout.nodes))
         self._layout = replace(layout, nodes=nodes)
@@ -273,7 +297,7 @@ class LeadingStage(OpeningStage):
 
     def _lay_out(self, layout: Layout, number: int, attempt: int) -> None:
         super()._lay_out(layout, number, attempt)
-        self._moving = {}
+        self._moving, self._early, self._waiting = {}, None, []
 
     def _all_stand(self) -> None:
         if self._told is None:
@@ -299,6 +323,27 @@ class LeadingStage(OpeningStage):
         self._working = True
         super()._do(op)
         self._working = False
+
+    def _heading(self, op: Op, to: int) -> tuple[str, bool]:
+        index, early = self._index(op.batch, op.micro), self._early
+        self._pace.sent(index, self._context.now())
+        if early is not None and to == early.stage and index >= early.index:
+            return early.node, True
+        return super()._heading(op, to)
+
+    def _hand_on(self, to: int, body: Activations | Gradients, tensors: Tensors, node: str) -> None:
+        send = partial(super()._hand_on, to, body, tensors, node)
+        if isinstance(body, Activations) and body.early and not self._behind:
+            self._waiting.append(send)
+        else:
+            send()
+
+    def _handed_over(self) -> None:
+        """The device is at its new site: what waited for that is sent."""
+        self._behind = True
+        waiting, self._waiting = self._waiting, []
+        for send in waiting:
+            send()
 
     def _tell_change(self, kind: str, begin: float, size: int, attrs: dict[str, Any]) -> None:
         task, now = self._context.task, self._context.now()

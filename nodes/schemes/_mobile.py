@@ -24,7 +24,7 @@ from nodes.errors import RunError
 from nodes.learn.packing import Loss
 from nodes.learn.state import TrainingState, capture
 from nodes.policies.layouts import Layout
-from nodes.runtime.part import Snapshot, Timed
+from nodes.runtime.part import Context, Snapshot, Timed
 from nodes.schemes._arrays import to_arrays
 from nodes.schemes._record import Record
 from nodes.schemes._stage import PipelineStage
@@ -40,6 +40,10 @@ MOMENTUM = "momentum/"
 
 class MobileStage(PipelineStage):
     """A stage that its driver can move."""
+
+    def __init__(self, part: PartId, context: Context) -> None:
+        super().__init__(part, context)
+        self._leaves: Steer | None = None  # when it has come so far
 
     def receive(self, src: PartId, body: Body, tensors: Tensors) -> None:
         """Where to go, or where to keep a standby; else as `PipelineStage`."""
@@ -120,8 +124,29 @@ class MobileStage(PipelineStage):
                 self._context.stand_by(self.id, body.standby)
         elif body.move_to == self._context.node:
             self._settled()
+        elif body.before is not None:
+            self._leaves = body
+            self._go_on()
         else:
             self._context.move(self.id, body.move_to)
+
+    def lost(self, node: str) -> None:
+        """A node has died: nobody goes there."""
+        if self._leaves is not None and self._leaves.move_to == node:
+            self._leaves = None
+        super().lost(node)
+
+    def _step(self) -> bool:
+        """Leave, if this is where to; else as `PipelineStage`."""
+        leaves, op = self._leaves, self._next
+        if leaves is not None and leaves.before is not None and op is not None and op.kind != "update":
+            place = (self._round, self._attempt, self._index(op.batch, op.micro))
+            if place >= leaves.before:
+                self._leaves = None
+                if place[:2] == leaves.before[:2] and leaves.version == self._context.where(self.id)[1]:
+                    self._context.move(self.id, leaves.move_to)
+                    return False
+        return super()._step()
 
     def _settled(self, size: int = 0, stall_s: float = 0.0) -> None:
         version = self._context.where(self.id)[1]

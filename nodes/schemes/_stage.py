@@ -257,15 +257,22 @@ class PipelineStage(LaidOut):
         """Hand a micro-batch on to a neighbour, packed if it lives on another node."""
         if self._muted:
             return
-        node = self._context.where(self._part(to))[0]
+        node, early = self._heading(op, to)
         way = self._settings.compress if node != self._context.node else "none"
         packed = {} if tensor is None else packing.pack(name, tensor, way, self._record.packed)
         body: Activations | Gradients
         if name == "x":
-            body = Activations(Work(self._round, op.batch, op.micro, to, "forward"), self._attempt)
+            body = Activations(Work(self._round, op.batch, op.micro, to, "forward"), self._attempt, early=early)
         else:
             body = Gradients(Work(self._round, op.batch, op.micro, to, "backward"), loss, self._attempt)
-        self._context.send(self.id, self._part(to), body, to_arrays({**packed, **more}), node=node)
+        self._hand_on(to, body, to_arrays({**packed, **more}), node)
+
+    def _hand_on(self, to: int, body: Activations | Gradients, tensors: Tensors, node: str) -> None:
+        self._context.send(self.id, self._part(to), body, tensors, node=node)
+
+    def _heading(self, op: Op, to: int) -> tuple[str, bool]:
+        """The node that a neighbour's work is sent to, and whether the neighbour is yet to come there."""
+        return self._context.where(self._part(to))[0], False
 
     # --- its end ----------------------------------------------------------------------------------------
 

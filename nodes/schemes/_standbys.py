@@ -9,7 +9,7 @@ from typing import Protocol
 class Relocate(Protocol):
     """Keep a standby of a stage on a node (empty: none any more), or with ``go`` move it there."""
 
-    def __call__(self, stage: int, node: str, *, go: bool) -> None:
+    def __call__(self, stage: int, node: str, *, go: bool, behind: float | None = None) -> None:
         """See the class."""
 
 
@@ -45,11 +45,14 @@ class Standbys:
         self._homes = dict(homes)
         self._standing = {stage: node for stage, node in self._standing.items() if homes.get(stage) == node}
 
-    def go(self, moves: Mapping[int, str]) -> None:
-        """Move these stages, to their standbys where they have one there; nobody needs any other."""
+    def go(self, moves: Mapping[int, str], behind: float | None = None) -> None:
+        """Move these stages, to their standbys where they have one there; nobody needs any other.
+
+        Now, or ``behind`` a time; see `LeadingStage.relocate`.
+        """
         self.want({stage: node for stage, node in self._homes.items() if stage in moves})
         for stage, node in moves.items():
-            self._relocate(stage, node, go=True)
+            self._relocate(stage, node, go=True, behind=behind)
         self.forget()
 
     def stands(self, stage: int, node: str) -> None:

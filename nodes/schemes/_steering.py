@@ -46,7 +46,10 @@ class Steered(Protocol):
     def place_in_training(self) -> tuple[int, int]:
         """Round, and first batch of it that has not begun."""
 
-    def relocate(self, stage: int, node: str, *, go: bool) -> None:
+    def foresees(self, behind: float) -> bool:
+        """See `LeadingStage.foresees`."""
+
+    def relocate(self, stage: int, node: str, *, go: bool, behind: float | None = None) -> None:
         """Keep a standby of a stage on a node, or move it there."""
 
     def relay(self, layout: Layout) -> None:
@@ -82,6 +85,7 @@ class Helm:
         self._then: Callable[[], None] | None = None  # what waits for the first probes
         self._zero = context.now()
         self._batch_began = 0.0
+        self._due = 0.0                               # of the handover that was told of last, on the machine's clock
 
     # --- before and between rounds ----------------------------------------------------------------------
 
@@ -207,7 +211,9 @@ class Helm:
                 self._scout.expect(self._steering.behind(edge, self._now()))
             self._steering.handed_over(edge, self._now())
         else:
-            self._steering.foretold(edge, self._now() + (SOON_S if in_s is None else in_s), certain=True)
+            soon = SOON_S if in_s is None else in_s
+            self._due = self._context.now() + soon * self._context.dilation
+            self._steering.foretold(edge, self._now() + soon, certain=in_s is not None)
         self._decide()
         if done:
             self._look()
@@ -262,12 +268,13 @@ class Helm:
         left = (self._context.task.rounds - number + 1) * self._batches - batch
         try:
             decision = self._steering.plan(
-                self._now(), max(left, 0), (number, batch, 0), ready=self._standbys.ready
-            )
+                self._now(), max(left, 0), (number, batch, 0), ready=self._standbys.ready,
+                ahead=self._standbys.ready and self._driver.foresees(self._due),
+            )  # fmt: skip
         except InputError:
             return  # there is nothing to choose from, nor can it go on as it is: that shows by itself
         if decision.act == "change":
-            self._change(decision)
+            self._change(decision, self._due if "handover_in" in decision.figures else None)
         elif decision.act == "prepare":
             self._tell(decision)
             self._prepare(decision)
@@ -281,8 +288,8 @@ class Helm:
         same = decision.layout.bounds == self._layout.bounds
         self._standbys.want(differing(self._layout, decision.layout) if same else {})
 
-    def _change(self, decision: Decision) -> None:
-        """Whole stages move at once; other cuts come with the first batch that has not begun."""
+    def _change(self, decision: Decision, behind: float | None = None) -> None:
+        """Whole stages move at once, or ``behind`` a time; other cuts come with the first batch that has not begun."""
         here, layout = self._driver.layout or self._layout, self._full(decision)
         assert here is not None
         assert self._layout is not None
@@ -296,7 +303,8 @@ class Helm:
         # Depths stay: with others the order of work, and so the weights, would be different from here on.
         self._layout = Layout(layout.bounds, layout.nodes, self._layout.depths)
         self._tell(decision)
-        self._standbys.go(differing(here, decision.layout))  # nowhere, if the move before this one has not begun
+        # Nowhere, if the move before this one has not begun.
+        self._standbys.go(differing(here, decision.layout), behind)
 
     def standing(self, stage: int, node: str) -> None:
         """A standby that was asked for has the state."""

@@ -58,7 +58,8 @@ class WatchedStage(LeadingStage):
     def nodes(self) -> frozenset[str]:
         """Nodes without which the attempt under way comes to no end."""
         under_way = (self._left, self._target) if self._target else ()  # who is left has layers to hand over
-        return frozenset(node for known in (self._layout, *under_way) if known for node in known.nodes)
+        ahead = () if self._early is None else (self._early.node,)
+        return frozenset(node for known in (self._layout, *under_way) if known for node in known.nodes).union(ahead)
 
     @property
     def at_work(self) -> bool:

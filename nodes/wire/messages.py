@@ -70,7 +70,8 @@ class Activations(msgspec.Struct, frozen=True, tag="activations"):
 
     ``move_to`` asks the receiving part to move to that node once this batch is applied; ``standby`` to keep a copy
     of itself in step on that node (empty: none any more). ``replay`` says that this is a copy for a standby, which
-    applies the batch and keeps the gradients to itself.
+    applies the batch and keeps the gradients to itself. ``early`` says that the part is on its way to the node that
+    this is sent to: it is kept there until the part has come.
     """
 
     work: Work
@@ -78,6 +79,7 @@ class Activations(msgspec.Struct, frozen=True, tag="activations"):
     move_to: str = ""
     standby: str = ""
     replay: bool = False
+    early: bool = False
 
 
 class Gradients(msgspec.Struct, frozen=True, tag="gradients"):

@@ -45,11 +45,13 @@ class Steer(msgspec.Struct, frozen=True, tag="steer"):
         version: Of the placement that this is about; a stage that is elsewhere by now does nothing.
         move_to: Where to go; its standby takes over if there is one there, else its state is copied. Empty: stay, and
             keep a standby on the node ``standby`` (empty: none any more).
+        before: With ``move_to``: not now, but when this micro-batch would be next (round, attempt, index in the round).
     """
 
     version: int
     standby: str = ""
     move_to: str = ""
+    before: tuple[int, int, int] | None = None
 
 
 class Settled(msgspec.Struct, frozen=True, tag="settled"):
