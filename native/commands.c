@@ -168,6 +168,20 @@ static void carrier(struct relay *relay, char **words)
         printf("ok\n");
 }
 
+static void hold(struct relay *relay, char **words)
+{
+    double longest;
+    struct direction *d = parse_direction(relay, words);
+    if (!d)
+        return;
+    if (!parse_number(words[3], 1e9, &longest)) {
+        printf("error at most a second can be waited, not %s ns\n", words[3]);
+        return;
+    }
+    direction_hold(d, longest > 0 ? now_ns() + (ns_t)longest : 0);
+    printf("ok\n");
+}
+
 static void del(struct relay *relay, char **words)
 {
     struct link *link = named(relay, words);
@@ -211,6 +225,7 @@ static const struct {
     {"state", 2, state, "NAME"},
     {"seed", 3, seed, "NAME NUMBER"},
     {"carrier", 3, carrier, "NAME 0|1"},
+    {"hold", 4, hold, "NAME ab|ba NS"},
     {"del", 2, del, "NAME"},
 };
 

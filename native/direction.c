@@ -225,10 +225,20 @@ static ns_t queue_next(const struct direction *d)
     return due < change ? due : change;
 }
 
+void direction_hold(struct direction *d, ns_t until)
+{
+    d->held = until;
+    d->next = now_ns(); /* to be looked at again */
+}
+
 void direction_run(struct direction *d, ns_t now, struct lateness *lateness)
 {
     struct frame *f;
     direction_advance(d, now);
+    if (now < d->held) {
+        d->next = d->held;
+        return;
+    }
     while ((f = d->flight.head) && f->at <= now) {
         fifo_pop(&d->flight);
         ns_t late = now - f->at;

@@ -52,6 +52,7 @@ struct direction {
     double left;                     /* bytes of the frame on the wire that were still to go ... */
     ns_t since;                      /* ... at this time */
     ns_t wire_free, last_due;
+    ns_t held;                       /* until when nothing is handed over */
     struct counters seen;
 };
 
@@ -68,6 +69,9 @@ void direction_advance(struct direction *d, ns_t now);
 
 /* Take a frame, as read from the sender's interface (segments.c). */
 void direction_take(struct direction *d, const uint8_t *data, uint32_t length, ns_t now);
+
+/* Hand nothing over until then; what is due meanwhile is handed over after it. */
+void direction_hold(struct direction *d, ns_t until);
 
 /* Hand over what is due by now. Sets `next`. */
 void direction_run(struct direction *d, ns_t now, struct lateness *lateness);

@@ -21,6 +21,7 @@
  *     state NAME                                   carrier, and whether an end is gone
  *     seed NAME NUMBER                             begin all patterns of chance anew
  *     carrier NAME 0|1                             cut the link or bring it back
+ *     hold NAME ab|ba NS                           hand nothing over for so long at most; 0: go on
  *     del NAME                                     remove it with its interfaces
  *     quit
  *

@@ -113,6 +113,9 @@ class VethEmulator:
     def stats(self, link: str) -> tuple[LinkStats, LinkStats]:
         return LinkStats(), LinkStats()
 
+    def hold(self, link: str, seconds: float) -> None:
+        """Nothing is kept."""
+
     def carrier(self, link: str, up: bool) -> None:
         a, _ = self.ends[link]
         with netlink.Netlink(a.netns) as socket:

@@ -14,6 +14,9 @@ from testbed.emulation.record import BedRecord, LinkRecord, TraceRecord
 from testbed.errors import InputError
 from testbed.experiment.plan import Plan
 
+_BETWEEN_S = 0.05
+"""Longest time that frames wait for a port to be moved."""
+
 
 @dataclass(frozen=True)
 class Handover:
@@ -73,7 +76,12 @@ class ChangingLinks:
             link = next(link for link in record.links.values() if link.a == device)
             begin = time.monotonic()
             if link.b != where.bridge:
-                self._fabric.move(device, where.bridge)
+                # A port belongs to no bridge for about a millisecond on its way. What the device has sent waits.
+                self._emulator.hold(link.name, _BETWEEN_S)
+                try:
+                    self._fabric.move(device, where.bridge)
+                finally:
+                    self._emulator.hold(link.name, 0)
             varied = self._playing is not None and any(schedules(self._plan, link, node.site))
             if varied:
                 self._emulator.rest(link.name)

@@ -262,6 +262,22 @@ def test_handover_on_shaped_links() -> None:
         all_pairs_ping(bed)
 
 
+def test_what_a_device_sends_waits_for_its_port() -> None:
+    """The relay keeps it back while the port belongs to no bridge; the kernel's links lose it."""
+    stream = Stream(period=0.0005)
+    with standing(emulator=choose("auto", 1)) as bed:
+        all_pairs_ping(bed)
+        handovers = []
+        with stream.running(bed, "dev-1", "cloud"):
+            for site in ("south", "north") * 5:
+                sent = stream.sent
+                assert eventually(lambda sent=sent: stream.sent > sent + 50, 5)
+                handovers.append(bed.handover("dev-1", site))
+            assert eventually(lambda: stream.came and stream.came[-1][0] > stream.sent - 50, 5)
+        most = 0.0 if bed.emulator.name == "relay" else sum(h.command_s for h in handovers) / stream.period + 30
+        assert stream.lost() <= most
+
+
 def test_moved_ports_neither_learn_nor_flood() -> None:
     with standing() as bed:
         bed.handover("dev-1", "south")

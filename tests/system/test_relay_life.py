@@ -65,6 +65,29 @@ def test_an_end_comes_back_after_it_died(
     assert told(relay)["tx_packets"] == before_anew + 20
 
 
+def test_what_is_held_comes_afterwards(relay: RelayEmulator, places: Places) -> None:
+    """Until it is let go, or the time is over; the other way nothing is held."""
+    a, b = wire(relay, places, Shape(rate=10e6, delay=0.002))
+
+    def passed() -> tuple[int, int]:
+        seen = counters(relay, "l", "ab")
+        return seen["rx_packets"], seen["tx_packets"]
+
+    relay.hold("l", 1.0)
+    send_numbered(a, range(10))
+    send_numbered(b, range(10))
+    assert eventually(lambda: told(relay)["tx_packets"] == 10)
+    time.sleep(0.05)  # far longer than the delay
+    assert passed() == (10, 0)
+    relay.hold("l", 0)
+    assert eventually(lambda: passed() == (10, 10))
+    relay.hold("l", 0.05)
+    send_numbered(a, range(10))
+    assert eventually(lambda: passed() == (20, 20))
+    with pytest.raises(EmulationError, match="at most a second"):
+        relay.hold("l", 2.0)
+
+
 def test_an_end_that_lives_can_be_replaced_in_its_place(relay: RelayEmulator, places: Places) -> None:
     a, b = wire(relay, places, Shape(rate=10e6))
     was = index_of(a)

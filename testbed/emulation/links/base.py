@@ -54,6 +54,12 @@ class Emulator(Protocol):
     def carrier(self, link: str, up: bool) -> None:
         """Cut the link or bring it back (nothing passes while it is down)."""
 
+    def hold(self, link: str, seconds: float) -> None:
+        """Keep what is due at b for so long at most, while its interface is between two places; 0: hand it over now.
+
+        Links that cannot do that lose what comes meanwhile.
+        """
+
     def remove(self, link: str) -> None:
         """Take a link away; removing twice is fine."""
 

@@ -51,6 +51,10 @@ class MixedEmulator(Emulator):
         """Cut the link or bring it back."""
         self._of(link).carrier(link, up)
 
+    def hold(self, link: str, seconds: float) -> None:
+        """Keep what is due at b."""
+        self._of(link).hold(link, seconds)
+
     def remove(self, link: str) -> None:
         """Remove a link; removing twice is fine."""
         self._of(link).remove(link)

@@ -156,6 +156,9 @@ class NetemEmulator(Emulator):
         """Cut the link or bring it back."""
         plain.set_carrier(link, self._of(link).ends, up)
 
+    def hold(self, link: str, seconds: float) -> None:
+        """See `plain.PlainWire.hold`."""
+
     def remove(self, link: str) -> None:
         """Remove a link with its interfaces; removing twice is fine."""
         made = self._links.pop(link, None)

@@ -68,6 +68,9 @@ class PlainWire(Emulator):
         """Cut the link or bring it back."""
         set_carrier(link, self._of(link), up)
 
+    def hold(self, link: str, seconds: float) -> None:
+        """The kernel keeps nothing back for us: what comes to a port between two places is lost."""
+
     def remove(self, link: str) -> None:
         """Remove the pair; removing twice is fine."""
         ends = self._ends.pop(link, None)

@@ -164,6 +164,10 @@ class RelayEmulator(Emulator):
         if found != up:
             raise NotAppliedError("the carrier is not as set", wanted=str(up), found=str(found), where=link)
 
+    def hold(self, link: str, seconds: float) -> None:
+        """Keep what is due at b for so long at most; 0: hand it over now."""
+        self._ask(link, "hold", self._number(link), "ab", str(round(seconds * 1e9)))
+
     def remove(self, link: str) -> None:
         """Remove a link with its interfaces; removing twice is fine."""
         number = self._numbers.pop(link, None)
