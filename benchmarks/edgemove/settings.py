@@ -133,8 +133,8 @@ _SLOW_SERVERS = Bed("slow-servers", 0.4, (0.2, 0.25), ((200, 200), (60, 60)))
 _SLOW_LINK = Bed("slow-link", 0.4, (0.5, 0.4), ((50, 100), (20, 40)))
 _EVEN = Bed("even", 0.3, (0.3, 0.4), ((100, 100), (40, 40)))
 _SMALL = Bed("small", 0.1, (0.2, 0.3), ((80, 80), (40, 20)))
-_WALK = Bed("walk", 0.12, (0.3, 0.3, 0.3), ((80, 80),) * 3, backhaul=200, far=60, trace="walk")
-_DRIVE = Bed("drive", 0.12, (0.3, 0.3, 0.3), ((80, 80),) * 3, backhaul=200, far=60, trace="drive")
+_WALK = Bed("walk", 0.08, (0.2, 0.2, 0.2), ((55, 55),) * 3, backhaul=200, far=60, trace="walk")
+_DRIVE = Bed("drive", 0.08, (0.2, 0.2, 0.2), ((55, 55),) * 3, backhaul=200, far=60, trace="drive")
 _LOADED = Bed("loaded", 0.12, (0.4, 0.4), ((80, 80),) * 2, others=("north", "south"))
 _LOGGED_DRIVE = Bed(
     "log", 0.12, (0.3, 0.3, 0.3), ((80, 80),) * 3, backhaul=20,
@@ -168,8 +168,8 @@ SETTINGS: dict[str, Setting] = {
                 batches=40, rounds=6),
         Setting("accuracy-text", "Transformer on docstrings", _SMALL, "transformer", "docstrings", batch=32,
                 kinds=("accuracy",), batches=40, rounds=6),
-        Setting("walk", "Walking", _WALK, "cnn", kinds=("moving",), batches=20, rounds=12),
-        Setting("drive", "Driving", _DRIVE, "cnn", kinds=("moving",), batches=20, rounds=12),
+        Setting("walk", "Walking", _WALK, "cnn", kinds=("moving",), batches=20, rounds=10),
+        Setting("drive", "Driving", _DRIVE, "cnn", kinds=("moving",), batches=20, rounds=10),
         Setting("load", "Servers whose load changes", _LOADED, "cnn", kinds=("load",), batches=7, rounds=20),
         Setting("log", "A drive log", _LOGGED_DRIVE, "cnn", kinds=("traces",), batches=20, rounds=30),
     )

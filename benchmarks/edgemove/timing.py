@@ -16,6 +16,7 @@ Event = Mapping[str, Any]
 WORK = ("forward", "backward", "tail-step", "update", "step")
 SKIP, DROP = 1, 1
 """Batches left out at the begin and the end of a round: the pipeline fills and drains."""
+FEW = 5
 BEFORE_S, AFTER_S = 1.0, 6.0
 """Around a handover, what counts for its stall: so long before it is told of, and so long after it (or to the next)."""
 
@@ -146,15 +147,20 @@ def stalls(done: Mapping[int, Sequence[float]], moved: Sequence[tuple[float, flo
 
 
 def undisturbed(done: Mapping[int, Sequence[float]], moved: Sequence[tuple[float, float]]) -> float | None:
-    """Median seconds a batch where no handover is near; None where there is no such batch."""
+    """Median seconds a batch where no handover is near; None where there is no such batch.
+
+    Before the first handover, if there are some: behind it a stage may be far, and then that is what is usual.
+    """
     near = [(begin - BEFORE_S, end + AFTER_S) for begin, end in moved]
     free = [
-        b - a
+        (b, b - a)
         for batches in done.values()
         for a, b in pairwise(batches[: len(batches) - DROP])
         if all(b <= begin or a >= end for begin, end in near)
     ]
-    return median(free) if free else None
+    first = [took for b, took in free if not near or b <= near[0][0]]
+    counted = first if len(first) >= FEW else [took for _, took in free]
+    return median(counted) if counted else None
 
 
 def _owns(event: Event, device: str) -> bool:
