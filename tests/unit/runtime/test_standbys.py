@@ -67,7 +67,7 @@ def asked():
 def helm(tmp_path, asked):
     driver = SimpleNamespace(
         layout=None, place_in_training=(1, 0),
-        relocate=lambda stage, node, *, go: asked.append((stage, node, go)),
+        relocate=lambda stage, node, *, go, behind=None: asked.append((stage, node, go)),
     )  # fmt: skip
     task = task_of(tmp_path, probing="off")
     context = SimpleNamespace(task=task, node="d1", dilation=1.0, now=lambda: 100.0, emit=lambda span: None)
