@@ -85,8 +85,8 @@ class Costs:
         """Shared links on the way from one unit to another, each with its rate."""
         behind = self._behind.get(b, ())
         for link in (*self._behind.get(a, ()), *(link for link in behind if a not in link.units)):
-            if (rate := link.rate(a, b)) is not None:
-                yield ("link", link.name, "up" if a in link.units else "down"), rate
+            if (found := link.way(a, b)) is not None:
+                yield ("link", link.name, found[0]), found[1]
 
     def rate(self, a: str, b: str) -> float:
         """Bit/s of a way for who has it alone; 0: there is none."""

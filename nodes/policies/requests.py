@@ -57,6 +57,8 @@ class Cut:
         on_server = (self.edge_s, self.up_bytes, self.down_bytes, self.edge_weights, self.edge_memory)
         if self.place == "device" and any(on_server):
             raise InputError(f"cut {self.index} trains on the device, and has costs elsewhere", found=str(self))
+        if self.place == "server" and (self.device_s or self.device_weights or self.down_bytes):
+            raise InputError(f"cut {self.index} trains on a server, and has costs on the device", found=str(self))
 
 
 @dataclass(frozen=True)
@@ -178,12 +180,11 @@ class Shared:
         if not (self.up > 0 and self.down > 0):
             raise InputError(f"no rate of {self.name}", wanted="above 0", found=f"{self.up:g}, {self.down:g}")
 
-    def rate(self, a: str, b: str) -> float | None:
-        """Bit/s that the way from ``a`` to ``b`` shares here; None: it does not pass."""
-        if a in self.units and (not self.beyond or b in self.beyond):
-            return self.up if math.isfinite(self.up) else None
-        if b in self.units and (not self.beyond or a in self.beyond):
-            return self.down if math.isfinite(self.down) else None
+    def way(self, a: str, b: str) -> tuple[str, float] | None:
+        """Which way, up or down, who sends from ``a`` to ``b`` goes here, and its bit/s; None: nothing is shared."""
+        for way, inner, outer, rate in (("up", a, b, self.up), ("down", b, a, self.down)):
+            if inner in self.units and (not self.beyond or outer in self.beyond):
+                return (way, rate) if math.isfinite(rate) else None
         return None
 
 
@@ -270,10 +271,12 @@ class Decision:
         policy: Its name.
         placement: None: there is none that meets every constraint, as far as the policy can tell.
         objective: As the policy counts it; infinite without a placement.
-        unmet: Names of the constraints that stand in the way, by task; empty with a placement.
+        unmet: Names of the constraints that stand in the way, by task ("": of all together); empty with a placement.
+        bound: What no placement's objective is below, as far as the policy knows.
     """
 
     policy: str
     placement: Placement | None
     objective: float
     unmet: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    bound: float = -math.inf
