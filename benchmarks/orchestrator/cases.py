@@ -22,13 +22,21 @@ _CUTS = ((1, 0.25, 524_288, 0.05), (2, 0.55, 262_144, 0.2), (3, 0.8, 65_536, 0.5
 
 @dataclass(frozen=True)
 class Size:
-    """How many there are, and how tight it is: the share of edge halves that edge servers have memory for."""
+    """How many there are, and how tight it is.
+
+    Attributes:
+        tight: Share of edge halves that edge servers have memory for.
+        least: Share of its owners that a task needs, from and to.
+        weak: Share that batteries have at least of what training everything alone takes; three at most.
+    """
 
     devices: int
     edges: int
     clouds: int
     tasks: int
     tight: float
+    least: tuple[float, float] = (0.5, 0.9)
+    weak: float = 0.4
     reach: int = 3
 
     @property
@@ -39,7 +47,7 @@ class Size:
 def sized(units: int) -> Size:
     """About 24 devices an edge server, and a task for 150 units."""
     edges, clouds = max(2, round(units * 0.04)), max(1, round(units * 0.0005))
-    return Size(units - edges - clouds, edges, clouds, max(1, round(units / 150)), 0.8)
+    return Size(units - edges - clouds, edges, clouds, max(1, round(units / 150)), 0.8, (0.3, 0.6), 0.8)
 
 
 def small(seed: int) -> Problem:
@@ -60,8 +68,8 @@ def make(size: Size, draw: np.random.Generator, overlap: float) -> Problem:
     edges, clouds = [f"edge-{i}" for i in range(size.edges)], [f"cloud-{i}" for i in range(size.clouds)]
     devices = [f"dev-{i}" for i in range(size.devices)]
     near = draw.integers(0, size.edges, size.devices)
-    requests = _requests(size, draw, devices, clouds, overlap)
-    units = _devices(draw, devices, [edges[i] for i in near], requests)
+    requests = _requests(size, draw, devices, clouds[:2], overlap)
+    units = _devices(size, draw, devices, [edges[i] for i in near], requests)
     units |= _servers(size, draw, edges, clouds, requests)
     paths = _paths(size, draw, devices, edges, clouds, near)
     behind: dict[int, list[str]] = {}
@@ -99,7 +107,7 @@ def _requests(
         chosen = draw.random() < 0.5
         requests.append(Request(
             f"task-{k}", tuple(Owner(name, int(draw.integers(8, 60)), 500) for name in mine), tuple(cuts),
-            str(draw.choice(clouds)), int(weights), least=max(1, int(np.ceil(len(mine) * draw.uniform(0.5, 0.9)))),
+            str(draw.choice(clouds)), int(weights), least=max(1, int(np.ceil(len(mine) * draw.uniform(*size.least)))),
             absent=float(draw.choice([0.0, 2.0])), raw_stays=raw_stays, labels_stay=bool(draw.random() < 0.1),
             share=0.3 if chosen else 1.0, select_s=0.0005 if chosen else 0.0, select_memory=150 * MB if chosen else 0,
             aggregate_s=float(draw.uniform(0.01, 0.1)), aggregate_memory=100 * MB,
@@ -108,7 +116,9 @@ def _requests(
     return requests
 
 
-def _devices(draw: np.random.Generator, names: list[str], at: list[str], requests: list[Request]) -> dict[str, Unit]:
+def _devices(
+    size: Size, draw: np.random.Generator, names: list[str], at: list[str], requests: list[Request]
+) -> dict[str, Unit]:
     whole: dict[str, float] = {}
     for request in requests:
         for owner in request.owners:
@@ -119,7 +129,8 @@ def _devices(draw: np.random.Generator, names: list[str], at: list[str], request
         power = Power(1.5, 1.5 + float(draw.uniform(1, 5)), 1.5 + float(draw.uniform(0.5, 2)),
                       1.5 + float(draw.uniform(0.3, 1)))  # fmt: skip
         needs = power.compute_w * whole.get(name, 1.0) / speed
-        battery = Battery(36_000, 3_600 + needs * float(draw.uniform(0.4, 3)), 3_600) if draw.random() < 0.5 else None
+        left = 3_600 + needs * float(draw.uniform(size.weak, 3))
+        battery = Battery(36_000, left, 3_600) if draw.random() < 0.5 else None
         warm = frozenset({"train-device"}) if draw.random() < 0.5 else frozenset()
         units[name] = Unit(name, "device", speed, 900 * MB, power=power, battery=battery, warm=warm,
                            cold_s=float(draw.uniform(0.5, 3)), at=edge)  # fmt: skip
@@ -156,7 +167,7 @@ def _paths(
             edge, rtt = edges[(first + j) % size.edges], 0.01 + 0.012 * j
             paths[name, edge] = Path(float(up[i]) * (1 - 0.1 * j), rtt)
             paths[edge, name] = Path(float(down[i]) * (1 - 0.1 * j), rtt)
-        for cloud in clouds[:4]:
+        for cloud in clouds[:2]:
             paths[name, cloud], paths[cloud, name] = Path(float(up[i]) * 0.8, 0.06), Path(float(down[i]) * 0.8, 0.06)
     for i, edge in enumerate(edges):
         for j in range(1, min(6, size.edges)):

@@ -9,10 +9,10 @@ import numpy as np
 
 from nodes.policies.predicting import GB
 from nodes.policies.requests import AGGREGATE, EVALUATE, Problem, Request
-from nodes.policies.ways import Units, Ways
+from nodes.policies.ways import Ints, Units, Ways
 
 FEW = 4
-"""Units that aggregate a task are chosen among this many at most, where there are more."""
+"""Units that are looked at where one is to be likely good."""
 
 
 @dataclass(frozen=True)
@@ -32,28 +32,40 @@ class Finish:
     memory: tuple[tuple[int, float], ...]
 
 
-def finishes(problem: Problem, request: Request, units: Units, ways: Ways, most: int = 0) -> tuple[Finish, ...]:
-    """All ways to finish a round, the fastest first; with ``most``, for so many aggregators, each with its evaluator.
+def finishes(problem: Problem, request: Request, units: Units, ways: Ways, one: bool = False) -> tuple[Finish, ...]:
+    """All ways to finish a round, the fastest first; or ``one`` that is likely good, without trying.
 
-    Which of many aggregators are worth a look is a rule of ours: the source, the fastest clouds, and edge servers that
-    most of the owners are near.
+    That one is a rule of ours: of the source, the fastest clouds and the edge servers that most of the owners are near,
+    the one that it costs the least to send the whole model to, by the median owner, and to finish at.
     """
     names = problem.finishers(request)
-    if most and len(names) > most:
+    if one and len(names) > FEW:
         near = Counter(units.all[units.number[owner.device]].at for owner in request.owners)
         clouds = sorted((n for n in names if problem.units[n].kind == "cloud"), key=lambda n: -problem.units[n].speed)
-        first = [request.source, *clouds[:2], *(name for name, _ in near.most_common(most))]
-        names = [name for name in dict.fromkeys(first) if name in set(names)][:most] or names[:most]
-    allowed = units.numbers(names)
+        first = [request.source, *clouds[:2], *(name for name, _ in near.most_common(FEW))]
+        allowed = set(names)
+        names = [name for name in dict.fromkeys(first) if name in allowed][:FEW] or names[:FEW]
+    found = _pairs(request, units, ways, units.numbers(names))
+    if not one or not found:
+        return tuple(found)
+    w, devices = problem.weights, units.numbers([owner.device for owner in request.owners])
+    pushed: dict[int, float] = {}
+    for g in {end.g for end in found}:
+        pushed[g] = float(np.median(ways.until(request.weights, devices, np.full(len(devices), g))))
+    return (min(found, key=lambda end: (w.time * (end.seconds + pushed[end.g]) + w.price * end.price, end.g, end.v)),)
+
+
+def _pairs(request: Request, units: Units, ways: Ways, allowed: Ints) -> list[Finish]:
+    """Every aggregator with every evaluator, the fastest first."""
     evaluated = request.evaluate_s > 0
     g = np.repeat(allowed, len(allowed)) if evaluated else allowed
     v = np.tile(allowed, len(allowed)) if evaluated else allowed
     aggregate, evaluate = units.cold(AGGREGATE), units.cold(EVALUATE)
-    seconds = aggregate[g].copy()
+    seconds = aggregate[g]
     price = request.aggregate_memory / GB * units.per_gb_s[g] * seconds
     if evaluated:
         last = evaluate[v] + request.evaluate_s / units.speed[v]
-        seconds += ways.busy(request.weights, g, v)[1] + last
+        seconds = seconds + ways.until(request.weights, g, v) + last
         price += request.evaluate_memory / GB * units.per_gb_s[v] * last
         price += (g != v) * request.weights / GB * units.per_gb[g]
     found = []
@@ -64,11 +76,4 @@ def finishes(problem: Problem, request: Request, units: Units, ways: Ways, most:
             memory[b] = memory.get(b, 0.0) + request.evaluate_memory
         if np.isfinite(seconds[i]) and all(amount <= units.memory[unit] for unit, amount in memory.items()):
             found.append(Finish(a, b, float(seconds[i]), float(price[i]), tuple(memory.items())))
-    if not most:
-        return tuple(found)
-    w = problem.weights
-    found.sort(key=lambda one: (w.time * one.seconds + w.price * one.price, one.g, one.v))
-    best: dict[int, Finish] = {}
-    for one in found:
-        best.setdefault(one.g, one)
-    return tuple(best.values())
+    return found

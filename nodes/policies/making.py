@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nodes.policies.predicting import GB
 from nodes.policies.requests import SELECT, TRAIN_DEVICE, TRAIN_EDGE, Cut, Request
-from nodes.policies.ways import NONE, Floats, Ints, Units, Ways
+from nodes.policies.ways import NONE, Floats, Ints, Units, Way, Ways
 
 REASONS = ("last-mile", "path", "memory", "battery", "deadline")
 """Constraints that a row can break by itself; bit ``i`` of its reasons is the ``i``-th."""
@@ -51,6 +51,7 @@ class Maker:
     ) -> None:  # fmt: skip
         self.units, self.ways, self.request, self.devices, self.colds = units, ways, request, devices, colds
         self.several = several
+        self._ways: dict[tuple[str, bool], Way] = {}
         self.batches = np.array([request.batches(owner) for owner in request.owners], float)
         self.source = units.number[request.source]
         self.holds = np.zeros(len(units.names), bool)
@@ -71,15 +72,16 @@ class Maker:
             begin: Number of the task's first entry.
             fetch: Number of the first fetch of this cut; its servers' follow in order.
         """
-        units, ways, request = self.units, self.ways, self.request
+        units, request = self.units, self.request
         split, away = cut.place == "split", cut.place != "device"
         o, s = reach if away else (np.arange(len(self.devices)), np.full(len(self.devices), NONE, np.int64))
         d, batches = self.devices[o], self.batches[o]
         at, source = np.full(len(o), g), np.full(len(o), self.source)
         zero = np.zeros(len(o))
         fetches = ~self.holds[d]
-        got, until = (np.where(fetches, one, 0.0) for one in ways.busy(cut.device_weights, source, d))
-        pushed, push = ways.busy(cut.device_weights, d, at)
+        fetched, pushing = self._way("fetch", away, source, d), self._way(f"push {g}", away, d, at)
+        got, until = (np.where(fetches, one(cut.device_weights), 0.0) for one in (fetched.busy, fetched.until))
+        pushed, push = pushing.busy(cut.device_weights), pushing.until(cut.device_weights)
         ready = self.colds[TRAIN_DEVICE][d] + until if cut.place != "server" else zero
         step = cut.device_s / units.speed[d]
         chain, fixed, per_second = step.copy(), self.select[o].copy(), zero.copy()
@@ -91,57 +93,53 @@ class Maker:
         reasons = np.zeros(len(o), np.int64)
         up = down = zero
         work = self.work[o]
-        flows = [(d, at, cut.device_weights, pushed, True), (source, d, cut.device_weights, got, True)]
+        flows = [(pushing, cut.device_weights, pushed, True), (fetched, cut.device_weights, got, True)]
         cells: list[tuple[Ints, Floats, Floats]] = [self._mine(o, d, step, work)]
         if away:
-            rate, there = ways.rate(d, s)
-            rate_back, back = ways.rate(s, d)
-            slow = np.minimum(rate, rate_back)
+            sending, back = self._way("up", away, d, s), self._way("down", away, s, d)
+            slow = np.minimum(sending.rate, back.rate)
             reasons |= ((slow <= 0) | (slow < request.least_rate)) * _bit("last-mile")
-            brought = np.where(self.holds[s], 0.0, ways.busy(cut.edge_weights, source, s)[1])
+            brought = np.where(self.holds[s], 0.0, self._way("bring", away, source, s).until(cut.edge_weights))
             ready = np.maximum(ready, self.colds[TRAIN_EDGE][s] + brought)
-            sent, arrived = ways.busy(cut.edge_weights, s, at)
+            handing = self._way(f"hand {g}", away, s, at)
+            arrived = handing.until(cut.edge_weights)
             reasons |= (~np.isfinite(brought) | ~np.isfinite(arrived)) * _bit("path")
             push = np.maximum(push, arrived)
-            up, served = ways.busy(cut.up_bytes, d, s)[0], cut.edge_s / units.speed[s]
+            up, down, served = sending.busy(cut.up_bytes), back.busy(cut.down_bytes), cut.edge_s / units.speed[s]
             chain += up + served
             cells.append((s, served, zero))
-            flows += [(d, s, cut.up_bytes, up, False), (s, at, cut.edge_weights, sent, True)]
+            flows += [(sending, cut.up_bytes, up, False), (back, cut.down_bytes, down, False),
+                      (handing, cut.edge_weights, handing.busy(cut.edge_weights), True)]  # fmt: skip
             if split:
-                down = ways.busy(cut.down_bytes, s, d)[0]
-                chain += there + down + back
+                chain += sending.delay + down + back.delay
             else:
-                fixed += there
-            if cut.down_bytes:
-                down = ways.busy(cut.down_bytes, s, d)[0]
-                flows.append((s, d, cut.down_bytes, down, False))
+                fixed += sending.delay
             per_second += cut.edge_memory / GB * units.per_gb_s[s]
             price += (batches * cut.down_bytes + (s != g) * cut.edge_weights) / GB * units.per_gb[s]
         fixed += ready + push
         for flow in flows:
             cells += self._flow(o, d, *flow)
-        sending, receiving = batches * up + pushed, batches * down + got
+        sent, received = batches * up + pushed, batches * down + got
         watts = units.watts[d]
         with np.errstate(invalid="ignore"):
-            used = watts * np.stack([batches * step + work, sending, receiving], 1)
+            used = watts * np.stack([batches * step + work, sent, received], 1)
         joules = np.where(watts > 0, used, 0.0).sum(1)
         device_memory = max(cut.device_memory, request.select_memory if request.select_s > 0 else 0)
         add = request.aggregate_s / units.speed[g]
         own = batches * chain
-        reasons |= ~np.isfinite(own + fixed) * (_bit("last-mile") if not away else 0)
         reasons |= (~np.isfinite(own + fixed) & (reasons == 0)) * _bit("last-mile")
         reasons |= (device_memory > units.memory[d]) * _bit("memory")
         if away:
             reasons |= (cut.edge_memory > units.memory[s]) * _bit("memory")
         reasons |= (joules > units.spare[d] * _SLACK) * _bit("battery")
         reasons |= (own + fixed + add + last > request.round_limit * _SLACK) * _bit("deadline")
-        fetched = np.where(self.holds[s], NONE, fetch + s) if away else s
+        brings = np.where(self.holds[s], NONE, fetch + s) if away else s
         columns: dict[str, Floats | Ints] = {
             "entry": begin + o, "cut": np.full(len(o), c), "server": s, "aggregator": at, "own": own, "fixed": fixed,
             "joules": joules, "per_second": per_second,
             "price": price + request.aggregate_memory / GB * units.per_gb_s[g] * add, "add": np.full(len(o), add),
             "device_memory": np.full(len(o), float(device_memory)),
-            "server_memory": np.full(len(o), float(cut.edge_memory)), "fetch": fetched,
+            "server_memory": np.full(len(o), float(cut.edge_memory)), "fetch": brings,
         }  # fmt: skip
         return Block(columns, cells, reasons)
 
@@ -149,8 +147,14 @@ class Maker:
         """A cell of something of the device itself."""
         return np.where(self.several[o], offset * len(self.units.names) + d, NONE), every, once
 
+    def _way(self, name: str, away: bool, a: Ints, b: Ints) -> Way:
+        """The ways of a flow; they are the same for all cuts that leave the device, and for all that do not."""
+        if (name, away) not in self._ways:
+            self._ways[name, away] = self.ways.way(a, b)
+        return self._ways[name, away]
+
     def _flow(
-        self, o: Ints, d: Ints, a: Ints, b: Ints, amount: float, seconds: Floats, once: bool
+        self, o: Ints, d: Ints, way: Way, amount: float, seconds: Floats, once: bool
     ) -> list[tuple[Ints, Floats, Floats]]:
         """Cells of bytes that go from one unit to another: the device's radio or the way between servers, and links."""
         if not amount:
@@ -158,17 +162,15 @@ class Maker:
         zero, taken = np.zeros(len(o)), seconds > 0
         pair = (zero, seconds) if once else (seconds, zero)
         cells = []
-        if (a == d).all() or (b == d).all():
+        if (way.a == d).all() or (way.b == d).all():
             if self.several.any():
-                cells.append(self._mine(o, d, *pair, offset=1 if (a == d).all() else 2))
+                cells.append(self._mine(o, d, *pair, offset=1 if (way.a == d).all() else 2))
         else:
-            ways = self.ways
-            codes = ways.first + 2 * ways.links + a * ways.count + b
+            codes = self.ways.first + 2 * self.ways.links + way.a * self.ways.count + way.b
             cells.append((codes, *pair))
-        stations, rates = self.ways.passes(a, b)
-        for i in range(stations.shape[1]):
-            some = np.where(taken & (stations[:, i] != NONE), 8 * amount / rates[:, i], 0.0)
-            cells.append((stations[:, i], *((zero, some) if once else (some, zero))))
+        for i in range(way.stations.shape[1]):
+            some = np.where(taken & (way.stations[:, i] != NONE), 8 * amount / way.rates[:, i], 0.0)
+            cells.append((way.stations[:, i], *((zero, some) if once else (some, zero))))
         return cells
 
 

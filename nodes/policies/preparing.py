@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from nodes.policies.finishing import FEW, finishes
+from nodes.policies.finishing import finishes
 from nodes.policies.making import REASONS
 from nodes.policies.options import Table, table
 from nodes.policies.requests import Problem
 from nodes.policies.ways import Units, Ways
 
 MANY = 200
-"""Owners beyond which not every aggregator is tried, but a few."""
+"""Owners beyond which one aggregator is settled on by rule."""
 
 Unmet = Mapping[str, tuple[str, ...]]
 
@@ -36,7 +36,7 @@ def prepare(problem: Problem, all_finishes: bool = False) -> tuple[Table | None,
     units = Units(problem)
     ways = Ways(problem, units, 3 * len(units.names))
     few = not all_finishes and sum(len(request.owners) for request in problem.requests) > MANY
-    ends = {request.task: finishes(problem, request, units, ways, FEW if few else 0) for request in problem.requests}
+    ends = {request.task: finishes(problem, request, units, ways, few) for request in problem.requests}
     unmet = {task: ("memory", "path") for task, every in ends.items() if not every}
     if unmet:
         return None, unmet

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from nodes.errors import InputError
@@ -234,9 +235,11 @@ class Problem:
 
     def finishers(self, request: Request) -> list[str]:
         """Units that may aggregate and evaluate a task."""
-        if request.finishers:
-            return list(request.finishers)
-        return [unit.name for unit in self.units.values() if unit.kind != "device"]
+        return list(request.finishers or self._servers)
+
+    @cached_property
+    def _servers(self) -> tuple[str, ...]:
+        return tuple(unit.name for unit in self.units.values() if unit.kind != "device")
 
 
 @dataclass(frozen=True)

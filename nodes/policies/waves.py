@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nodes.policies.evaluating import Evaluator
+from nodes.policies.room import Room
 from nodes.policies.ways import NONE, Floats, Ints
 
 Bools = NDArray[np.bool_]
@@ -136,7 +137,7 @@ class Waves:
         """A new choice: the entries that take part choose again, in waves."""
         t, at = self.at.table, self.at
         choice = np.where(chosen, choice, NONE)
-        room = _Room(self, choice)
+        room = Room(at, self.finish, choice)
         load = self.load(choice)
         left = [self._wave(wave[chosen[wave]], choice, theta, load, room) for wave in self.order]
         self._wave(np.concatenate([np.zeros(0, np.int64), *left]), choice, theta, load, room)
@@ -152,7 +153,7 @@ class Waves:
                     self._wave(np.array([one]), choice, theta, load, room)
         return choice
 
-    def _wave(self, entries: Ints, choice: Ints, theta: Floats, load: Floats, room: _Room) -> Ints:
+    def _wave(self, entries: Ints, choice: Ints, theta: Floats, load: Floats, room: Room) -> Ints:
         """Have some entries choose; those that there was no room for."""
         t, at = self.at.table, self.at
         if not len(entries):
@@ -206,58 +207,6 @@ class Waves:
             np.minimum.at(slack, station, spare)  # NONE is the last one
             slack[-1] = np.inf
         return slack
-
-
-class _Room:
-    """Memory and batteries that are left."""
-
-    def __init__(self, waves: Waves, choice: Ints) -> None:
-        self.at, self.t = waves.at, waves.at.table
-        t, at = self.t, self.at
-        self.memory, self.spare = np.append(at.memory, np.inf), np.append(at.spare, np.inf)
-        for k, f in enumerate(waves.finish):
-            self.memory[:-1] -= at.kept[k][int(f)]
-        self.server = at.place[t.server]
-        self.device = at.place[t.device[t.entry]] if at.several else np.full(len(t.entry), NONE)
-        self._use(choice[choice != NONE], 1.0)
-
-    def give(self, rows: Ints) -> None:
-        """What rows took is free again."""
-        self._use(rows[rows != NONE], -1.0)
-
-    def fits(self, rows: Ints) -> Bools:
-        """Whether there is room for each row by itself."""
-        t, server, device = self.t, self.server[rows], self.device[rows]
-        fits = (t.server_memory[rows] <= self.memory[server]) & (t.device_memory[rows] <= self.memory[device])
-        return fits & (t.joules[rows] <= self.spare[device] * (1 + 1e-9))
-
-    def take(self, rows: Ints) -> Bools:
-        """Take the rows that there is room for, in order; which those are."""
-        t = self.t
-        fit = _within(self.server[rows], t.server_memory[rows], self.memory)
-        if self.at.several:
-            fit &= _within(self.device[rows], t.device_memory[rows], self.memory)
-            fit &= _within(self.device[rows], t.joules[rows], self.spare * (1 + 1e-9))
-        self._use(rows[fit], 1.0)
-        return fit
-
-    def _use(self, rows: Ints, sign: float) -> None:
-        t = self.t
-        np.subtract.at(self.memory, self.server[rows], sign * t.server_memory[rows])
-        np.subtract.at(self.memory, self.device[rows], sign * t.device_memory[rows])
-        np.subtract.at(self.spare, self.device[rows], sign * t.joules[rows])
-        self.memory[-1] = self.spare[-1] = np.inf
-
-
-def _within(where: Ints, amounts: Floats, limits: Floats) -> Bools:
-    """Which of several takers, in order, find their amount where they take it."""
-    order = np.argsort(where, kind="stable")
-    sums = np.cumsum(amounts[order])
-    begins = np.flatnonzero(np.diff(where[order], prepend=-2))
-    before = np.repeat(sums[begins] - amounts[order][begins], np.diff(begins, append=len(order)))
-    fit = np.empty(len(where), bool)
-    fit[order] = sums - before <= limits[where[order]]
-    return fit
 
 
 def _argmin(score: Floats, begins: Ints) -> Ints:

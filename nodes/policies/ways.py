@@ -6,6 +6,8 @@ the order in which a problem has them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,6 +34,7 @@ class Units:
     def __init__(self, problem: Problem) -> None:
         units = list(problem.units.values())
         self.all = units
+        self._cold: dict[str, Floats] = {}
         self.names = list(problem.units)
         self.number = {name: i for i, name in enumerate(self.names)}
         self.speed = np.array([unit.speed for unit in units], float)
@@ -49,8 +52,40 @@ class Units:
 
     def cold(self, function: str) -> Floats:
         """Seconds of a cold start of a function, by unit; 0 where it is warm."""
-        warm = np.array([function in unit.warm for unit in self.all], bool)
-        return np.where(warm, 0.0, self.cold_s)
+        if function not in self._cold:
+            warm = np.array([function in unit.warm for unit in self.all], bool)
+            self._cold[function] = np.where(warm, 0.0, self.cold_s)
+        return self._cold[function]
+
+
+@dataclass(frozen=True)
+class Way:
+    """Some ways.
+
+    Attributes:
+        a, b: From and to.
+        rate: Bit/s for who has it alone; 0: there is none.
+        delay: Seconds under way.
+        stations, rates: Ways x shared links on the most of them (`NONE`: fewer), and their bit/s.
+    """
+
+    a: Ints
+    b: Ints
+    rate: Floats
+    delay: Floats
+    stations: Ints
+    rates: Floats
+
+    def busy(self, amount: float) -> Floats:
+        """Seconds that so many bytes keep each way busy; infinite: there is none."""
+        if not amount:
+            return np.zeros(len(self.a))
+        with np.errstate(divide="ignore"):
+            return np.where(self.a == self.b, 0.0, 8 * amount / self.rate)
+
+    def until(self, amount: float) -> Floats:
+        """Seconds until so many bytes are there."""
+        return self.busy(amount) + np.where(self.a == self.b, 0.0, self.delay) if amount else np.zeros(len(self.a))
 
 
 class Ways:
@@ -62,13 +97,14 @@ class Ways:
     def __init__(self, problem: Problem, units: Units, first: int) -> None:
         self.count, self.first, self.links = len(units.names), first, len(problem.shared)
         number = units.number
-        known = [(number[a] * self.count + number[b], path) for (a, b), path in problem.paths.items()
-                 if a in number and b in number]  # fmt: skip
-        codes = np.array([code for code, _ in known], np.int64)
+        pairs = problem.paths
+        if not all(a in number and b in number for a, b in pairs):
+            pairs = {pair: path for pair, path in pairs.items() if set(pair) <= set(number)}
+        codes = np.fromiter((number[a] * self.count + number[b] for a, b in pairs), np.int64, len(pairs))
         order = np.argsort(codes)
         self._codes = codes[order]
-        self._rates = np.array([path.rate for _, path in known], float)[order]
-        self._rtts = np.array([path.rtt for _, path in known], float)[order]
+        self._rates = np.fromiter((path.rate for path in pairs.values()), float, len(pairs))[order]
+        self._rtts = np.fromiter((path.rtt for path in pairs.values()), float, len(pairs))[order]
         behind: list[list[int]] = [[] for _ in units.names]
         self._beyond = np.ones((self.links, self.count), bool)
         for i, link in enumerate(problem.shared):
@@ -93,7 +129,7 @@ class Ways:
         return at, self._codes[at] == codes
 
     def passes(self, a: Ints, b: Ints) -> tuple[Ints, Floats]:
-        """Stations of shared links on each way (NONE: fewer), and their rates; both ways x 2 width."""
+        """Stations of shared links on each way (`NONE`: fewer), and their bit/s; both ways x 2 width."""
         if not self.width:
             return np.zeros((len(a), 0), np.int64), np.zeros((len(a), 0))
         stations, rates = [], []
@@ -107,24 +143,21 @@ class Ways:
             rates.append(np.where(there, self._limits[link, down], np.inf))
         return np.concatenate(stations, 1), np.concatenate(rates, 1)
 
-    def rate(self, a: Ints, b: Ints) -> tuple[Floats, Floats]:
-        """Bit/s of each way for who has it alone (0: there is none), and seconds under way."""
+    def way(self, a: Ints, b: Ints) -> Way:
+        """What there is to know of some ways."""
+        stations, rates = self.passes(a, b)
         at, found = self._found(a, b)
         if not len(self._codes):
-            return np.zeros(len(a)), np.zeros(len(a))
+            return Way(a, b, np.zeros(len(a)), np.zeros(len(a)), stations, rates)
         rate = np.where(found, self._rates[at], 0.0)
-        if self.width:
-            rate = np.minimum(rate, self.passes(a, b)[1].min(1))
-        return rate, np.where(found, self._rtts[at] / 2, 0.0)
+        if stations.shape[1]:
+            rate = np.minimum(rate, rates.min(1))
+        some = (stations != NONE).any(0)
+        return Way(a, b, rate, np.where(found, self._rtts[at] / 2, 0.0), stations[:, some], rates[:, some])
 
-    def busy(self, amount: float, a: Ints, b: Ints) -> tuple[Floats, Floats]:
-        """Seconds that so many bytes keep each way busy (infinite: there is none), and seconds until they are there."""
-        if not amount:
-            return np.zeros(len(a)), np.zeros(len(a))
-        rate, delay = self.rate(a, b)
-        with np.errstate(divide="ignore"):
-            seconds = np.where(a == b, 0.0, 8 * amount / rate)
-        return seconds, seconds + np.where(a == b, 0.0, delay)
+    def until(self, amount: float, a: Ints, b: Ints) -> Floats:
+        """Seconds until so many bytes are there."""
+        return self.way(a, b).until(amount)
 
     def reached(self, devices: Ints, servers: NDArray[np.bool_]) -> tuple[Ints, Ints]:
         """Which servers each device has a way to and from: positions in ``devices``, and numbers of servers."""
