@@ -19,8 +19,8 @@ from nodes.policies.requests import Decision, Placement, Problem
 from nodes.policies.waves import waves
 from nodes.policies.ways import Ints
 
-ROUNDS = 4
-"""Rounds of waves from each start."""
+ROUNDS, FEWER = 4, 3
+"""Rounds of waves from each start; and with more owners than `SMALL`."""
 BUDGET = 4e7
 """Numbers that local search looks at, at most."""
 SMALL = 40
@@ -67,7 +67,7 @@ def _starts(table: Table, at: Evaluator, small: bool) -> list[State]:
     ends += [np.array([_first(some, g) for some in table.finishes]) for g in units]
     found = []
     for finish in {tuple(end.tolist()): end for end in ends}.values():
-        choice, broken, objective = waves(at, finish, every, ROUNDS, small)
+        choice, broken, objective = waves(at, finish, every, ROUNDS if small else FEWER, small)
         found.append(State(choice, finish, broken, objective))
     return found
 

@@ -135,7 +135,7 @@ def _cells(blocks: Sequence[Block], width: int) -> tuple[Ints, Floats, Floats]:
 
 
 def _common(entry: Ints, station: Ints, batch_s: Floats, once: Floats) -> tuple[Ints, Floats, Floats, int]:
-    """Stations that more than one entry can use, numbered anew; each once a row, the first columns filled first."""
+    """Stations that more than one entry can use, numbered anew; each once a row."""
     used = station != NONE
     codes, numbers = np.unique(station[used], return_inverse=True)
     entries = np.broadcast_to(entry[:, None], station.shape)[used]
@@ -148,7 +148,7 @@ def _common(entry: Ints, station: Ints, batch_s: Floats, once: Floats) -> tuple[
     station[used] = label[numbers]
     big = len(codes)
     station[station == NONE] = big
-    order = np.argsort(station, axis=1, kind="stable")
+    order = np.argsort(station.astype(np.int32), axis=1, kind="stable")
     station, batch_s, once = (np.take_along_axis(one, order, 1) for one in (station, batch_s, once))
     batch_s, once = np.where(station < big, batch_s, 0.0), np.where(station < big, once, 0.0)
     for i in range(station.shape[1] - 1, 0, -1):
@@ -157,7 +157,6 @@ def _common(entry: Ints, station: Ints, batch_s: Floats, once: Floats) -> tuple[
             values[same, i - 1] += values[same, i]
             values[same, i] = 0.0
         station[same, i] = big
-    order = np.argsort(station, axis=1, kind="stable")
-    width = int((station < big).sum(1).max(initial=0))
-    station, batch_s, once = (np.take_along_axis(one, order, 1)[:, :width] for one in (station, batch_s, once))
+    width = int(np.flatnonzero((station < big).any(0)).max(initial=-1)) + 1
+    station, batch_s, once = station[:, :width], batch_s[:, :width], once[:, :width]
     return np.where(station < big, station, NONE), batch_s, once, int(shared.sum())

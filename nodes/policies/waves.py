@@ -23,7 +23,7 @@ from nodes.policies.room import Room
 from nodes.policies.ways import NONE, Floats, Ints
 
 Bools = NDArray[np.bool_]
-WAVES = 24
+WAVES = 16
 """Most waves: with more owners near a server, several choose at once."""
 _GRID = np.linspace(0.0, 1.0, 13) ** 2
 
@@ -57,6 +57,10 @@ class Waves:
         w = self.at.weights
         self.fixed_cost = w.energy * t.joules + w.price * t.price
         self.slope = w.price * t.per_second
+        self.station, self.level = t.station, self.at.level[t.entry]
+        self.adds = t.batches[t.entry][:, None] * t.batch_s + t.once
+        self.rest = np.where(t.station == NONE, 0.0, t.fixed[:, None] - t.once)
+        self.with_it = self.rest + self.adds
         self.order = self._order()
 
     def _order(self) -> list[Ints]:
@@ -78,25 +82,28 @@ class Waves:
         return [some[order[wave == i]] for i in range(int(wave.max()) + 1)]
 
     def load(self, choice: Ints) -> Floats:
-        """Seconds taken of each station, by level."""
-        return self.at.load(choice[None])[0]
+        """Seconds taken of each station, by level; the last one stands for none, and keeps nobody waiting."""
+        load = np.full((self.at.table.stations + 1, len(self.at.levels)), -np.inf)
+        load[:-1] = self.at.load(choice[None])[0]
+        return load
 
-    def estimate(self, rows: Ints, choice: Ints, load: Floats) -> Floats:
-        """Seconds of rows if their owners took them, all others staying with their choice."""
-        t = self.at.table
-        took = self.at.alone[rows]
-        if not t.stations or not t.station.shape[1]:
-            return took
-        station, entry = t.station[rows], t.entry[rows]
-        adds = t.batches[entry][:, None] * t.batch_s[rows] + t.once[rows]
-        now = choice[entry]
-        has = np.where(now == NONE, 0, now)
-        mine = (t.batches[entry][:, None] * t.batch_s[has] + t.once[has]) * (now != NONE)[:, None]
-        found = load[station, self.at.level[entry][:, None]]
-        for i in range(station.shape[1]):
-            found = found - (t.station[has][:, i : i + 1] == station) * mine[:, i : i + 1]
-        waits = t.fixed[rows][:, None] - t.once[rows] + found + adds
-        return np.maximum(took, np.where(station == NONE, -np.inf, waits).max(1))
+    def estimate(self, rows: Ints, load: Floats) -> Floats:
+        """Seconds of rows if their owners took them beside what is on the load, which has none of those owners."""
+        if not self.station.shape[1]:
+            return self.at.alone[rows]
+        taken = load[self.station[rows], self.level[rows][:, None]]
+        return np.maximum(self.at.alone[rows], (self.with_it[rows] + taken).max(1))
+
+    def outlook(self, choice: Ints) -> Floats:
+        """Seconds of all rows beside a choice; an owner's own choice stands in the way of its other rows, too."""
+        if (choice == NONE).all():
+            return self.at.alone.copy()
+        load, now = self.load(choice), choice[choice != NONE]
+        took = self.estimate(np.arange(len(self.row_task)), load)
+        if self.station.shape[1]:
+            waits = self.rest[now] + load[self.station[now], self.level[now][:, None]]
+            took[now] = np.maximum(self.at.alone[now], waits.max(1))
+        return took
 
     def threshold(self, took: Floats) -> tuple[Floats, Bools]:
         """Seconds that each task may take, and the entries that take part."""
@@ -158,27 +165,25 @@ class Waves:
         t, at = self.at.table, self.at
         if not len(entries):
             return entries
-        slack = self._slack(choice, theta, load)
         entries = np.sort(entries)
+        before = choice[entries]
+        choice[entries] = NONE
+        room.give(before)
+        self._shift(load, before, -1.0)
         counts = self.begins[entries + 1] - self.begins[entries]
         ends = np.cumsum(counts)
         rows = np.arange(ends[-1]) + np.repeat(self.begins[entries] - (ends - counts), counts)
-        took = self.estimate(rows, choice, load)
+        rows_here = self.open[rows] & room.fits(rows)
+        took = self.estimate(rows, load)
         late = np.maximum(took - theta[self.row_task[rows]], 0.0)
-        adds = t.batches[t.entry[rows]][:, None] * t.batch_s[rows] + t.once[rows]
-        others = np.where(t.station[rows] == NONE, 0.0, np.maximum(adds - slack[t.station[rows]], 0.0)).sum(1)
+        slack = self._slack(choice, theta, load)
+        others = np.maximum(self.adds[rows] - slack[self.station[rows]], 0.0).sum(1) if t.stations else 0.0
         score = self.fixed_cost[rows] + self.slope[rows] * took + at.weights.time * (late + others)
-        score += 1e-9 * took
-        room.give(choice[entries])
-        score = np.where(self.open[rows] & room.fits(rows), score, np.inf)
-        picks = _argmin(score, np.concatenate([[0], ends]))
+        picks = _argmin(np.where(rows_here, score + 1e-9 * took, np.inf), np.concatenate([[0], ends]))
         ok = picks != NONE
         new = rows[picks[ok]]
         fit = room.take(new)
-        before = choice[entries].copy()
-        choice[entries] = NONE
         choice[entries[ok][fit]] = new[fit]
-        self._shift(load, before, -1.0)
         self._shift(load, choice[entries], 1.0)
         return entries[choice[entries] == NONE]
 
@@ -200,12 +205,9 @@ class Waves:
         slack = np.full(t.stations + 1, np.inf)
         rows = choice[choice != NONE]
         if len(rows) and t.station.shape[1]:
-            station = t.station[rows]
-            level = self.at.level[t.entry[rows]][:, None]
-            waits = t.fixed[rows][:, None] - t.once[rows] + load[station, level]
-            spare = np.maximum(theta[self.row_task[rows]][:, None] - waits, 0.0)
-            np.minimum.at(slack, station, spare)  # NONE is the last one
-            slack[-1] = np.inf
+            waits = self.rest[rows] + load[self.station[rows], self.level[rows][:, None]]
+            np.minimum.at(slack, self.station[rows], np.maximum(theta[self.row_task[rows]][:, None] - waits, 0.0))
+            slack[-1] = np.inf  # what is no station
         return slack
 
 
@@ -229,11 +231,9 @@ def waves(at: Evaluator, finish: Ints, rows: Bools, rounds: int, sequential: boo
     choice = np.full(len(at.table.task), NONE, np.int64)
     best = (choice, np.inf, np.inf)
     for _ in range(rounds):
-        every = np.arange(len(at.table.entry))
-        theta, chosen = one.threshold(one.estimate(every, choice, one.load(choice)))
+        theta, chosen = one.threshold(one.outlook(choice))
         choice = one.take(choice, theta, chosen)
         value = at.value(choice[None], finish[None])
         if value.better(0, best[1], best[2]):
             best = (choice.copy(), float(value.broken[0]), float(value.objective[0]))
-        choice = choice.copy()
     return best
