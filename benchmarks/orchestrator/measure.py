@@ -9,8 +9,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
-
 from benchmarks.orchestrator.bound import bound
 from benchmarks.orchestrator.cases import many, small
 from nodes.policies.baselines import POLICIES
@@ -118,8 +116,8 @@ def measured(cases: int, sizes: tuple[int, ...], tell: Callable[[str], None]) ->
 
 def gap_p95(smalls: list[Small]) -> float:
     """Per cent at the 95th percentile of the cases that have a placement."""
-    gaps = [one.gap for one in smalls if one.gap is not None]
-    return float(np.percentile(gaps, 95, method="higher")) if gaps else math.nan
+    gaps = sorted(one.gap for one in smalls if one.gap is not None)
+    return gaps[math.ceil(0.95 * (len(gaps) - 1))] if gaps else math.nan
 
 
 def figures(smalls: list[Small], larges: list[Large]) -> dict[str, float | None]:

@@ -21,10 +21,12 @@ from nodes.policies.ways import Ints
 
 ROUNDS, FEWER = 4, 3
 """Rounds of waves from each start; and with more owners than `SMALL`."""
-BUDGET = 4e7
+BUDGET = 1.5e7
 """Numbers that local search looks at, at most."""
 SMALL = 40
 """Owners up to which every aggregator is a start of its own, and owners choose one at a time."""
+LOCAL = 300
+"""Owners up to which there is a local search."""
 LEVELS = 16
 """Distinct numbers of batches that are told apart when there are more owners than `SMALL`."""
 
@@ -50,7 +52,7 @@ def greedy(problem: Problem, *, name: str = "greedy", keep: Keep | None = None, 
     small = len(table.task) <= SMALL
     at = Evaluator(table) if small else Evaluator(table, LEVELS)
     states = sorted(_starts(table, at, small), key=lambda state: state.rank)
-    if small:
+    if len(table.task) <= LOCAL:
         improver = Improver(at, budget)
         states = [improver.improve(state) for state in states[:3]]
     best = min(states, key=lambda state: state.rank)

@@ -127,8 +127,7 @@ def test_what_stands_in_the_way_is_named():
         assert solve(nobody).unmet == {problem.requests[0].task: ("participants",)}
         late = replace(problem, requests=(replace(problem.requests[0], deadline_s=0.01),))
         assert "deadline" in solve(late).unmet[problem.requests[0].task]
-        crowded = {name: replace(unit, memory=0 if unit.kind == "device" else unit.memory)
-                   for name, unit in problem.units.items()}  # fmt: skip
+        crowded = {name: replace(unit, memory=0) for name, unit in problem.units.items()}
         assert "memory" in solve(replace(problem, units=crowded)).unmet[problem.requests[0].task]
         assert solve(replace(problem, requests=())).placement == Placement({})
 
