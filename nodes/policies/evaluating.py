@@ -156,7 +156,8 @@ class Evaluator:
         where = np.broadcast_to(where, amounts.shape)
         some = where != NONE
         at = (np.arange(count)[:, None] * width + where)[some]
-        return np.bincount(at, amounts[some], minlength=count * width).reshape(count, width)
+        sums = np.bincount(at, amounts[some], minlength=count * width)
+        return sums.astype(float).reshape(count, width)  # of nothing, they are whole numbers
 
     def _fetched(self, rows: Ints, there: NDArray[np.bool_]) -> Floats:
         """Price of the edge halves that are sent to servers, each once."""

@@ -27,8 +27,8 @@ SMALL = 40
 """Owners up to which every aggregator is a start of its own, and owners choose one at a time."""
 LOCAL = 300
 """Owners up to which there is a local search."""
-LEVELS = 16
-"""Distinct numbers of batches that are told apart when there are more owners than `SMALL`."""
+CROWD, LEVELS = 2000, 16
+"""Owners from which on no more than so many distinct numbers of batches are told apart."""
 
 Keep = Callable[[Table], NDArray[np.bool_]]
 
@@ -50,7 +50,7 @@ def greedy(problem: Problem, *, name: str = "greedy", keep: Keep | None = None, 
     if keep is not None:
         table = table.only(keep(table))
     small = len(table.task) <= SMALL
-    at = Evaluator(table) if small else Evaluator(table, LEVELS)
+    at = Evaluator(table) if len(table.task) <= CROWD else Evaluator(table, LEVELS)
     states = sorted(_starts(table, at, small), key=lambda state: state.rank)
     if len(table.task) <= LOCAL:
         improver = Improver(at, budget)
