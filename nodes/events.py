@@ -76,6 +76,10 @@ from typing import Any
 import msgspec
 
 SCHEMA = 1
+WORK = frozenset(
+    ("forward", "backward", "step", "tail-step", "update", "replay-step", "profile", "probe", "aggregate", "evaluate")
+)
+"""Kinds of events in which their node computes, and does nothing else."""
 
 
 class Span(msgspec.Struct, omit_defaults=True, kw_only=True):

@@ -12,6 +12,7 @@ from rich.table import Table
 from nodes.policies.layers import LAYERS
 from nodes.policies.layouts import Layout
 from nodes.policies.samples import FORMS, named
+from nodes.policies.units import Battery
 from testbed.cli.options import Format, print_json
 from testbed.emulation.links.shape import Schedule, Shape
 from testbed.emulation.record import TraceRecord
@@ -49,6 +50,8 @@ def show(plan: Plan, format_: Format) -> None:
         there, back = describe(link.ab, link.ab_trace), describe(link.ba, link.ba_trace)
         links.add_row(link.name, f"{link.a} -- {link.b}", there, back)
     console.print(nodes, links)
+    for line in batteries(plan):
+        console.print(f"  {line}", highlight=False)
     for move in plan.moves:
         console.print(f"  {move.device} moves to {move.to} {when(move)}", highlight=False)
     for line in pipeline(plan, _known_times(plan)):
@@ -58,6 +61,19 @@ def show(plan: Plan, format_: Format) -> None:
     if plan.dilation != 1:
         factor = f"{plan.dilation:g} times slower" if plan.dilation else "as much slower as it takes to fit (auto)"
         console.print(f"  dilated: runs {factor}; all of this is in its own time", highlight=False)
+
+
+def batteries(plan: Plan) -> list[str]:
+    """Devices that do not live on the mains, in words; alike ones together."""
+    found: dict[tuple[Battery, bool], list[str]] = {}
+    for node in plan.nodes:
+        if node.battery is not None:
+            found.setdefault((node.battery, bool(node.charging)), []).append(node.name)
+    return [
+        f"{', '.join(names)}: battery of {one.capacity_j / 3600:.4g} Wh at {one.left_j / one.capacity_j:.0%}, "
+        f"{one.reserve_j / one.capacity_j:.0%} kept in reserve, {'charged by a schedule' if charged else 'not charged'}"
+        for (one, charged), names in found.items()
+    ]
 
 
 def pipeline(plan: Plan, times: Mapping[str, float] | None = None) -> list[str]:
@@ -146,7 +162,8 @@ def plain(plan: Plan | Shape) -> dict[str, Any]:
 
 def _brief(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     told = [(k, v) for k, v in pairs if k not in ("places", "decisions")]
-    return {k: len(v) if k in ("table", "steps", "deliveries") and isinstance(v, tuple) else v for k, v in told}
+    long = ("table", "steps", "deliveries", "charging")
+    return {k: len(v) if k in long and isinstance(v, tuple) else v for k, v in told}
 
 
 def when(move: Move) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from nodes.policies.samples import taken
 from testbed.errors import InputError
-from testbed.experiment import footprint, resolve
+from testbed.experiment import check_power, footprint, resolve
 from testbed.experiment.cuts import CUTS
 from testbed.experiment.document import Document, Steps
 from testbed.experiment.model import Spec
@@ -40,7 +40,7 @@ class _Use:
 def check(spec: Spec, document: Document) -> list[InputError]:
     """All problems of profiles."""
     profiles = (problem for name in spec.profiles for problem in _profile(spec, document, name))
-    return [*_unknown(spec, document), *_memory(spec, document), *profiles]
+    return [*_unknown(spec, document), *_memory(spec, document), *profiles, *check_power.check(spec, document)]
 
 
 def _unknown(spec: Spec, document: Document) -> Iterator[InputError]:

@@ -8,9 +8,11 @@ Everything measured is told in virtual time again (`testbed.run.virtual`), the f
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import astuple, replace
 
+from nodes.policies.energy import Supply
 from nodes.policies.prediction import Guess, Prediction
+from nodes.policies.units import Power
 from testbed.emulation.links.shape import Schedule, Shape, Step
 from testbed.experiment.plan import FaultPlan, LinkPlan, Move, NodePlan, Outage, Plan, SitePlan, Tolerances
 
@@ -54,7 +56,13 @@ def dilated(plan: Plan) -> Plan:
 
 
 def _node(node: NodePlan, n: float) -> NodePlan:
-    return replace(node, speed=node.speed / n, cpus=node.cpus / n, period=min(node.period * n, LONGEST_PERIOD))
+    # What a node draws is N times less, for N times as long: batteries keep their joules.
+    power = None if node.power is None else Power(*(watts / n for watts in astuple(node.power)))
+    charging = tuple(Supply(one.at * n, one.watts / n) for one in node.charging)
+    return replace(
+        node, speed=node.speed / n, cpus=node.cpus / n, period=min(node.period * n, LONGEST_PERIOD),
+        power=power, charging=charging,
+    )  # fmt: skip
 
 
 def _site(site: SitePlan, n: float) -> SitePlan:

@@ -13,6 +13,7 @@ from pydantic_core import CoreSchema
 
 from testbed.experiment.cuts import Cut
 from testbed.experiment.link_settings import LinkSettings
+from testbed.experiment.powering import Battery, Chargings, Power, Price
 from testbed.experiment.section import Section
 from testbed.experiment.units import Duration, Size, UnitError
 from testbed.mobility.row import FAR
@@ -38,6 +39,14 @@ class Profile(Section):
     `share`."""
     period: Duration = Field(default="100ms", validate_default=True)
     """Period over which the quota is enforced. Shorter is smoother, and costs a little speed."""
+    power: Power = Power()
+    """What it draws. Of nodes without it no energy is told."""
+    battery: Battery | None = None
+    """Of devices: what they live on. By default they are on the mains."""
+    charging: Chargings | None = None
+    """When the battery is charged: times, or a CSV file. By default never."""
+    price: Price = Price()
+    """What work costs there. By default nothing."""
 
     @model_validator(mode="after")
     def _one_measure(self) -> Self:

@@ -11,11 +11,21 @@ from dataclasses import dataclass, field
 
 from nodes import schemes
 from nodes.policies.decisions import Decision
+from nodes.policies.energy import Supply
 from nodes.policies.layers import LAYERS
 from nodes.policies.layouts import Layout, fixed
 from nodes.policies.prediction import Prediction
+from nodes.policies.units import Battery, Power
 from testbed.emulation.links.shape import Schedule, Shape
 from testbed.errors import InputError
+
+
+@dataclass(frozen=True)
+class Price:
+    """What work on a node costs: a GB-second of its memory limit, a GB that it sends (of 1e9 bytes, in any money)."""
+
+    gb_second: float = 0.0
+    gb: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,8 @@ class NodePlan:
         image: Image to run, None for the node image. command: None for the worker.
         paced: Whether training steps are paced to ``speed``. Where the profile gives a share they are not: they
             get ``cpus`` (then equal to ``speed``) of a core, and are as fast as that makes them.
+        power: What it draws, None where that is not known. battery: What a device lives on when training begins, None
+            for the mains. charging: What arrives in it, s after that. price: What work there costs.
     """
 
     name: str
@@ -49,6 +61,10 @@ class NodePlan:
     image: str | None = None
     command: tuple[str, ...] | None = None
     paced: bool = True
+    power: Power | None = None
+    battery: Battery | None = None
+    charging: tuple[Supply, ...] = ()
+    price: Price = Price()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 from nodes.policies.samples import FORMS
 from testbed.emulation.links.shape import Shape
 from testbed.errors import InputError
-from testbed.experiment import faults, motion, resolve
+from testbed.experiment import charging, faults, motion, resolve
 from testbed.experiment.check_training import data_directory
 from testbed.experiment.document import Document, Steps
 from testbed.experiment.model import Spec
@@ -22,6 +22,7 @@ from testbed.experiment.plan import (
     NodePlan,
     PipelinePlan,
     Plan,
+    Price,
     SitePlan,
     Tolerances,
     WorkloadPlan,
@@ -46,7 +47,7 @@ def build(spec: Spec, document: Document) -> Plan:
     starts = _starts(spec, document, timeline)
     if not spec.mobility.enabled:
         timeline = Timeline(timeline.starts, ())
-    nodes = _nodes(spec, starts)
+    nodes = _nodes(spec, document, starts)
     return Plan(
         name=spec.name or default_name(document.path),
         seed=spec.seed,
@@ -98,7 +99,7 @@ def _starts(spec: Spec, document: Document, timeline: Timeline) -> dict[str, str
     return starts
 
 
-def _nodes(spec: Spec, starts: dict[str, str]) -> tuple[NodePlan, ...]:
+def _nodes(spec: Spec, document: Document, starts: dict[str, str]) -> tuple[NodePlan, ...]:
     def node(name: str, kind: str, profile: str, site: str | None, **more: object) -> NodePlan:
         hardware = resolve.hardware(spec, profile)
         assert hardware.speed is not None, "the network check lets no such profile pass"
@@ -115,9 +116,16 @@ def _nodes(spec: Spec, starts: dict[str, str]) -> tuple[NodePlan, ...]:
             site=site,
             bridge=resolve.bridge(spec, site or name),
             paced=hardware.paced,
+            power=resolve.power(spec, profile),
+            battery=resolve.battery(spec, profile),
+            charging=charges.get(profile, ()),
+            price=Price(hardware.price.gb_second or 0.0, hardware.price.gb or 0.0),
             **more,  # type: ignore[arg-type]
         )
 
+    charges = {
+        name: charging.supply(document, name, own.charging) for name, own in spec.profiles.items() if own.charging
+    }
     nodes = [
         node(name, "device", spec.devices[group].profile, starts[name])
         for name, group in resolve.devices(spec).items()
@@ -241,6 +249,10 @@ def _rendered(spec: Spec, document: Document) -> str:
     directory = data_directory(spec, document)
     if directory is not None:
         data = _with(data, ("workload", "data", "dir"), str(directory))
+    for name, profile in spec.profiles.items():
+        if profile.charging and profile.charging[0].file is not None:
+            path = charging.file(document, profile.charging[0].file).resolve()
+            data = _with(data, ("profiles", name, "charging"), str(path))
     for layer in (layers[-1] for layers in resolve.link_sections(spec)):
         for key, ways in files(document, layer.settings).items():
             one = ways["up"] if ways["up"] == ways["down"] else ways

@@ -28,6 +28,7 @@ from testbed.experiment import (
     movement,
     network,
     pipelining,
+    powering,
     site_table,
     trace_settings,
     training,
@@ -48,6 +49,10 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("devices.NAME", network.Devices),
     ("hosts.NAME", network.Host),
     ("profiles.NAME", network.Profile),
+    ("profiles.NAME.power", powering.Power),
+    ("profiles.NAME.battery", powering.Battery),
+    ("profiles.NAME.charging", powering.Charging),
+    ("profiles.NAME.price", powering.Price),
     ("links", link_settings.Links),
     ("links.LINK, sites.NAME.access, sites.NAME.edge_link", link_settings.LinkSettings),
     ("mobility", training.Mobility),
@@ -88,6 +93,8 @@ _TYPES = {
     "parse_queue": "queue", "parse_link_rate": "rate", "parse_loss": "loss", "parse_dilation": "number or `auto`",
     "parse_decibel": "level", "parse_power": "power", "parse_frequency": "frequency", "parse_speeds": "[low, high]",
     "parse_area": "[[x, y], [x, y]]", "parse_place": "[lat, lon]",
+    "parse_watts": "watts", "parse_joules": "energy",
+    "parse_charging": "list of [charging](#profilesnamecharging), or a file",
     "parse_probing": "`adaptive`, `off` or `{every: duration}`",
 }  # fmt: skip
 
@@ -118,6 +125,8 @@ booleans. Paths are relative to the experiment file. What each setting of a link
 | loss | `1%`, `{burst: 4, share: 1%}` | a fraction, or [bursts](links.md#loss) | 100% or more |
 | level | `3dB` | `dB` | a bare number |
 | power | `20dBm` | `dBm` | a bare number |
+| watts | `2.7W` | `mW` `W` `kW` | a bare number, `0` excepted |
+| energy | `15Wh`, `4410mAh at 3.7V` | `J` `kJ` `MJ` `mWh` `Wh` `kWh`, or `mAh` `Ah` at `mV` `V` | a charge alone |
 | frequency | `5.2GHz` | `Hz` `kHz` `MHz` `GHz` | a bare number |
 
 Negative values (levels and powers excepted), NaN and infinity are refused everywhere.
@@ -222,12 +231,22 @@ def _default(field: FieldInfo) -> str:
 
 
 def _profiles() -> str:
-    lines = ["## Profiles that ship", "", "| profile | speed | cpus | memory |", "|---|---|---|---|"]
+    lines = ["## Profiles that ship", "", _PROFILES, ""]
+    lines += ["| profile | speed | cpus | memory | idle, busy | send, receive | price of a GB-second, a GB |"]
+    lines += ["|---|---|---|---|---|---|---|"]
     for name, fields in BUILTIN.items():
-        lines.append(f"| `{name}` | {fields['speed']} | {guard(float(fields['speed'])):g} | {fields['memory']} |")
+        power, price = fields.get("power", {}), fields.get("price", {})
+        draws = ", ".join(power[key] for key in ("idle", "busy") if power)
+        radio = ", ".join(power[key] for key in ("send", "receive") if power)
+        costs = ", ".join(f"{price[key]:g}" for key in ("gb_second", "gb") if price)
+        lines.append(
+            f"| `{name}` | {fields['speed']} | {guard(float(fields['speed'])):g} | {fields['memory']} "
+            f"| {draws} | {radio} | {costs} |"
+        )
     return "\n".join([*lines, ""])
 
 
+_PROFILES = "Where power figures are from, and what prices mean: [energy](energy.md)."
 _CUTS = (
     "`cut: 4` leaves the first four layers on the device; `cut: pool2` leaves all up to that one. "
     "More in [models](models.md)."

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 from nodes.policies.layers import LAYERS, cut_at
 from nodes.policies.layouts import Layout, fixed
+from nodes.policies.units import Battery, Power
 from testbed.errors import InputError
+from testbed.experiment import powering
 from testbed.experiment.cuts import CUTS
 from testbed.experiment.link_settings import LinkSettings
 from testbed.experiment.model import Spec
@@ -20,12 +23,16 @@ ACCESS = LinkSettings.model_validate({"rate": "50Mbit", "delay": "2ms", "jitter"
 EDGE = LinkSettings.model_validate({"rate": "1Gbit", "delay": "0.2ms", "jitter": 0, "loss": 0, "queue": "100ms"})
 BACKHAUL = LinkSettings.model_validate({"rate": "100Mbit", "delay": "5ms", "jitter": 0, "loss": 0, "queue": "100ms"})
 
+_NO_POWER, _NO_PRICE = powering.Power(), powering.Price()
+_Fields = TypeVar("_Fields", powering.Power, powering.Price)
+
 
 @dataclass(frozen=True)
 class Hardware:
     """A profile with every field known; speed and memory are None if neither the file nor we have them.
 
-    Where it gives a share, ``paced`` is False, and speed and cpus are that share.
+    Where it gives a share, ``paced`` is False, and speed and cpus are that share. ``power`` and ``price`` are as far as
+    either has them.
     """
 
     speed: float | None
@@ -33,6 +40,8 @@ class Hardware:
     cpus: float
     period: float
     paced: bool = True
+    power: powering.Power = _NO_POWER
+    price: powering.Price = _NO_PRICE
 
 
 def profile_names(spec: Spec) -> list[str]:
@@ -49,10 +58,34 @@ def hardware(spec: Spec, name: str) -> Hardware:
     ours = Profile.model_validate(shipped)
     own = own or ours
     memory = own.memory or ours.memory
+    power, price = _over(own.power, ours.power), _over(own.price, ours.price)
     if own.share is not None:
-        return Hardware(own.share, memory, own.share, own.period, paced=False)
+        return Hardware(own.share, memory, own.share, own.period, paced=False, power=power, price=price)
     speed = own.speed or ours.speed
-    return Hardware(speed, memory, own.cpus or guard(speed or 0.0), own.period)
+    return Hardware(speed, memory, own.cpus or guard(speed or 0.0), own.period, power=power, price=price)
+
+
+def _over(own: _Fields, ours: _Fields) -> _Fields:
+    """The user's fields over ours."""
+    return ours.model_copy(update={key: value for key, value in own if value is not None})
+
+
+def power(spec: Spec, name: str) -> Power | None:
+    """What hardware of a profile draws; None where that is not known, or not all of it."""
+    found = hardware(spec, name).power
+    if None in (found.idle, found.busy, found.send, found.receive):
+        return None
+    idle = found.idle or 0.0
+    return Power(idle, found.busy or 0.0, idle + (found.send or 0.0), idle + (found.receive or 0.0))
+
+
+def battery(spec: Spec, name: str) -> Battery | None:
+    """What hardware of a profile lives on, when training begins; None: the mains."""
+    own = spec.profiles.get(name)
+    if own is None or own.battery is None:
+        return None
+    asked = own.battery
+    return Battery(asked.capacity, asked.level * asked.capacity, asked.reserve * asked.capacity)
 
 
 def devices(spec: Spec) -> dict[str, str]:

@@ -55,6 +55,8 @@ class SchemePair:
     worst_ratio_off: float | None
     median_ratio: float | None
     rounds: tuple[RoundPair, ...]
+    active_j_a: float | None = None
+    active_j_b: float | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,9 @@ def compare(a: Path, b: Path, tolerance: float = TOLERANCE) -> Comparison:
 
 def comparison_grids(found: Comparison) -> list[Grid]:
     """The comparison as tables: results, times, and what else differs."""
-    head = ("scheme", "weights", "accuracy", "difference", "round times", "same")
+    known = any(pair.active_j_a is not None or pair.active_j_b is not None for pair in found.schemes)
+    energy = ("active energy",) if known else ()
+    head = ("scheme", "weights", "accuracy", "difference", *energy, "round times", "same")
     results = Grid(f"{found.a} against {found.b}", head)
     times = Grid("Time of each round", ("device", "scheme", "round", "first", "second", "ratio"), names=2)
     for pair in found.schemes:
@@ -118,6 +122,7 @@ def comparison_grids(found: Comparison) -> list[Grid]:
                  GOOD if pair.equal_digest else BAD),
             f"{words.percent(pair.accuracy_a)}, {words.percent(pair.accuracy_b)}",
             words.percent(pair.accuracy_difference, 2, sign=True),
+            *((f"{words.joules(pair.active_j_a)}, {words.joules(pair.active_j_b)}",) if known else ()),
             Cell(f"within {words.percent(off)}" if off is not None else words.DASH,
                  GOOD if off is not None and off <= found.tolerance else BAD),
             Cell("yes" if pair.same else "no", GOOD if pair.same else BAD),
@@ -194,6 +199,8 @@ def _scheme(a: SchemeRecord, b: SchemeRecord, tolerance: float) -> SchemePair:
         worst_ratio_off=max((abs(r - 1) for r in ratios), default=None),
         median_ratio=median(ratios) if ratios else None,
         rounds=rounds,
+        active_j_a=a.active_j,
+        active_j_b=b.active_j,
     )
 
 

@@ -74,12 +74,18 @@ def comparison_grid(record: RunRecord) -> Grid | None:
 
 def scheme_grid(record: RunRecord) -> Grid:
     """One row a scheme: how far it came and what it ended with."""
-    grid = Grid("Schemes", ("scheme", "verdict", "rounds", "accuracy", "loss", "time", "moves", "weights"))
+    known = any(scheme.active_j is not None for scheme in record.schemes)
+    energy = ("energy",) if known else ()
+    note = "Energy: active energy of all devices, what the training cost them beyond idling." if known else ""
+    head = ("scheme", "verdict", "rounds", "accuracy", "loss", "time", *energy, "moves", "weights")
+    grid = Grid("Schemes", head, note=note)
     for scheme in record.schemes:
+        drawn = (words.joules(scheme.active_j),) if known else ()
         grid.add(
             scheme.name, Cell(scheme.verdict, GOOD if scheme.verdict == "ok" else BAD), str(scheme.rounds),
             words.percent(scheme.final_accuracy), words.plain(scheme.loss[-1] if scheme.loss else None),
-            words.seconds(scheme.duration_s), str(len(scheme.moves)), Cell(words.short(scheme.weights_sha256), QUIET),
+            words.seconds(scheme.duration_s), *drawn, str(len(scheme.moves)),
+            Cell(words.short(scheme.weights_sha256), QUIET),
         )  # fmt: skip
     return grid
 

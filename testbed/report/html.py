@@ -10,7 +10,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from testbed.report import grids, motiongrids, motionmap, pipelinegrids, pipelines, watchgrids, words
+from testbed.report import energygrids, grids, motiongrids, motionmap, pipelinegrids, pipelines, watchgrids, words
+from testbed.report.batteries import battery_plot
 from testbed.report.closeup import closeup_plots
 from testbed.report.gantt import gantt_plots
 from testbed.report.grids import Grid
@@ -28,6 +29,7 @@ _QUEUES = (
     "Bytes waiting for the wire, looked at once a second; only links that held or dropped anything. Lateness is how "
     "much later than due the relay handed frames over: what it adds to the links' own delays."
 )
+_BATTERIES = "What was left in each battery, as a share of its capacity; of small changes the axis does not begin at 0."
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,10 @@ def _sections(record: RunRecord, found: list[Saving]) -> list[Section]:
         Section("Moves", "moves", closeups, _filled(moves)),
         Section("CPU and memory of the nodes", "nodes", [(text, Markup(drawn)) for text, drawn in node_plots(record)],
                 _filled(watchgrids.node_grid(record)), True),
+        Section("Energy", "energy", _plots(battery_plot(record), _BATTERIES), [
+            *_filled(energygrids.energy_grid(record)), *_filled(energygrids.battery_grid(record)),
+            *_filled(energygrids.cost_grid(record)),
+        ]),
         Section("Link use", "links", [*_plots(link_plot(record)), *_plots(queue_plot(record), _QUEUES)],
                 _filled(watchgrids.link_grid(record)), True),
         Section("Calibration of the links", "calibration", [], _filled(grids.calibration_grid(record))),

@@ -122,6 +122,8 @@ def _scheme(
         notes=tuple(table(one) for one in items(row.get("notes"))),
         standbys=table(row.get("standbys")),
         pipeline=table(row.get("pipeline")),
+        energy=table(row.get("energy")),
+        cost=table(row.get("cost")),
     )
 
 

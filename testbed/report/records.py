@@ -129,6 +129,8 @@ class SchemeRecord:
     notes: tuple[Mapping[str, Any], ...] = ()  # what nodes said for a person to read
     standbys: Mapping[str, Any] = field(default_factory=dict)
     pipeline: Mapping[str, Any] = field(default_factory=dict)  # by owner: probes, and changes of the layout
+    energy: Mapping[str, Any] = field(default_factory=dict)  # joules of devices, and of each node
+    cost: Mapping[str, Any] = field(default_factory=dict)  # of work and traffic, by node
 
     def died(self, node: str) -> float | None:
         """When a node died, s after training began; None if it did not."""
@@ -149,6 +151,11 @@ class SchemeRecord:
     def final_accuracy(self) -> float | None:
         """Accuracy after the last round that has one."""
         return next((a for a in reversed(self.accuracy) if a is not None), None)
+
+    @property
+    def active_j(self) -> float | None:
+        """Active energy of all devices, J; None where it is not known of any."""
+        return number(self.energy.get("active_j")) if self.energy.get("nodes") else None
 
     @property
     def last_round(self) -> int:

@@ -61,6 +61,18 @@ def size(value: float | None) -> str:
     return f"{value:.0f} B"
 
 
+def joules(value: float | None) -> str:
+    """``431 mJ``, ``6.10 J``, ``54.0 kJ``; 0 is ``0 J``."""
+    if value is None:
+        return DASH
+    if value == 0:
+        return "0 J"
+    for unit, factor in (("MJ", 1e6), ("kJ", 1e3), ("J", 1.0)):
+        if value >= 0.9995 * factor:
+            return f"{value / factor:.3g} {unit}"
+    return f"{1e3 * value:.3g} mJ"
+
+
 def memory(value: float | None) -> str:
     """``512 MiB``, as limits are set."""
     return DASH if value is None else f"{value / 2**20:.4g} MiB"

@@ -17,7 +17,7 @@ from testbed.emulation.host import preflight
 from testbed.errors import InputError, RoambedError
 from testbed.experiment.plan import Plan
 from testbed.report import write_report
-from testbed.run import again, data, manifest, microbatches, speed, steered, summary, verdict
+from testbed.run import again, data, energy, manifest, microbatches, speed, steered, summary, verdict
 from testbed.run.foreseen import keep_timeline
 from testbed.run.live import Live
 from testbed.run.outcome import Outcome
@@ -172,6 +172,11 @@ def _write_summary(
         reasons.insert(0, outcome.failure.message)
     if outcome.interrupted:
         reasons.insert(0, "the run was interrupted")
+    drawn: dict[str, Any] = {}
+    if outcome.begin:
+        used, known_from = energy.measured(plan, log.spans, outcome.begin, outcome.end)
+        drawn = {"energy": energy.section(plan, used, known_from), "cost": energy.cost(plan, used)}
+        reasons += energy.reasons(drawn["energy"])
     row = {
         "run": session.run_id,
         "experiment": plan.name,
@@ -196,6 +201,7 @@ def _write_summary(
         **outcome.recovery,
         "mobility": outcome.mobility,
         "nodes": nodes,
+        **drawn,
         "speed": speed.section(
             plan, session.speeds, trained, session.drift, session.governed()
         ),
