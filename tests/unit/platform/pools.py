@@ -44,6 +44,6 @@ def invoke(pool, function, source="", **more):
     return found[0]
 
 
-def settle(pool):
-    """Let everything that is ending end."""
-    drive([pool], lambda: all(life.ended for life in pool.alive()) and not pool.ending)
+def gone(pool, pid):
+    """Let the pool find out that a process of its has ended."""
+    drive([pool], lambda: pid not in pool.pids())

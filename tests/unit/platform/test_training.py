@@ -1,6 +1,7 @@
 """One round by functions: the same weights to the bit as the present runtime comes to."""
 
 from collections import deque
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -11,9 +12,9 @@ from nodes.learn import models, tensorfile
 from nodes.learn.digest import weights_digest
 from nodes.learn.pacing import Pacer
 from nodes.platform.instances import Pool
-from nodes.platform.messages import Passed, Said
 from nodes.platform.outcomes import Invocation
 from nodes.platform.store import Store
+from nodes.platform.streaming import Parts
 from nodes.runtime.host import Host
 from nodes.schemes._arrays import to_arrays
 from nodes.wire import codec
@@ -36,36 +37,34 @@ class Again(Net):
 
 
 class Units:
-    """Pools of several units; frames go from one to the other by their parts' addresses, as agents pass them on."""
+    """Several units' pools; what one agent sends to another is passed on by a function."""
 
     def __init__(self, directory, names):
         self.said = []
         self.frames = []
-        self.open = {}  # unit and part -> invocation
+        self.notes = []
         self.hear = lambda unit, message: None
-        self.pools = {
-            name: Pool(
+        self.pools, self.parts = {}, {}
+        for name in names:
+            pool = self.pools[name] = Pool(
                 Store(directory / f"store-{name}"), MEMORY,
-                forward=lambda invocation, node, frames, name=name: self.forward(name, node, frames),
+                forward=lambda *what, name=name: self.parts[name].forward(*what),
                 say=lambda invocation, frame, name=name: self.listen(name, ctl.from_node(frame)),
-            )
-            for name in names
-        }  # fmt: skip
+            )  # fmt: skip
+            send = partial(self.carry, name)
+            self.parts[name] = Parts(name, pool, send, note=self.notes.append)
 
-    def forward(self, src, node, frames):
+    def carry(self, src, node, frames):
         envelope, _ = codec.decode(frames)
-        assert envelope.node == src or envelope.hops
         self.frames.append((src, node, envelope, codec.size(frames)))
-        id_ = self.open.get((node, envelope.dst))
-        if id_ is not None:
-            self.pools[node].send(id_, Passed(src, tuple(map(len, frames))), frames)
+        self.parts[node].arrive(src, frames)
 
     def listen(self, name, message):
         self.said.append((name, message))
         self.hear(name, message)
 
     def submit(self, name, function, part, found, **more):
-        self.open[name, part] = self.pools[name].submit(Invocation(function, parts=(part,), **more), found.append)
+        self.parts[name].submit(Invocation(function, parts=(part,), **more), found.append)
 
     def drive(self, over):
         drive(list(self.pools.values()), over)
@@ -155,7 +154,7 @@ def test_splitfed_by_a_streaming_pair_ends_with_the_same_weights(tmp_path, units
         found = pair(bed, task, number, model, "d1", "ea")
         bed.drive(lambda found=found: found["head"] and found["tail"])
         [head], [tail] = found["head"], found["tail"]
-        assert head.ok and tail.ok, (head.reason, tail.reason)
+        assert (head.reason, tail.reason) == ("", "")
         assert not head.outputs
         assert tail.values["samples"] == net.hosts["cloud"].task.samples.get("d1", 80)
         model = tail.outputs["weights"]
@@ -169,6 +168,24 @@ def test_splitfed_by_a_streaming_pair_ends_with_the_same_weights(tmp_path, units
     assert bed.pools["ea"].warm["train-edge"] == 1
     assert 0 < head.sent_bytes < sent  # of its own round alone
     assert head.sent_bytes == tail.received_bytes
+
+
+def test_the_half_that_is_there_first_does_not_wait_for_the_other(tmp_path, units):
+    net = Net(tmp_path, "splitfed", devices=("d1",), rounds=1)
+    task, initial = start(net)
+    done = net.run()
+    bed = units("d1", "ea")
+    model = next(iter({pool.store.put(initial) for pool in bed.pools.values()}))
+    heads, tails = [], []
+    values = {"task": task, "owner": "d1", "round": 1}
+    more = {"inputs": {"weights": model}}
+    bed.submit("d1", "train-device", PartId("t", "head", "d1"), heads, values={**values, "node": "d1"}, **more)
+    bed.drive(lambda: bed.parts["ea"].held_bytes)  # its first batch has come, and nobody has heard of the tail
+    bed.submit("ea", "train-edge", PartId("t", "tail", "d1"), tails, values={**values, "node": "ea"}, **more)
+    assert bed.parts["ea"].held_bytes == 0
+    bed.drive(lambda: heads and tails)
+    assert tails[0].outputs["weights"] == done.weights_sha256
+    assert not bed.notes
 
 
 def test_a_head_without_weights_is_sent_its_layers(tmp_path, units):
@@ -205,12 +222,11 @@ def test_a_pair_survives_a_handover_in_the_middle_of_its_round(tmp_path, units, 
                 "eb", "train-edge", PartId("t", "tail", "d1"), new, inputs={"weights": model},
                 values={"task": task, "owner": "d1", "round": 1, "node": "eb"},
             )  # fmt: skip
-            head = bed.open["d1", PartId("t", "head", "d1")]
-            bed.pools["d1"].send(head, Said(ctl.encode(ctl.Notice("t", "eb", False))))
+            assert bed.parts["d1"].tell(PartId("t", "head", "d1"), ctl.encode(ctl.Notice("t", "eb", False)))
 
     bed.hear_once, bed.hear = False, move
     bed.drive(lambda: found["head"] and new and found["tail"])
-    assert new[0].ok and found["head"][0].ok, (new, found)
+    assert (new[0].reason, found["head"][0].reason) == ("", "")
     assert new[0].outputs["weights"] == done.weights_sha256
     assert found["tail"][0].values["moved"] == "eb"
     assert not found["tail"][0].outputs
