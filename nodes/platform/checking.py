@@ -128,6 +128,8 @@ def _arrays(made: Function, name: str, got: object) -> Arrays:
     arrays: Arrays = {}
     for key, tensor in got.items():
         array = tensor.detach().cpu().numpy() if hasattr(tensor, "detach") else tensor
+        if isinstance(array, np.generic):
+            array = np.asarray(array)  # what numpy makes of arrays without dimensions
         if not isinstance(key, str) or not isinstance(array, np.ndarray):
             raise _wrong(made, f"{name} as arrays by name", f"{key!r}: {type(tensor).__name__}")
         if array.dtype.name not in DTYPES:

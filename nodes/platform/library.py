@@ -65,10 +65,10 @@ def load(path: Path) -> dict[str, Function]:
         raise InputError("a file of functions cannot be read", where=where, found=str(error.strerror)) from None
     try:
         code = compile(text, where, "exec")
-    except SyntaxError as error:
-        raise InputError("this is no Python", where=f"{where}:{error.lineno}", found=str(error.msg)) from None
-    except ValueError as error:  # a null byte
-        raise InputError("this is no Python", where=where, found=str(error)) from None
+    except (SyntaxError, ValueError) as error:  # a null byte is either, as Python's version has it
+        line = getattr(error, "lineno", None)
+        what = getattr(error, "msg", None) or str(error)
+        raise InputError("this is no Python", where=f"{where}:{line}" if line else where, found=what) from None
     # A name of its own for each load, in sys.modules: what it declares may be looked up there (dataclasses).
     name = f"roambed_functions_{next(_loads)}"
     spec = importlib.util.spec_from_loader(name, loader=None, origin=where)

@@ -24,7 +24,7 @@ def f(w, n):
 
 @pytest.mark.parametrize(
     ("body", "said"),
-    [("def f(:\n", "mine.py:8: this is no Python"), ("import os\nos._exit(5)\n", "exit code 5"),
+    [("def f(:\n", "mine.py:7: this is no Python"), ("import os\nos._exit(5)\n", "exit code 5"),
      ("@plain(memory=0)\ndef f(): return {}\n", "memory"), ("", "declares no function")],
 )  # fmt: skip
 def test_a_file_that_cannot_be_used_is_an_error(tmp_path, body, said):

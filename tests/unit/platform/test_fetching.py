@@ -19,7 +19,7 @@ def bed(tmp_path):
 
     bed = Bed()
     bed.clock, bed.asked, bed.heard = Clock(), [], []
-    bed.store = Store(tmp_path, limit=2500)
+    bed.store = Store(tmp_path)
     bed.fetches = Fetches(bed.store, lambda source, digest: bed.asked.append((source, digest)), bed.clock)
     return bed
 
@@ -42,6 +42,7 @@ def test_only_what_is_missing_is_asked_for_and_each_once(bed):
 
 
 def test_what_is_here_stays_until_the_rest_has_come(bed):
+    bed.store.limit = 2500
     bed.store.put(BLOBS[0])
     bed.fetches.want([A, B], "ea", lambda reason: bed.heard.append((reason, A in bed.store, B in bed.store)), 10)
     bed.store.put(BLOBS[2])

@@ -192,7 +192,7 @@ def test_a_function_that_misbehaves_fails_and_the_next_call_has_a_fresh_instance
 
 @pytest.mark.parametrize(
     ("body", "said"),
-    [("def f(:\n", "mine.py:8"), ("1 / 0\n", "ZeroDivisionError"), ("x = 1\n", "declares no function"),
+    [("def f(:\n", "mine.py:7"), ("1 / 0\n", "ZeroDivisionError"), ("x = 1\n", "declares no function"),
      ("import os\nos._exit(5)\n", "exit code 5")],
 )  # fmt: skip
 def test_a_file_that_cannot_be_used_is_told_of(tmp_path, pool, body, said):

@@ -115,8 +115,27 @@ def test_one_that_nobody_needs_ends_after_its_time_and_not_before(make):
     assert (bed.pool.used, bed.pool.pids(), bed.pool.due()) == (0, [], None)
     assert not fake.directory.exists()
     [life] = bed.pool.lives
+    assert life.idle_s == life.ended - life.born
     assert (life.invocations, life.starting_s, life.busy_s) == (2, 0.0, 0.0)
     assert life.idle_s == pytest.approx(2 * KEEP_ALIVE - 0.001)
+
+
+def test_an_instances_time_is_told_apart(make):
+    bed = make()
+    bed.submit()
+    bed.clock.now += 2
+    bed.fakes[0].ready()
+    bed.pool.step()
+    bed.clock.now += 3
+    bed.run(bed.fakes[0])
+    bed.clock.now += 5
+    [life] = bed.pool.alive()
+    assert (life.starting_s, life.busy_s, life.idle_s, life.ended - life.born) == (2, 3, 5, 10)
+    bed.submit()
+    bed.clock.now += 7
+    bed.pool.cancel(2)
+    bed.pool.step()
+    assert [(life.starting_s, life.busy_s, life.idle_s) for life in bed.pool.lives] == [(2, 10, 5)]
 
 
 def test_without_keeping_alive_every_call_is_cold(make):
@@ -224,6 +243,7 @@ def test_one_that_takes_too_long_is_killed_and_the_next_call_has_a_fresh_one(mak
     bed.fakes[1].ready(time_limit=5)
     bed.pool.step()
     bed.clock.now += 2  # this call's own limit
+    bed.pool.step()
     bed.pool.step()
     assert [o.kind for o in bed.came] == ["time", "time"]
     assert bed.run(bed.cold()).ok
@@ -464,7 +484,5 @@ def test_memory_is_never_promised_twice_and_every_call_ends_once(tmp_path_factor
         bed.pool.close()
         assert len(bed.came) == asked
         assert sum(bed.pool.cold.values()) == len(bed.fakes) == len(bed.pool.lives)
-        for life in bed.pool.lives:
-            assert life.starting_s + life.busy_s + life.idle_s == pytest.approx(life.ended - life.born)
     finally:
         bed.fakes.close()

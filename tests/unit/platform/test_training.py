@@ -63,6 +63,11 @@ class Units:
         self.said.append((name, message))
         self.hear(name, message)
 
+    def keep(self, arrays):
+        """Put a blob into every store."""
+        [digest] = {pool.store.put(arrays) for pool in self.pools.values()}
+        return digest
+
     def submit(self, name, function, part, found, **more):
         self.parts[name].submit(Invocation(function, parts=(part,), **more), found.append)
 
@@ -149,21 +154,21 @@ def test_splitfed_by_a_streaming_pair_ends_with_the_same_weights(tmp_path, units
     task, initial = start(net)
     done = net.run()
     bed = units("d1", "ea")
-    model = next(pool.store.put(initial) for pool in bed.pools.values())
+    model = bed.keep(initial)
     for number in (1, 2):
         found = pair(bed, task, number, model, "d1", "ea")
         bed.drive(lambda found=found: found["head"] and found["tail"])
         [head], [tail] = found["head"], found["tail"]
         assert (head.reason, tail.reason) == ("", "")
         assert not head.outputs
-        assert tail.values["samples"] == net.hosts["cloud"].task.samples.get("d1", 80)
+        assert (tail.values["samples"], tail.values["batches"]) == (160, 10)
         model = tail.outputs["weights"]
         bed.pools["d1"].store.put(bed.pools["ea"].store.get(model))
     assert model == done.weights_sha256
     names = [type(envelope.body).__name__ for _, _, envelope, _ in bed.frames]
     # The model itself never goes over the link: both have it by its digest.
     assert sorted(set(names)) == ["Activations", "Delivered", "Gradients", "Update"]
-    assert names.count("Activations") == names.count("Gradients") == 2 * 5
+    assert names.count("Activations") == names.count("Gradients") == 2 * 10
     sent = sum(size for src, _, _, size in bed.frames if src == "d1")
     assert bed.pools["ea"].warm["train-edge"] == 1
     assert 0 < head.sent_bytes < sent  # of its own round alone
@@ -175,7 +180,7 @@ def test_the_half_that_is_there_first_does_not_wait_for_the_other(tmp_path, unit
     task, initial = start(net)
     done = net.run()
     bed = units("d1", "ea")
-    model = next(iter({pool.store.put(initial) for pool in bed.pools.values()}))
+    model = bed.keep(initial)
     heads, tails = [], []
     values = {"task": task, "owner": "d1", "round": 1}
     more = {"inputs": {"weights": model}}
@@ -211,7 +216,7 @@ def test_a_pair_survives_a_handover_in_the_middle_of_its_round(tmp_path, units, 
     task, initial = start(net)
     done = net.run()
     bed = units("d1", "ea", "eb")
-    model = next(pool.store.put(initial) for pool in bed.pools.values())
+    model = bed.keep(initial)
     found = pair(bed, task, 1, model, "d1", "ea")
     new = []
 
