@@ -17,7 +17,7 @@ from nodes.errors import WireError
 from nodes.platform.instances import Pool
 from nodes.platform.messages import Frames, Passed, Said
 from nodes.platform.outcomes import Invocation, Outcome
-from nodes.wire.messages import Envelope, PartId
+from nodes.wire.messages import Awaiting, Envelope, PartId, Query
 
 HELD_BYTES = 64 << 20
 """Most bytes that are kept for parts that no invocation has yet."""
@@ -129,6 +129,8 @@ class Parts:
         part = envelope.dst
         if part in self._open and self._pass(self._open[part], sender, frames):
             return
+        if isinstance(envelope.body, Query | Awaiting):
+            return  # it is asked again; a part that is not here does not answer, so its head waits for it
         self.step()
         size = sum(len(frame) for frame in frames)
         if self.held_bytes + size > HELD_BYTES:

@@ -8,7 +8,7 @@ from nodes.platform import streaming
 from nodes.platform.outcomes import Invocation
 from nodes.platform.streaming import HELD_S, Parts
 from nodes.wire import codec
-from nodes.wire.messages import Envelope, Model, PartId
+from nodes.wire.messages import Awaiting, Envelope, Model, PartId, Query
 from tests.unit.platform.fakes import Clock
 
 HEAD, TAIL = PartId("t", "head", "d1"), PartId("t", "tail", "d1")
@@ -72,6 +72,15 @@ def test_what_nobody_comes_for_is_dropped_and_told_of(bed):
     bed.parts.step()
     assert ["1 messages for tail:d1 dropped" in note for note in bed.notes] == [True]
     assert bed.parts.held_bytes == len(frames()[0])
+
+
+def test_a_question_is_not_kept_for_who_is_not_there(bed):
+    for body in (Query(1), Awaiting(1)):
+        bed.parts.arrive("d1", codec.encode(Envelope(HEAD, TAIL, "d1", body)))
+    assert bed.parts.held_bytes == 0
+    bed.parts.submit(Invocation("train-edge", parts=(TAIL,)), print)
+    bed.parts.arrive("d1", codec.encode(Envelope(HEAD, TAIL, "d1", Query(1))))
+    assert len(bed.pool.passed) == 1
 
 
 def test_no_more_is_kept_than_there_is_room_for(bed, monkeypatch):
