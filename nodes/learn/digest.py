@@ -72,5 +72,6 @@ def arrays_digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
     for name in sorted(arrays):
         array = np.asarray(arrays[name], order="C")  # not ascontiguousarray, which turns a scalar into a vector of one
         digest.begin(name, f"torch.{array.dtype.name}", array.shape)
-        digest.update(memoryview(array.reshape(-1).view(np.uint8)))
+        flat: Any = array.reshape(-1).view(np.uint8)
+        digest.update(memoryview(flat))
     return digest.hexdigest()

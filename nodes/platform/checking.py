@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -54,8 +54,8 @@ def check_given(made: Function, tensors: Given, values: Mapping[str, Any]) -> di
         given = tensors.get(name)
         named[name] = given
         if given is not None and port.named is not None:
-            for group in given.values() if port.many else (given,):
-                problem = _unlike(group, port.named)  # type: ignore[arg-type]
+            for group in cast("list[Arrays]", list(given.values()) if port.many else [given]):
+                problem = _unlike(group, port.named)
                 if problem:
                     wanted, found = problem
                     raise InputError(

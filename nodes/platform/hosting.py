@@ -48,7 +48,7 @@ class Outside(Protocol):
     def say(self, frame: bytes) -> None:
         """Say something to the controller."""
 
-    def receive(self, seconds: float | None) -> list[bytes | bytearray] | bytes | None:
+    def receive(self, seconds: float | None) -> list[memoryview] | bytes | None:
         """Frames from another part, or a control message; None if nothing came for so long."""
 
 
@@ -171,7 +171,7 @@ class Round:
         elif self._timers and self._timers[0][0] <= time.monotonic():
             heapq.heappop(self._timers)[2]()
 
-    def _take(self, got: list[bytes | bytearray] | bytes) -> None:
+    def _take(self, got: list[memoryview] | bytes) -> None:
         if isinstance(got, bytes):
             self._told(got)
             return

@@ -38,7 +38,7 @@ class Link:
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
         self._reader = ms.Reader()
-        self._come: deque[tuple[ms.Message, list[bytes | bytearray]]] = deque()
+        self._come: deque[tuple[ms.Message, list[memoryview]]] = deque()
 
     def send(self, message: ms.FromInstance, frames: ms.Frames = ()) -> None:
         """Send a message, whole."""
@@ -48,7 +48,7 @@ class Link:
         except OSError:
             raise Gone from None
 
-    def next(self, seconds: float | None = None) -> tuple[ms.Message, list[bytes | bytearray]] | None:
+    def next(self, seconds: float | None = None) -> tuple[ms.Message, list[memoryview]] | None:
         """The next message with its frames; None if there is none for so long (None: however long)."""
         until = None if seconds is None else time.monotonic() + seconds
         while not self._come:
@@ -79,7 +79,7 @@ class Stream:
         """Say something to the controller: an encoded message of `nodes.wire.control`."""
         self._link.send(ms.Said(frame))
 
-    def receive(self, seconds: float | None) -> list[bytes | bytearray] | bytes | None:
+    def receive(self, seconds: float | None) -> list[memoryview] | bytes | None:
         """What came: frames from another part, or one control message; None if nothing did for so long."""
         got = self._link.next(seconds)
         if got is None:
@@ -120,7 +120,8 @@ class Instance:
                 end, work_cpu = time.monotonic(), time.process_time() - cpu
             kind = outcomes.RETURNED
             arrays, values = check_returned(made, returned, named)
-            outputs, written = {}, 0
+            outputs: dict[str, str] = {}
+            written = 0
             for name, group in arrays.items():
                 outputs[name] = store.stage(self._staging, group)
                 written += sum(int(a.nbytes) for a in group.values())

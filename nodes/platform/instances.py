@@ -340,7 +340,7 @@ class Pool:
         else:
             self._poll(slot)
 
-    def _take(self, slot: Slot, message: ms.Message, frames: list[bytes | bytearray]) -> None:
+    def _take(self, slot: Slot, message: ms.Message, frames: list[memoryview]) -> None:
         call = slot.call
         match message:
             case ms.Ready() if call is not None and not slot.ready:

@@ -141,23 +141,23 @@ class Reader:
 
     def __init__(self) -> None:
         self._message: Message | None = None  # whose frames are still to come
-        self._frames: list[bytes | bytearray] = []
+        self._frames: list[memoryview] = []
         self._sizes: deque[int] = deque()
         self._data = bytearray()
 
-    def feed(self, data: bytes | memoryview) -> list[tuple[Message, list[bytes | bytearray]]]:
+    def feed(self, data: bytes | memoryview) -> list[tuple[Message, list[memoryview]]]:
         """Take bytes; returns what is complete now.
 
         Raises:
             WireError: That is no message.
         """
         self._data += data
-        found: list[tuple[Message, list[bytes | bytearray]]] = []
+        found: list[tuple[Message, list[memoryview]]] = []
         while self._step(found):
             pass
         return found
 
-    def _step(self, found: list[tuple[Message, list[bytes | bytearray]]]) -> bool:
+    def _step(self, found: list[tuple[Message, list[memoryview]]]) -> bool:
         """Do what the bytes at hand are enough for; False if it is nothing."""
         if self._message is not None:
             if self._sizes:
@@ -188,7 +188,7 @@ class Reader:
         self._sizes.extend(sizes)
         return True
 
-    def _take(self, size: int) -> bytearray:
-        taken = self._data[:size]
+    def _take(self, size: int) -> memoryview:
+        taken = memoryview(self._data[:size])  # of a copy
         del self._data[:size]
         return taken

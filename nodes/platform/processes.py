@@ -122,9 +122,9 @@ class Wire:
             else:
                 self._out.popleft()
 
-    def receive(self) -> list[tuple[ms.Message, list[bytes | bytearray]]]:
+    def receive(self) -> list[tuple[ms.Message, list[memoryview]]]:
         """All that has come (WireError: not from an instance of ours); sets `closed` at the end."""
-        found: list[tuple[ms.Message, list[bytes | bytearray]]] = []
+        found: list[tuple[ms.Message, list[memoryview]]] = []
         while not self.closed:
             try:
                 data = self._socket.recv(_CHUNK)
