@@ -43,10 +43,11 @@ def evaluate(weights: Arrays, task: Task, node: str) -> dict[str, Any]:
     from nodes.learn.stage import copy_into, use_threads
     from nodes.schemes._arrays import to_torch
 
+    shard = shards.read(Path(data_of(task, node)))
     use_threads(task.threads)
     model = models.build(task.model, None, tuple(task.in_shape), task.classes)
     copy_into(model.state_dict(), to_torch(weights), "weights")
-    found = measure(model, shards.read(Path(data_of(task, node))))
+    found = measure(model, shard)
     return {"accuracy": found.accuracy, "loss": found.loss, "samples": found.samples}
 
 
