@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:  # what handles arrays alone does without torch, which takes a second and 200 MB
+    from torch import Tensor
 
 
 class Digest:
@@ -24,8 +27,8 @@ class Digest:
         """Add plain data, by its canonical JSON."""
         self._framed(json.dumps(value, sort_keys=True).encode())
 
-    def begin(self, name: str, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
-        """Announce a tensor whose bytes follow."""
+    def begin(self, name: str, dtype: object, shape: tuple[int, ...]) -> None:
+        """Announce a tensor whose bytes follow; its type as torch names it (``torch.float32``)."""
         self._framed(json.dumps([name, str(dtype), list(shape)]).encode())
 
     def update(self, data: memoryview | bytes) -> None:
@@ -49,6 +52,8 @@ class Digest:
 
 def raw(tensor: Tensor) -> memoryview:
     """The tensor's bytes, without a copy where it is contiguous."""
+    import torch
+
     flat: Any = tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy()
     return memoryview(flat)
 
@@ -58,4 +63,15 @@ def weights_digest(weights: Mapping[str, Tensor]) -> str:
     digest = Digest()
     for name in sorted(weights):
         digest.tensor(name, weights[name])
+    return digest.hexdigest()
+
+
+def arrays_digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    """What `weights_digest` of the same tensors is, for arrays and without torch."""
+    digest = Digest()
+    for name in sorted(arrays):
+        array = np.asarray(arrays[name], order="C")  # not ascontiguousarray, which turns a scalar into a vector of one
+        digest.begin(name, f"torch.{array.dtype.name}", array.shape)
+        flat: Any = array.reshape(-1).view(np.uint8)
+        digest.update(memoryview(flat))
     return digest.hexdigest()

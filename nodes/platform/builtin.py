@@ -1,0 +1,77 @@
+"""Built-in functions that work on whole models: averaging, evaluating, passing on. See also `training`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nodes.errors import InputError
+from nodes.platform.functions import MIB, Tensors, function
+from nodes.wire.codec import Tensors as Arrays
+from nodes.wire.control import Task
+
+TORCH_MEMORY = 400 * MIB
+"""What a process with torch in it and a small model has resident at most; larger models need more, by invocation."""
+PLAIN_MEMORY = 96 * MIB
+
+
+@function(
+    name="aggregate",
+    inputs={"models": Tensors(many=True), "samples": dict[str, float]},
+    outputs={"weights": Tensors()},
+    memory=TORCH_MEMORY, torch=True, time_limit=300.0, imports=("nodes.learn.aggregate",),
+)  # fmt: skip
+def aggregate(models: dict[str, Arrays], samples: dict[str, float]) -> dict[str, Any]:
+    """Federated averaging: models by owner, weighted by samples, summed in the order of names."""
+    from nodes.learn.aggregate import fedavg
+    from nodes.schemes._arrays import to_arrays, to_torch
+
+    average = fedavg({owner: to_torch(model) for owner, model in models.items()}, samples)
+    return {"weights": to_arrays(average)}
+
+
+@function(
+    name="evaluate",
+    inputs={"weights": Tensors(), "task": Task, "node": str},
+    outputs={"accuracy": float, "loss": float, "samples": int},
+    memory=TORCH_MEMORY, torch=True, time_limit=300.0, imports=("nodes.learn.evaluate", "nodes.learn.models"),
+)  # fmt: skip
+def evaluate(weights: Arrays, task: Task, node: str) -> dict[str, Any]:
+    """How good a model is on the samples that this node has of the task."""
+    from nodes.learn import models, shards
+    from nodes.learn.evaluate import evaluate as measure
+    from nodes.learn.stage import copy_into, use_threads
+    from nodes.schemes._arrays import to_torch
+
+    shard = shards.read(Path(data_of(task, node)))
+    use_threads(task.threads)
+    model = models.build(task.model, None, tuple(task.in_shape), task.classes)
+    copy_into(model.state_dict(), to_torch(weights), "weights")
+    found = measure(model, shard)
+    return {"accuracy": found.accuracy, "loss": found.loss, "samples": found.samples}
+
+
+@function(
+    name="broadcast",
+    inputs={"weights": Tensors(), "layers": list[str]},
+    outputs={"part": Tensors(), "bytes": int},
+    memory=PLAIN_MEMORY,
+)
+def broadcast(weights: Arrays, layers: list[str]) -> dict[str, Any]:
+    """Of a model the layers that a unit needs, as a blob: what is sent to it is that and no more."""
+    known = {name.partition(".")[0] for name in weights}
+    part = {name: array for name, array in weights.items() if name.partition(".")[0] in layers}
+    if not part:
+        raise InputError(
+            "no such layer with weights", wanted="some of " + ", ".join(sorted(known)), found=", ".join(layers)
+        )
+    return {"part": part, "bytes": sum(int(array.nbytes) for array in part.values())}
+
+
+def data_of(task: Task, node: str) -> str:
+    """File of a task's samples on a node (InputError: it has none)."""
+    if node not in task.data:
+        raise InputError(
+            f"{node} has no samples of task {task.id}", wanted="one of " + ", ".join(sorted(task.data)), found=node
+        )
+    return task.data[node]
