@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from nodes.errors import WireError
 from nodes.events import Span
 from nodes.learn.pacing import Pacer
+from nodes.policies.selection import Indices
 from nodes.runtime.moving import MOVING, Mover
 from nodes.runtime.part import Arrival, Part, Timed, payload
 from nodes.wire.codec import Tensors
@@ -94,6 +95,7 @@ class Host:
         self._busy: dict[str, float] = {}  # by owner
         self._carried = 0
         self._rehearsing = False
+        self.kept: dict[str, Indices] = {}
         self.parts: dict[PartId, Part] = {}
         for placed in task.placement:
             if placed.node == node:
@@ -176,13 +178,13 @@ class Host:
 
     @contextmanager
     def work(
-        self, part: PartId, kind: str, op: str | None, *, seconds: float | None = None, **labels: Any
+        self, part: PartId, kind: str, op: str | None, *, seconds: float | None = None, own: bool = False, **labels: Any
     ) -> Iterator[Timed]:
         """See `Context.work`."""
         timed = Timed()
         if op is not None:
             seconds = self.task.reference_of(part.owner)[op]
-        if seconds is None:
+        if seconds is None and not own:
             timed.begin, cpu = self._clock(), time.thread_time()
             yield timed
             timed.end, timed.cpu_s = self._clock(), time.thread_time() - cpu
