@@ -122,6 +122,7 @@ def _scheme(
         notes=tuple(table(one) for one in items(row.get("notes"))),
         standbys=table(row.get("standbys")),
         pipeline=table(row.get("pipeline")),
+        selection=table(row.get("selection")),
     )
 
 

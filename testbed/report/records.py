@@ -129,6 +129,7 @@ class SchemeRecord:
     notes: tuple[Mapping[str, Any], ...] = ()  # what nodes said for a person to read
     standbys: Mapping[str, Any] = field(default_factory=dict)
     pipeline: Mapping[str, Any] = field(default_factory=dict)  # by owner: probes, and changes of the layout
+    selection: Mapping[str, Any] = field(default_factory=dict)  # which samples were trained on, and what that took
 
     def died(self, node: str) -> float | None:
         """When a node died, s after training began; None if it did not."""
