@@ -44,7 +44,7 @@ _PENALTY = 1e-2
 _BUCKETS = 256
 _HASH = 40503  # odd, about 2**16 over the golden ratio: Knuth's multiplicative hashing
 _POOLED, _HALF_POOLED, _STRETCHES, _HALF_STRETCHES = 8, 4, 8, 4
-_AT_ONCE = 128
+_AT_ONCE = 32
 """Samples that are worked on at a time: a device has little memory."""
 _DIGITS = 4
 """Scores that differ by less are equal: they are not to hang on the order of a sum."""

@@ -28,6 +28,7 @@ from testbed.experiment.plan import (
     WorkloadPlan,
 )
 from testbed.experiment.problems import raise_all
+from testbed.experiment.selecting import Select
 from testbed.experiment.ways import Way, both_ways, files
 from testbed.mobility.timeline import Timeline
 
@@ -196,7 +197,7 @@ def _workload(spec: Spec, document: Document) -> WorkloadPlan:
             train_samples=data.train,
             test_samples=data.test,
             synthetic=FORMS[data.set].synthetic,
-            select=None if data.select is None else SelectPlan(**dict(data.select)),
+            select=_select(data.select),
         ),
         rounds=workload.rounds,
         batch=workload.batch,
@@ -215,6 +216,12 @@ def _workload(spec: Spec, document: Document) -> WorkloadPlan:
             if workload.cut is not None or spec.devices[group].cut is not None
         ),
     )
+
+
+def _select(asked: Select | None) -> SelectPlan | None:
+    if asked is None:
+        return None
+    return SelectPlan(asked.rule, asked.share, asked.by, asked.features, control=asked.control == "random")
 
 
 def _pipeline(asked: Pipeline) -> PipelinePlan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, WithJsonSchema
 
 from nodes.policies.selection import RULES
 from testbed.experiment.problems import did_you_mean
@@ -45,6 +45,6 @@ class Select(Section):
     features: Literal["samples", "half"] = "samples"
     """What it tells that by: the ``samples``, pooled, or what the device's layers before the `cut` make of them with
     the weights that training begins with (``half``)."""
-    control: Annotated[bool, Field(strict=True)] = True
-    """After each scheme, train it on a random subset of the same size as well, as a further result of the same run
-    (``fedfly-random`` beside ``fedfly``). ``false`` leaves it out, and the report says so."""
+    control: Literal["random", "no"] = "random"
+    """What a rule is held against: after each scheme, the same on a ``random`` subset of the same size, as a further
+    result of the same run (``fedfly-random`` beside ``fedfly``). With ``no`` there is none, and the report says so."""

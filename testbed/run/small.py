@@ -58,7 +58,7 @@ def uncontrolled(asked: SelectPlan) -> str | None:
         return None
     if asked.rule == CONTROL:
         return "it is random itself"
-    return "all samples are kept" if asked.share >= 1 else "the experiment says control: false"
+    return "all samples are kept" if asked.share >= 1 else "the experiment says control: no"
 
 
 def section(way: Way, spans: Iterable[Span], devices: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:

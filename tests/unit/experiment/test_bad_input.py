@@ -144,7 +144,7 @@ BAD = {
     "selection by an unknown classifier": ("rounds: 3", "data: {select: {rule: hard, share: 30%, by: oracle}}", 21, "unknown choice", None),
     "selection of less than a batch": ("rounds: 3", "data: {select: {rule: hard, share: 3%}}", 21, "leaves each device less than a batch", "keep 4% or more, or set workload.batch to 14"),
     "classifier for a rule that needs none": ("rounds: 3", "data: {select: {rule: random, share: 30%, by: centroid}}", 21, "'by' has nothing to act on", "take by out"),
-    "control that is a word": ("rounds: 3", "data: {select: {rule: hard, share: 30%, control: never}}", 21, "workload.data.select.control", None),
+    "control that is a word": ("rounds: 3", "data: {select: {rule: hard, share: 30%, control: never}}", 21, "unknown choice", None),
     "unknown data set": ("rounds: 3", "data: {set: cifar}", 21, "unknown data set 'cifar'", "did you mean 'cifar10'?"),
     "model that does not take the set": (
         "model: vgg5", "model: transformer", 19, "'transformer' does not take images, which 'digits' has", "model to vgg5",
