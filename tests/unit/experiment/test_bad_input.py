@@ -144,6 +144,10 @@ BAD = {
     "selection by an unknown classifier": ("rounds: 3", "data: {select: {rule: hard, share: 30%, by: oracle}}", 21, "unknown choice", None),
     "selection of less than a batch": ("rounds: 3", "data: {select: {rule: hard, share: 3%}}", 21, "leaves each device less than a batch", "keep 4% or more, or set workload.batch to 14"),
     "classifier for a rule that needs none": ("rounds: 3", "data: {select: {rule: random, share: 30%, by: centroid}}", 21, "'by' has nothing to act on", "take by out"),
+    "classifier on a device half without layers": (
+        "[splitfed, fedfly]\n  model: vgg5\n  cut: 4", "fedavg\n  cut: 0\n  data: {select: {rule: hard, share: 30%, features: half}}", 20,
+        "the device half of 'dev' has no layers", "set features: samples, or another cut",
+    ),
     "control that is a word": ("rounds: 3", "data: {select: {rule: hard, share: 30%, control: never}}", 21, "unknown choice", None),
     "unknown data set": ("rounds: 3", "data: {set: cifar}", 21, "unknown data set 'cifar'", "did you mean 'cifar10'?"),
     "model that does not take the set": (
