@@ -228,13 +228,13 @@ def _selection(spec: Spec, document: Document) -> Iterator[InputError]:
                     remedy=f"take {key} out, or choose one of those rules",
                 )  # fmt: skip
     elif asked.features == "half":
-        for group in spec.devices:
-            if resolve.cut(spec, group) == 0:
-                yield document.problem(
-                    (*path, "features"), f"the device half of {group!r} has no layers to tell samples by",
-                    wanted="a cut of 1 or more, or features: samples", found="cut 0",
-                    remedy="set features: samples, or another cut",
-                )  # fmt: skip
+        bare = [group for group in spec.devices if resolve.cut(spec, group) == 0]
+        if bare:
+            yield document.problem(
+                (*path, "features"), f"the device half of {bare[0]!r} has no layers to tell samples by",
+                wanted="a cut of 1 or more, or features: samples", found=f"cut 0 of {', '.join(bare)}",
+                remedy="set features: samples, or another cut",
+            )  # fmt: skip
 
 
 def _fractions(spec: Spec, document: Document) -> Iterator[InputError]:
