@@ -152,10 +152,11 @@ class Pacer:
         self._over: list[Window] = []
 
     @contextmanager
-    def step(self, reference_s: float) -> Iterator[Step]:
-        """Run the body as one step that takes ``reference_s`` at speed 1.
+    def step(self, reference_s: float | None) -> Iterator[Step]:
+        """Run the body as one step that takes ``reference_s`` at speed 1; None: the CPU time that it takes.
 
-        A body that raises is not waited for and not counted.
+        The latter is for work that is done once and has no stored reference: a node's speed is a share of one core, so
+        it takes its CPU time over that. A body that raises is not waited for and not counted.
         """
         clock = self._clock
         cpu = clock.cpu()
@@ -166,6 +167,7 @@ class Pacer:
         step.wall_s = step.end - step.begin
         self.totals.steps += 1
         self.totals.cpu_s += step.cpu_s
+        reference_s = step.cpu_s if reference_s is None else reference_s
         if self.speed is not None:
             self._pace(step, reference_s / self.speed)
         self._count(step, reference_s / (self.speed or 1.0))

@@ -86,7 +86,8 @@ class Batches:
     """The batches of one device, any of them at any time: batch ``i`` of round ``r`` is always the same.
 
     All batches are full; what does not fill one is left out of that epoch (another draw leaves out others).
-    Only a shard smaller than a batch is one smaller batch.
+    Only a shard smaller than a batch is one smaller batch. Where samples were selected (`keep`), these alone are dealt
+    out, as if there were no others.
 
     Args:
         shard: The device's samples. seed: The experiment's. owner: The device.
@@ -100,11 +101,34 @@ class Batches:
         if batch < 1 or epochs < 1:
             raise InputError("batch and epochs must be at least 1", found=f"batch {batch}, epochs {epochs}")
         self.shard = shard
-        self.size = min(batch, len(shard))
-        self.per_epoch = len(shard) // self.size
+        self._batch = batch
         self._key = (seed, owner)
         self._epochs = epochs
         self._augment = augment
+        self._kept: npt.NDArray[np.int64] | None = None
+        self._deal(len(shard))
+
+    @property
+    def samples(self) -> int:
+        """Samples that are dealt out: what a model that was trained on them counts for."""
+        return len(self.shard) if self._kept is None else len(self._kept)
+
+    def keep(self, indices: npt.NDArray[np.int64]) -> None:
+        """Deal out these samples of the shard alone from now on.
+
+        Raises:
+            InputError: There are none, or the shard does not have them.
+        """
+        kept = np.unique(indices)
+        if not len(kept) or len(kept) < len(indices) or kept[0] < 0 or kept[-1] >= len(self.shard):
+            raise InputError("a selection of samples that is none", wanted=f"some of {len(self.shard)}, each once",
+                             found=f"{len(indices)} indices")  # fmt: skip
+        self._kept = kept
+        self._deal(len(kept))
+
+    def _deal(self, samples: int) -> None:
+        self.size = min(self._batch, samples)
+        self.per_epoch = samples // self.size
         self._order: tuple[tuple[int, int], Tensor] | None = None
 
     def __len__(self) -> int:
@@ -131,7 +155,8 @@ class Batches:
 
     def _permutation(self, round: int, epoch: int) -> Tensor:
         if self._order is None or self._order[0] != (round, epoch):
-            order = keyed.permutation(len(self.shard), *self._key, "shuffle", round=round, batch=epoch)
+            order = keyed.permutation(self.samples, *self._key, "shuffle", round=round, batch=epoch)
+            order = order if self._kept is None else self._kept[order]
             self._order = (round, epoch), torch.from_numpy(order)
         return self._order[1]
 

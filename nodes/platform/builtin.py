@@ -8,7 +8,7 @@ from typing import Any
 from nodes.errors import InputError
 from nodes.platform.functions import MIB, Tensors, function
 from nodes.wire.codec import Tensors as Arrays
-from nodes.wire.control import Task
+from nodes.wire.task import Task
 
 TORCH_MEMORY = 400 * MIB
 """What a process with torch in it and a small model has resident at most; larger models need more, by invocation."""

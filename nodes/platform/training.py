@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nodes.platform.builtin import TORCH_MEMORY
 from nodes.platform.functions import Tensors, Value, function
 from nodes.wire.codec import Tensors as Arrays
-from nodes.wire.control import Task
+from nodes.wire.task import Task
 
 if TYPE_CHECKING:
     from nodes.platform.instance import Stream

@@ -13,6 +13,7 @@ from typing import Any
 
 from nodes.events import Span
 from nodes.learn.pacing import Pacer
+from nodes.policies.selection import Indices
 from nodes.runtime.moving import MOVING, Mover
 from nodes.runtime.part import Arrival, Part, Timed
 from nodes.runtime.routes import Routes
@@ -56,6 +57,7 @@ class Host:
         self._early: dict[PartId, list[tuple[Envelope, Tensors]]] = {}  # layers for parts that are not open yet
         self._dead: set[str] = set()  # nodes that the task goes on without
         self._arrival = Arrival(0.0, 0)  # of the message at hand
+        self.kept: dict[str, Indices] = {}
         self.parts: dict[PartId, Part] = {}
         for placed in task.placement:
             if placed.node == node:
@@ -129,10 +131,10 @@ class Host:
         self._transport.emit(span)
 
     def work(
-        self, part: PartId, kind: str, op: str | None, *, seconds: float | None = None, **labels: Any
+        self, part: PartId, kind: str, op: str | None, *, seconds: float | None = None, own: bool = False, **labels: Any
     ) -> AbstractContextManager[Timed]:
         """See `Context.work`."""
-        return self._work.step(part, kind, op, seconds, **labels)
+        return self._work.step(part, kind, op, seconds, own=own, **labels)
 
     def tell_windows(self, *, last: bool = False) -> None:
         """See `PacedWork.tell_windows`."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from nodes.events import Span
+from nodes.policies.selection import Indices
 from nodes.wire.codec import Tensors
 from nodes.wire.control import FromNode
 from nodes.wire.messages import Activations, Body, Gradients, PartId
@@ -48,12 +49,13 @@ class Context(Protocol):
     """The runtime, as a part sees it. A part has no sockets, threads or clocks of its own.
 
     ``dilation`` is the real seconds that a second of the experiment takes (`now` has real ones, `wake` those of the
-    experiment).
+    experiment). ``kept`` has the samples of an owner whose data is here that are trained on, once they were selected.
     """
 
     node: str
     task: Task
     dilation: float
+    kept: dict[str, Indices]
 
     def send(
         self, src: PartId, dst: PartId, body: Body, tensors: Tensors | None = None, *, node: str | None = None
@@ -94,11 +96,11 @@ class Context(Protocol):
         """Have a connection ready before it is needed."""
 
     def work(
-        self, part: PartId, kind: str, op: str | None, *, seconds: float | None = None, **labels: Any
+        self, part: PartId, kind: str, op: str | None, *, seconds: float | None = None, own: bool = False, **labels: Any
     ) -> AbstractContextManager[Timed]:
         """Do work as an event of ``kind``; paced to the reference time of ``op``, or to ``seconds``, when one is given.
 
-        Both are what the work takes at speed 1.
+        Both are what the work takes at speed 1; with ``own`` that is the CPU time that it takes here and now.
         """
 
     def move(self, part: PartId, to: str) -> None:

@@ -31,13 +31,14 @@ class PacedWork:
 
     @contextmanager
     def step(
-        self, part: PartId, kind: str, op: str | None, seconds: float | None = None, **labels: Any
+        self, part: PartId, kind: str, op: str | None, seconds: float | None = None, *, own: bool = False,
+        **labels: Any,
     ) -> Iterator[Timed]:
         """See `Context.work`."""
         timed = Timed()
         if op is not None:
             seconds = self._task.reference_of(part.owner)[op]
-        if seconds is None:
+        if seconds is None and not own:
             timed.begin, cpu = self._clock(), time.thread_time()
             yield timed
             timed.end, timed.cpu_s = self._clock(), time.thread_time() - cpu

@@ -43,8 +43,8 @@ class Pace:
     def first_behind(self, at: float) -> int | None:
         """Index of the first micro-batch that will be sent behind a time, s; None: there is no telling.
 
-        Or just before, by half of what one takes: that one waits, while the one before it, whose last bytes would go the
-        long way otherwise, is still being sent.
+        Or just before, by half of what one takes: that one waits, while the one before it, whose last bytes would go
+        the long way otherwise, is still being sent.
         """
         if len(self._times) < LEAST:
             return None

@@ -16,7 +16,8 @@ from nodes.events import Span
 from nodes.policies.layouts import Layout
 from nodes.policies.order import Op
 from nodes.runtime.part import Context
-from nodes.schemes._plan import own_batches
+from nodes.schemes._data import rehearse_selection, select
+from nodes.schemes._plan import own_micro_batches
 from nodes.schemes._steering import Helm
 from nodes.schemes._watched import WatchedStage
 from nodes.wire.codec import Tensors
@@ -33,7 +34,7 @@ class Driver(WatchedStage):
 
     def __init__(self, part: PartId, context: Context) -> None:
         super().__init__(part, context)
-        self._data = own_batches(context, part.owner)
+        self._data = own_micro_batches(context, part.owner)
         self._batch: tuple[tuple[int, int], torch.Tensor, torch.Tensor] | None = None
         self._since: tuple[int, float] = (0, 0.0)  # when a round's first piece of work began
         self._asked = (0, 0, 0)  # round, attempt and batch before which the helm was asked last
@@ -47,10 +48,14 @@ class Driver(WatchedStage):
         for stage, node in enumerate(layout.nodes):
             if node == self._context.node:
                 self._rehearse(*layout.layers(stage))
+        assert self._data is not None
+        rehearse_selection(self._context, self.id.owner, self._data)
         self._helm.rehearse()
 
     def begin(self) -> None:
-        """Connect to the aggregator, and to where stages will be: nobody connects to devices."""
+        """Select what is trained on; connect to the aggregator and to where stages will be: nobody does to devices."""
+        assert self._data is not None
+        select(self._context, self.id, self._data)
         self._context.connect(self._context.where(self._aggregator)[0])
         self._connect(self._plan())
         self._helm.begin()
@@ -175,4 +180,4 @@ class Driver(WatchedStage):
 
     def _samples(self) -> int:
         assert self._data is not None
-        return len(self._data.shard)
+        return self._data.samples

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from nodes.errors import WireError
 from nodes.events import Span
-from nodes.learn import shards
-from nodes.learn.shards import Batches
 from nodes.policies.recovery import Act, Position, decide
 from nodes.runtime.part import Context, Quiet
 from nodes.schemes._arrays import copies, to_arrays, to_torch
+from nodes.schemes._data import own_batches, rehearse_selection, select
 from nodes.schemes._halves import REHEARSALS, stage
 from nodes.wire.codec import Tensors
 from nodes.wire.control import Progress
@@ -50,10 +48,7 @@ class Head(Quiet):
         self._context = context
         self._tail = PartId(task.id, "tail", part.owner)
         self._stage = stage(task, "head", part.owner)
-        self._batches = Batches(
-            shards.read(Path(task.data[context.node])), seed=task.seed, owner=part.owner,
-            batch=task.batch, epochs=task.local_epochs, augment=task.augment,
-        )  # fmt: skip
+        self._batches = own_batches(context, part.owner)
         self._start: dict[str, torch.Tensor] = {}
         self._round = 0
         self._attempt = 0
@@ -76,9 +71,11 @@ class Head(Quiet):
         for _ in range(REHEARSALS):
             self._stage.backward(self._stage.forward(x))
             self._stage.step()
+        rehearse_selection(self._context, self.id.owner, self._batches)
 
     def begin(self) -> None:
-        """Connect to where the tail is: devices connect, edge servers do not connect to them."""
+        """Select what is trained on, and connect to where the tail is: edge servers do not connect to devices."""
+        select(self._context, self.id, self._batches)
         self._context.connect(self._context.where(self._tail)[0])
         self._wait()
 
@@ -184,7 +181,7 @@ class Head(Quiet):
 
     def _finish_round(self) -> None:
         update = Update(
-            self._round, len(self._batches.shard), self._batch, 0.0, self._attempt, move_to=self._migrate_to()
+            self._round, self._batches.samples, self._batch, 0.0, self._attempt, move_to=self._migrate_to()
         )
         self._ask(update, copies(self._stage.layers.state_dict()))
 

@@ -16,7 +16,7 @@ from nodes.policies.stage_times import StageTimes
 from nodes.runtime.part import Context, Quiet
 from nodes.schemes._admission import bytes_of, refusal, stage_need
 from nodes.schemes._base import AGGREGATOR, stage_role
-from nodes.schemes._plan import first_layout, own_batches
+from nodes.schemes._plan import first_layout, own_micro_batches
 from nodes.wire.messages import Body, Open, PartId
 from nodes.wire.task import Pipeline
 
@@ -88,7 +88,7 @@ class LaidOut(Quiet):
         self._layers = self._build(first, last)
         self._names = LAYERS[self._context.task.model][first:last]
         if self._settings.labels == "stay" and layout.last(self.stage) and self._data is None:
-            self._data = own_batches(self._context, self.id.owner)
+            self._data = own_micro_batches(self._context, self.id.owner)
 
     def _all(self) -> StashStage:
         assert self._layers is not None, "a stage at work has been laid out"

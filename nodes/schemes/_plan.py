@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from nodes.errors import RunError
-from nodes.learn import shards
 from nodes.learn.shards import Batches
 from nodes.policies import layouts
 from nodes.policies.layers import LAYERS
 from nodes.policies.layouts import Layout
 from nodes.runtime.part import Context
 from nodes.schemes._base import stage_role
+from nodes.schemes._data import own_batches
 from nodes.wire.messages import PartId
 
 
@@ -30,7 +28,7 @@ def first_layout(context: Context, owner: str) -> Layout:
     )  # fmt: skip
 
 
-def own_batches(context: Context, owner: str) -> Batches:
+def own_micro_batches(context: Context, owner: str) -> Batches:
     """The batches of an owner, on its device.
 
     Raises:
@@ -42,10 +40,7 @@ def own_batches(context: Context, owner: str) -> Batches:
         raise RunError(
             "the last stage is not where its labels stay", wanted=f"it on {owner}", found=f"it on {context.node}"
         )
-    batches = Batches(
-        shards.read(Path(task.data[context.node])), seed=task.seed, owner=owner,
-        batch=task.batch, epochs=task.local_epochs, augment=task.augment,
-    )  # fmt: skip
+    batches = own_batches(context, owner)
     if batches.size % task.pipeline.micro:
         raise RunError(
             "a batch cannot be divided into equal micro-batches", wanted=f"a multiple of {task.pipeline.micro}",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from nodes.errors import RunError, WireError
@@ -106,7 +108,7 @@ class Tail(Quiet):
             self._context.stand_by(self.id, body.standby)
 
     def _train(self, body: Activations, tensors: dict[str, torch.Tensor], kind: str) -> None:
-        labels = {"round": body.work.round, "batch": body.work.batch}
+        labels: dict[str, Any] = {"round": body.work.round, "batch": body.work.batch}
         with self._context.work(self.id, kind, "tail.step", **labels):
             gradient, loss = self._stage.train_step_tail(tensors["x"], tensors["y"])
         self._applied = body.work.batch

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 from nodes.errors import RunError, WireError
 from nodes.events import Span
-from nodes.learn import models, shards
-from nodes.learn.shards import Batches
+from nodes.learn import models
 from nodes.learn.stage import Sgd, Stage
 from nodes.policies.layers import LAYERS
 from nodes.policies.stage_times import StageTimes
 from nodes.runtime.part import Context, Quiet, Timed
 from nodes.schemes._arrays import copies, to_torch
 from nodes.schemes._base import AGGREGATOR
+from nodes.schemes._data import own_batches, rehearse_selection, select
 from nodes.wire.codec import Tensors
 from nodes.wire.control import Progress
 from nodes.wire.messages import Body, Model, PartId, Update
@@ -33,19 +32,18 @@ class Whole(Quiet):
             models.build(task.model, None, tuple(task.in_shape), task.classes),
             Sgd(task.lr, task.momentum, task.weight_decay), first=True,
         )  # fmt: skip
-        self._batches = Batches(
-            shards.read(Path(task.data[context.node])), seed=task.seed, owner=part.owner,
-            batch=task.batch, epochs=task.local_epochs, augment=task.augment,
-        )  # fmt: skip
+        self._batches = own_batches(context, part.owner)
 
     def rehearse(self) -> None:
         """A few steps on nothing: the first ones of a process are slow."""
         x, y = self._batches.get(1, 0)
         for _ in range(3):
             self._stage.train_step_tail(x, y)
+        rehearse_selection(self._context, self.id.owner, self._batches)
 
     def begin(self) -> None:
-        """Connect to the aggregator: it does not connect to devices."""
+        """Select what is trained on, and connect to the aggregator: it does not connect to devices."""
+        select(self._context, self.id, self._batches)
         self._context.connect(self._context.where(self._aggregator)[0])
 
     def receive(self, src: PartId, body: Body, tensors: Tensors) -> None:
@@ -67,7 +65,7 @@ class Whole(Quiet):
                 attrs={"batches": batches, "device": self.id.owner, "attempt": 0},
             )
         )  # fmt: skip
-        update = Update(body.round, len(self._batches.shard), batches, loss_sum)
+        update = Update(body.round, self._batches.samples, batches, loss_sum)
         self._context.send(self.id, self._aggregator, update, copies(self._stage.layers.state_dict()))
 
     def _train(self, number: int, batch: int) -> tuple[float, Timed]:
@@ -88,6 +86,7 @@ class Accumulating(Whole):
         for _ in range(3):
             self._stage.loss_backward(x, y, 0.5)
             self._stage.step()
+        rehearse_selection(self._context, self.id.owner, self._batches)
 
     def _settings(self) -> Pipeline:
         settings = self._context.task.pipeline

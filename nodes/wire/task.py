@@ -52,6 +52,15 @@ class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
     chosen: tuple[str, ...] = ()       # owners whose layout was chosen from that, and may be bettered before it begins
 
 
+class Select(msgspec.Struct, frozen=True):
+    """Which of its samples a device trains on; see ``workload.data.select`` in docs/experiment.md."""
+
+    rule: str
+    share: float
+    by: str = "centroid"
+    features: str = "samples"
+
+
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """All that a node needs to take its share of one task."""
 
@@ -84,6 +93,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     drop_s: float | None = None        # s of the experiment after which a round goes on with those that came
     hierarchical: bool = False         # edge servers average their devices before the cloud averages them
     pipeline: Pipeline | None = None   # of schemes that divide batches into micro-batches
+    select: Select | None = None       # None: devices train on all that they have
 
     def cut_of(self, owner: str) -> int:
         """Layers that stay on an owner's device."""

@@ -12,6 +12,7 @@ from rich.table import Table
 from nodes.policies.layers import LAYERS
 from nodes.policies.layouts import Layout
 from nodes.policies.samples import FORMS, named
+from nodes.policies.selection import BLIND
 from nodes.policies.units import Battery
 from testbed.cli.options import Format, print_json
 from testbed.emulation.links.shape import Schedule, Shape
@@ -20,6 +21,7 @@ from testbed.experiment.plan import Move, Plan
 from testbed.experiment.units import format_duration, format_fraction
 from testbed.run import reference
 from testbed.run.again import moves_stages
+from testbed.run.small import uncontrolled, ways
 from testbed.run.staging import AGAIN, stagings
 
 
@@ -54,7 +56,7 @@ def show(plan: Plan, format_: Format) -> None:
         console.print(f"  {line}", highlight=False)
     for move in plan.moves:
         console.print(f"  {move.device} moves to {move.to} {when(move)}", highlight=False)
-    for line in pipeline(plan, _known_times(plan)):
+    for line in [*selection(plan), *pipeline(plan, _known_times(plan))]:
         console.print(f"  {line}", highlight=False)
     total = sum(n.speed for n in plan.nodes)
     console.print(f"  {total:g} cores of training speed in all", highlight=False)
@@ -74,6 +76,16 @@ def batteries(plan: Plan) -> list[str]:
         f"{one.reserve_j / one.capacity_j:.0%} kept in reserve, {'charged by a schedule' if charged else 'not charged'}"
         for (one, charged), names in found.items()
     ]
+def selection(plan: Plan) -> list[str]:
+    """What devices train on, in words; nothing where it is all that they have."""
+    asked = plan.workload.data.select
+    if asked is None:
+        return []
+    told_by = "the device half" if asked.features == "half" else "them"
+    by = "" if asked.rule in BLIND else f", by {asked.by} on {told_by}"
+    controls = [way.name for way in ways(plan, plan.workload.schemes) if way.of is not None]
+    beside = f"control: {', '.join(controls)}" if controls else f"no random control: {uncontrolled(asked)}"
+    return [f"each device trains on {format_fraction(asked.share)} of its samples ({asked.rule}{by}); {beside}"]
 
 
 def pipeline(plan: Plan, times: Mapping[str, float] | None = None) -> list[str]:

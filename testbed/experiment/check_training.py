@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 from nodes.policies.layers import LAYERS
 from nodes.policies.samples import FORMS, IN_WORDS, fits, sets_for, takers
+from nodes.policies.selection import BLIND, RULES
 from testbed.errors import InputError
 from testbed.experiment import footprint, resolve
 from testbed.experiment.cuts import CUTS, described, names
@@ -29,6 +31,7 @@ def check(spec: Spec, document: Document) -> list[InputError]:
         *_averaging(spec, document),
         *_data(spec, document),
         *_batch(spec, document),
+        *_selection(spec, document),
         *_fractions(spec, document),
         *_moves(spec, document),
         *_orders(spec, document),
@@ -168,27 +171,70 @@ def _data(spec: Spec, document: Document) -> Iterator[InputError]:
         )
 
 
-def _batch(spec: Spec, document: Document) -> Iterator[InputError]:
-    """Each device fills a batch; a smaller one would train on something else than was asked for."""
-    work, devices = spec.workload, resolve.devices(spec)
-    there, split = footprint.SAMPLES[work.data.set][0], work.data.split
-    samples = min(work.data.train or there, there)
+def _poorest(spec: Spec) -> tuple[int, str, str] | None:
+    """The fewest samples that a device has (or has on average), whose they are, and of how many; None without any."""
+    data, devices = spec.workload.data, resolve.devices(spec)
+    there, split = footprint.SAMPLES[data.set][0], data.split
+    samples = min(data.train or there, there)
     if not devices or samples < len(devices):
-        return
+        return None
     least = samples // len(devices)
     whose = "each device" if len(devices) > 1 else "the device"
     if split.fractions and min(split.fractions.values()) > 0:
         poorest = min(split.fractions, key=lambda name: split.fractions[name])  # type: ignore[index]
         least, whose = round(split.fractions[poorest] * samples), repr(poorest)
+    on_average = " on average" if split.dirichlet else ""
+    return least, whose, f"{samples} samples among {len(devices)} devices{on_average}"
+
+
+def _batch(spec: Spec, document: Document) -> Iterator[InputError]:
+    """Each device fills a batch; a smaller one would train on something else than was asked for."""
+    work, found = spec.workload, _poorest(spec)
+    if found is None:
+        return
+    least, whose, of = found
     if work.batch > least:
-        on_average = " on average" if split.dirichlet else ""
         yield document.problem(
             ("workload", "batch"),
             f"a batch is more than {whose} has",
-            wanted=f"at most {least}: {samples} samples among {len(devices)} devices{on_average}",
+            wanted=f"at most {least}: {of}",
             found=str(work.batch),
             remedy=f"set workload.batch to {max(least, 1)} or less, or use fewer devices",
         )
+
+
+def _selection(spec: Spec, document: Document) -> Iterator[InputError]:
+    """What is kept fills a batch, and what is set about it has something to act on."""
+    work, asked, found = spec.workload, spec.workload.data.select, _poorest(spec)
+    if asked is None:
+        return
+    path: Steps = ("workload", "data", "select")
+    if found is not None and found[0] >= work.batch:
+        least, whose, of = found
+        left = math.floor(asked.share * least + 0.5)
+        if left < work.batch:
+            yield document.problem(
+                (*path, "share"), f"the share leaves {whose} less than a batch",
+                wanted=f"at least {work.batch} of {least} samples ({of})", found=f"{left}",
+                remedy=f"keep {math.ceil(100 * work.batch / least)}% or more, or set workload.batch to {max(left, 1)} "
+                "or less",
+            )  # fmt: skip
+    if asked.rule in BLIND:
+        for key in ("by", "features"):
+            if key in asked.model_fields_set:
+                yield document.problem(
+                    (*path, key), f"{key!r} has nothing to act on: the rule {asked.rule!r} looks at no scores",
+                    wanted=f"it beside {', '.join(rule for rule in RULES if rule not in BLIND)}",
+                    remedy=f"take {key} out, or choose one of those rules",
+                )  # fmt: skip
+    elif asked.features == "half":
+        bare = [group for group in spec.devices if resolve.cut(spec, group) == 0]
+        if bare:
+            yield document.problem(
+                (*path, "features"), f"the device half of {bare[0]!r} has no layers to tell samples by",
+                wanted="a cut of 1 or more, or features: samples", found=f"cut 0 of {', '.join(bare)}",
+                remedy="set features: samples, or another cut",
+            )  # fmt: skip
 
 
 def _fractions(spec: Spec, document: Document) -> Iterator[InputError]:

@@ -155,6 +155,20 @@ class Outage:
 
 
 @dataclass(frozen=True)
+class SelectPlan:
+    """Which of its samples a device trains on, as `testbed.experiment.selecting.Select` has it.
+
+    ``control``: whether each scheme also trains on a random subset of the same size.
+    """
+
+    rule: str
+    share: float
+    by: str = "centroid"
+    features: str = "samples"
+    control: bool = True
+
+
+@dataclass(frozen=True)
 class DataPlan:
     """Data set and its split among the devices."""
 
@@ -165,6 +179,7 @@ class DataPlan:
     train_samples: int | None = None      # take only so many
     test_samples: int | None = None
     synthetic: bool = False               # made up
+    select: SelectPlan | None = None      # None: devices train on all that they have
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,13 @@ from testbed.experiment.plan import (
     PipelinePlan,
     Plan,
     Price,
+    SelectPlan,
     SitePlan,
     Tolerances,
     WorkloadPlan,
 )
 from testbed.experiment.problems import raise_all
+from testbed.experiment.selecting import Select
 from testbed.experiment.ways import Way, both_ways, files
 from testbed.mobility.timeline import Timeline
 
@@ -203,6 +205,7 @@ def _workload(spec: Spec, document: Document) -> WorkloadPlan:
             train_samples=data.train,
             test_samples=data.test,
             synthetic=FORMS[data.set].synthetic,
+            select=_select(data.select),
         ),
         rounds=workload.rounds,
         batch=workload.batch,
@@ -221,6 +224,12 @@ def _workload(spec: Spec, document: Document) -> WorkloadPlan:
             if workload.cut is not None or spec.devices[group].cut is not None
         ),
     )
+
+
+def _select(asked: Select | None) -> SelectPlan | None:
+    if asked is None:
+        return None
+    return SelectPlan(asked.rule, asked.share, asked.by, asked.features, control=asked.control == "random")
 
 
 def _pipeline(asked: Pipeline) -> PipelinePlan:

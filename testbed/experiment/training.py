@@ -19,6 +19,7 @@ from testbed.experiment.movement import Association, Forecast, Movement, RadioMo
 from testbed.experiment.pipelining import Pipeline
 from testbed.experiment.problems import did_you_mean
 from testbed.experiment.section import Section
+from testbed.experiment.selecting import Select
 from testbed.experiment.trace_settings import Trace
 from testbed.experiment.units import Duration, Fraction, UnitError
 
@@ -234,6 +235,8 @@ class Data(Section):
     """Use only so many training samples."""
     test: Whole | None = None
     """Use only so many test samples."""
+    select: Select | None = None
+    """Which of its own samples each device trains on: ``{rule: hard, share: 30%}``. By default all of them."""
 
 
 class Optimizer(Section):

@@ -10,7 +10,17 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from testbed.report import energygrids, grids, motiongrids, motionmap, pipelinegrids, pipelines, watchgrids, words
+from testbed.report import (
+    energygrids,
+    grids,
+    motiongrids,
+    motionmap,
+    pipelinegrids,
+    pipelines,
+    selectiongrids,
+    watchgrids,
+    words,
+)
 from testbed.report.batteries import battery_plot
 from testbed.report.closeup import closeup_plots
 from testbed.report.gantt import gantt_plots
@@ -89,6 +99,8 @@ def _sections(record: RunRecord, found: list[Saving]) -> list[Section]:
                 [comparison] if comparison else []),
         Section("Schemes", "schemes", [], _filled(grids.scheme_grid(record))),
         Section("Accuracy", "accuracy", _plots(accuracy_plot(record)), _filled(grids.accuracy_grid(record)), True),
+        Section("Selection of data", "selection", [],
+                _filled(selectiongrids.rule_grid(record)) + _filled(selectiongrids.device_grid(record))),
         Section("Time of each round", "rounds", _plots(round_time_plot(record), crowd),
                 _filled(grids.rounds_grid(record)), True),
         Section("Timeline", "timeline", _plots(timeline_plot(record), crowd)),

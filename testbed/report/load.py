@@ -124,6 +124,7 @@ def _scheme(
         pipeline=table(row.get("pipeline")),
         energy=table(row.get("energy")),
         cost=table(row.get("cost")),
+        selection=table(row.get("selection")),
     )
 
 

@@ -131,6 +131,7 @@ class SchemeRecord:
     pipeline: Mapping[str, Any] = field(default_factory=dict)  # by owner: probes, and changes of the layout
     energy: Mapping[str, Any] = field(default_factory=dict)  # joules of devices, and of each node
     cost: Mapping[str, Any] = field(default_factory=dict)  # of work and traffic, by node
+    selection: Mapping[str, Any] = field(default_factory=dict)  # which samples were trained on, and what that took
 
     def died(self, node: str) -> float | None:
         """When a node died, s after training began; None if it did not."""

@@ -57,12 +57,12 @@ class Saving:
 
 
 def savings(record: RunRecord) -> list[Saving]:
-    """All rounds in which a device moved under a scheme that restarts and under one that does not."""
+    """All rounds in which a device moved under a scheme that restarts and one that does not, on the same samples."""
     found = []
     for base in record.schemes:
         restarts = _by_round(m for m in base.moves if m.strategy == RESTART)
         for other in record.schemes:
-            if other is base or not restarts:
+            if other is base or not restarts or other.selection.get("rule") != base.selection.get("rule"):
                 continue
             carried = _by_round(m for m in other.moves if m.strategy not in (RESTART, "none", "?"))
             found += [

@@ -7,7 +7,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from testbed.report import grids, words
+from testbed.report import grids, selectiongrids, words
 from testbed.report.grids import Cell, Grid
 from testbed.report.records import RunRecord
 
@@ -30,9 +30,8 @@ def comparison_table(record: RunRecord) -> Table | None:
 def summary_table(record: RunRecord) -> RenderableType:
     """Schemes, rounds, moves and verdict, as far as they are known."""
     parts: list[RenderableType] = [rich_table(grids.scheme_grid(record))] if record.schemes else []
-    rounds = grids.rounds_grid(record)
-    if rounds.rows:
-        parts.append(rich_table(rounds))
+    shown = (selectiongrids.rule_grid(record), grids.rounds_grid(record))
+    parts += [rich_table(grid) for grid in shown if grid.rows]
     moves = _moves(record)
     if moves.rows:
         parts.append(rich_table(moves))

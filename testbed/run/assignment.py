@@ -9,10 +9,11 @@ from testbed.errors import RunError
 from testbed.run.data import Prepared
 from testbed.run.patience import patience
 from testbed.run.session import Session
+from testbed.run.small import Way
 from testbed.run.staging import memory, stagings
 
 
-def task(session: Session, scheme: Scheme, prepared: Prepared, reference: dict[str, float]) -> Task:
+def task(session: Session, scheme: Scheme, prepared: Prepared, reference: dict[str, float], way: Way) -> Task:
     """The task that one scheme of a session's workload is.
 
     Args:
@@ -20,6 +21,7 @@ def task(session: Session, scheme: Scheme, prepared: Prepared, reference: dict[s
         scheme: How it trains.
         prepared: The data.
         reference: Step times, s by operation.
+        way: What it trains on.
 
     Raises:
         RunError: A device has no edge server where it starts, and the scheme needs one.
@@ -52,7 +54,7 @@ def task(session: Session, scheme: Scheme, prepared: Prepared, reference: dict[s
         edges=edges, drop_s=work.drop, hierarchical=hierarchical,
         cuts=dict(work.cuts), references={k: dict(ops) for k, ops in references.items() if k != work.cut},
         patience=patience(plan, [reference, *references.values()], session.layer_times if scheme.pipelined else None),
-        pipeline=_pipeline(session, scheme),
+        pipeline=_pipeline(session, scheme), select=way.told(),
     )  # fmt: skip
 
 

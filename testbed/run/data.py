@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,7 @@ def described(plan: Plan, found: Split) -> dict[str, Any]:
         "test": len(data.test_y),
         "sha256": data.digest(),
         "notes": list(data.notes),
+        "select": asdict(asked) if (asked := plan.workload.data.select) is not None else None,
     }
 
 

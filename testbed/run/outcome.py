@@ -12,10 +12,14 @@ from testbed.run.watch import Watched
 
 @dataclass
 class Outcome:
-    """What a task came to, in virtual time. ``failure`` says why it ended early; all else is as far as it got."""
+    """What a task came to, in virtual time. ``failure`` says why it ended early; all else is as far as it got.
+
+    ``name`` is what its results are called: the scheme's name, or with a suffix that of its control.
+    """
 
     scheme: str
     strategy: str
+    name: str = ""
     begin: float = 0.0
     end: float = 0.0
     rounds: int = 0

@@ -17,7 +17,7 @@ from testbed.emulation.host import preflight
 from testbed.errors import InputError, RoambedError
 from testbed.experiment.plan import Plan
 from testbed.report import write_report
-from testbed.run import again, data, energy, manifest, microbatches, speed, steered, summary, verdict
+from testbed.run import again, data, energy, manifest, microbatches, small, speed, steered, summary, verdict
 from testbed.run.foreseen import keep_timeline
 from testbed.run.live import Live
 from testbed.run.outcome import Outcome
@@ -101,7 +101,10 @@ def train(
     session: Session, names: Sequence[str], split: data.Split, directory: RunDirectory, live: Live,
     stop: threading.Event, argv: list[str],
 ) -> list[Outcome]:  # fmt: skip
-    """Train each scheme, one after the other, writing events as they come; stops at the first failure."""
+    """Train each scheme, one after the other, writing events as they come; stops at the first failure.
+
+    Where data is selected by a rule, each is followed by its control (`testbed.run.small`).
+    """
     plan = session.plan
     directory.place().joinpath("experiment.yaml").write_text(plan.rendered)
     keep_timeline(plan, directory, live)
@@ -114,14 +117,16 @@ def train(
     session.check_speeds(reference)
     directory.write_json("manifest.json", manifest.build(plan, session, reference, argv, used))
     outcomes: list[Outcome] = []
-    for name in names:
-        log = EventLog(directory.place(name if len(names) > 1 else None) / "events.jsonl")
+    asked = small.ways(plan, names)
+    for way in asked:
+        name = way.name if len(asked) > 1 else None
+        log = EventLog(directory.place(name) / "events.jsonl")
         try:
-            outcome = TaskRun(session, name, prepared, reference, log, stop).run()
+            outcome = TaskRun(session, way, prepared, reference, log, stop).run()
         finally:
             log.close()
         outcomes.append(outcome)
-        _write_summary(session, outcome, log, directory, name if len(names) > 1 else None)
+        _write_summary(session, way, outcome, log, directory, name)
         if outcome.failure or outcome.interrupted:
             break
     return outcomes
@@ -132,7 +137,8 @@ def conclude(
 ) -> Result:
     """Write the run's summary and report."""
     rows = [outcome.row for outcome in outcomes]
-    result = dict(rows[0]) if len(names) == 1 else _several(session, names, rows)
+    asked = [way.name for way in small.ways(session.plan, names)]
+    result = dict(rows[0]) if len(asked) == 1 else _several(session, asked, rows)
     result["timings"] = session.timings
     directory.write_json("summary.json", result)
     with live.phase("drawing the report", 4):
@@ -157,7 +163,7 @@ def _several(session: Session, names: Sequence[str], rows: list[dict[str, Any]])
 
 
 def _write_summary(
-    session: Session, outcome: Outcome, log: EventLog, directory: RunDirectory, scheme: str | None
+    session: Session, way: small.Way, outcome: Outcome, log: EventLog, directory: RunDirectory, scheme: str | None
 ) -> None:
     plan = session.plan
     devices = summary.device_rounds(log.spans)
@@ -180,7 +186,7 @@ def _write_summary(
     row = {
         "run": session.run_id,
         "experiment": plan.name,
-        "scheme": outcome.scheme,
+        "scheme": way.name,
         "strategy": outcome.strategy,
         "verdict": "invalid" if reasons else "ok",
         "reasons": reasons,
@@ -196,6 +202,7 @@ def _write_summary(
         "duration_s": outcome.end - outcome.begin if outcome.begin else 0.0,
         "dilation": plan.dilation,
         "devices": devices,
+        **({"selection": small.section(way, log.spans, devices)} if way.select else {}),
         **({"micro_batches": microbatches.section(applied)} if applied else {}),
         "moves": outcome.moves,
         **outcome.recovery,
@@ -218,7 +225,7 @@ def _write_summary(
     if scheme:
         directory.write_json("summary.json", row, scheme=scheme)
     metrics = [
-        {**line, "scheme": outcome.scheme, "device": device, **_scores(outcome, line["round"])}
+        {**line, "scheme": way.name, "device": device, **_scores(outcome, line["round"])}
         for device, lines in devices.items()
         for line in lines
     ]

@@ -102,10 +102,10 @@ def require_same(record: RunRecord, plan: Plan) -> list[Pipelined]:
 
 
 def moves_stages_of(pipe: Pipelined) -> bool:
-    """Whether a pipeline has more than the device's own stage; of schemes that this testbed has."""
+    """Whether a pipeline has more than the device's own stage; of schemes that this testbed has, and no controls."""
     try:
         return moves_stages(pipe.scheme.name)
-    except KeyError:
+    except InputError:
         return False
 
 

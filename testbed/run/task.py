@@ -27,6 +27,7 @@ from testbed.run.outcome import Outcome
 from testbed.run.record import EventLog
 from testbed.run.replay import Replay
 from testbed.run.session import Session
+from testbed.run.small import Way
 from testbed.run.watch import Watch
 
 _START_S = 60.0
@@ -38,21 +39,22 @@ class TaskRun:
     """Runs one scheme of the workload.
 
     Args:
-        session: Limited and calibrated. scheme: Its name. prepared: The data. reference: Step times.
-        log: Where events go. stop: Set to end early, in order.
+        session: Limited and calibrated. way: The scheme, and what is trained on. prepared: The data.
+        reference: Step times. log: Where events go. stop: Set to end early, in order.
     """
 
     def __init__(
-        self, session: Session, scheme: str, prepared: Prepared, reference: dict[str, float],
+        self, session: Session, way: Way, prepared: Prepared, reference: dict[str, float],
         log: EventLog, stop: threading.Event,
     ) -> None:  # fmt: skip
         self._session = session
         self._plan: Plan = session.plan
-        self._scheme = schemes.get(scheme)
+        self._way, self._samples = way, prepared.samples
+        self._scheme = schemes.get(way.scheme)
         self._log = log
         self._stop = stop
-        self.task = assignment.task(session, self._scheme, prepared, reference)
-        self.outcome = Outcome(scheme, self.task.strategy)
+        self.task = assignment.task(session, self._scheme, prepared, reference, way)
+        self.outcome = Outcome(way.scheme, self.task.strategy, way.name)
         self._done = False
         self._time = session.time
         self._replay = Replay(session, self.task.id, session.real.moves)
@@ -73,7 +75,7 @@ class TaskRun:
             gc.collect()
             begin = time.monotonic()
             outcome.begin = self._time.at(begin)
-            with live.training(self.task.scheme, list(self.task.owners), plan.workload.rounds):
+            with live.training(self._way.name, list(self.task.owners), plan.workload.rounds):
                 self._session.control.broadcast(ctl.Go(self.task.id))
                 self._session.bed.play(begin)
                 self._replay.start(begin)
@@ -217,7 +219,14 @@ class TaskRun:
             return real.tolerances.round_deadline
         slowest = min(n.speed for n in real.nodes)
         step = max(max(ops.values()) for ops in (self.task.reference, *self.task.references.values())) / slowest
-        return (60.0 + (self._plan.workload.drop or 0.0)) * real.dilation + 50 * step
+        return (60.0 + (self._plan.workload.drop or 0.0)) * real.dilation + 50 * step + self._selecting(step)
+
+    def _selecting(self, step: float) -> float:
+        """Seconds that no device should take to select its samples, generously: as long as training on each of them."""
+        if self.task.select is None:
+            return 0.0
+        slowest = min(n.speed for n in self._session.real.nodes)
+        return max(self._samples.values()) * (step / self.task.batch + 0.001 / slowest)
 
     def _stuck(self, since: float) -> NodeError:
         silent = sorted(self._session.workers, key=self._session.control.silence)[-1]

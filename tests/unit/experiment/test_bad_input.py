@@ -137,6 +137,18 @@ BAD = {
     "no scheme": ("[splitfed, fedfly]", "[]", 18, "workload.scheme", None),
     "unknown strategy": ("rounds: 3", "strategy: migrat", 21, "unknown strategy", "did you mean 'migrate'?"),
     "unknown model": ("model: vgg5", "model: vgg", 19, "unknown model 'vgg'", "did you mean 'vgg5'?"),
+    "selection without a share": ("rounds: 3", "data: {select: {rule: hard}}", 21, "'share' is missing", "add 'share: …'"),
+    "selection of nothing": ("rounds: 3", "data: {select: {rule: hard, share: 0%}}", 21, "a share of the data that is none", "leave 'select' out"),
+    "selection of more than there is": ("rounds: 3", "data: {select: {rule: hard, share: 130%}}", 21, "more than the whole", None),
+    "selection by an unknown rule": ("rounds: 3", "data: {select: {rule: hrad, share: 30%}}", 21, "unknown rule 'hrad'", "did you mean 'hard'?"),
+    "selection by an unknown classifier": ("rounds: 3", "data: {select: {rule: hard, share: 30%, by: oracle}}", 21, "unknown choice", None),
+    "selection of less than a batch": ("rounds: 3", "data: {select: {rule: hard, share: 3%}}", 21, "leaves each device less than a batch", "keep 4% or more, or set workload.batch to 14"),
+    "classifier for a rule that needs none": ("rounds: 3", "data: {select: {rule: random, share: 30%, by: centroid}}", 21, "'by' has nothing to act on", "take by out"),
+    "classifier on a device half without layers": (
+        "[splitfed, fedfly]\n  model: vgg5\n  cut: 4", "fedavg\n  cut: 0\n  data: {select: {rule: hard, share: 30%, features: half}}", 20,
+        "the device half of 'dev' has no layers", "set features: samples, or another cut",
+    ),
+    "control that is a word": ("rounds: 3", "data: {select: {rule: hard, share: 30%, control: never}}", 21, "unknown choice", None),
     "unknown data set": ("rounds: 3", "data: {set: cifar}", 21, "unknown data set 'cifar'", "did you mean 'cifar10'?"),
     "model that does not take the set": (
         "model: vgg5", "model: transformer", 19, "'transformer' does not take images, which 'digits' has", "model to vgg5",

@@ -10,12 +10,12 @@ import pytest
 from nodes.policies import samples
 from nodes.policies.layers import LAYERS
 from testbed.cli.options import Format
-from testbed.cli.show import plain, show
+from testbed.cli.show import plain, selection, show
 from testbed.emulation.links.shape import Shape
 from testbed.errors import CapacityError, InputError
 from testbed.experiment import Plan, check_capacity, load, load_plan
 from testbed.experiment.dilate import dilated
-from testbed.experiment.plan import Move, Tolerances
+from testbed.experiment.plan import Move, SelectPlan, Tolerances
 
 ROOT = Path(__file__).parents[3]
 TOPOLOGIES = sorted((ROOT / "topologies").glob("*.yaml"))
@@ -406,3 +406,19 @@ def test_more_memory_than_the_machine_has():
 
 def test_loading_does_not_ask_for_the_machine():
     assert load(ROOT / "topologies/fedfly.yaml", ["devices.pi4.count=80"]).spec.devices["pi4"].count == 80
+
+
+def test_a_selection_and_what_is_said_of_it(write):
+    asked = "rounds: 3\n  data: {select: {rule: hard, share: 30%, by: logistic, features: half, control: no}}"
+    plan = load_plan(write(("rounds: 3", asked)))
+    assert plan.workload.data.select == SelectPlan("hard", 0.3, "logistic", "half", control=False)
+    [said] = selection(plan)
+    assert said == (
+        "each device trains on 30% of its samples (hard, by logistic on the device half); "
+        "no random control: the experiment says control: no"
+    )
+    short = load_plan(write(("rounds: 3", "rounds: 3\n  data: {select: {rule: balanced, share: 0.5}}")))
+    assert short.workload.data.select == SelectPlan("balanced", 0.5)
+    [said] = selection(short)
+    assert said.endswith("(balanced); control: splitfed-random, fedfly-random")
+    assert selection(load_plan(write())) == []

@@ -50,6 +50,19 @@ def test_a_step_takes_reference_over_speed() -> None:
     assert (pacer.totals.steps, pacer.totals.late, pacer.totals.dropped) == (3, 0, 0)
 
 
+def test_work_without_a_reference_takes_its_own_cpu_time_over_speed() -> None:
+    clock = FakeClock()
+    pacer = Pacer(0.25, clock)
+    with pacer.step(None) as step:
+        clock.work(wall=0.020, cpu=0.010)  # held back by a quota meanwhile
+    assert step.end - step.begin == pytest.approx(0.040)
+    assert not step.late
+    assert pacer.totals.asked_s == pytest.approx(0.040)
+    with pacer.step(None) as step:
+        clock.work(wall=0.100, cpu=0.010)  # the machine was busy with others
+    assert step.late
+
+
 def test_what_a_step_tells() -> None:
     clock = FakeClock()
     pacer = Pacer(0.5, clock)

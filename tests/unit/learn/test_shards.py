@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -151,3 +152,24 @@ def test_labels_alone_are_those_of_the_batch() -> None:
         assert torch.equal(batches.labels(2, index), batches.get(2, index)[1])
     with pytest.raises(IndexError):
         batches.labels(2, len(batches))
+
+
+def test_only_kept_samples_are_dealt_out_as_if_there_were_no_others() -> None:
+    made, kept = shard(), np.array([3, 4, 8, 15, 16, 23, 30, 31, 38])
+    batches = Batches(made, 5, "a", 4, epochs=2)
+    batches.get(1, 0)
+    batches.keep(kept)
+    alone = Batches(replace(made, x=made.x[kept], y=made.y[kept]), 5, "a", 4, epochs=2)
+    assert (len(batches), batches.samples, batches.size) == (len(alone), 9, 4)
+    for round in (1, 2):
+        for i in range(len(batches)):
+            assert same(batches.get(round, i), alone.get(round, i))
+            assert torch.equal(batches.labels(round, i), alone.labels(round, i))
+    batches.keep(kept[:3])
+    assert (len(batches), batches.size) == (2, 3)
+
+
+@pytest.mark.parametrize("kept", [[], [1, 1], [-1, 2], [0, 40]])
+def test_selections_that_are_none(kept: list[int]) -> None:
+    with pytest.raises(InputError, match="selection"):
+        Batches(shard(), 5, "a", 4).keep(np.array(kept, dtype=np.int64))

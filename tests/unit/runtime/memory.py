@@ -26,7 +26,8 @@ class Net:
     """All nodes of one task. ``moves`` maps (device, round, batches done) to an edge server."""
 
     def __init__(self, directory: Path, scheme: str, moves=None, *, devices=("d1", "d2"), strategy="", rounds=2,
-                 damage=None, momentum=0.9, late_notices=False, cuts=None, model="cnn", cut=2, data="digits"):
+                 damage=None, momentum=0.9, late_notices=False, cuts=None, model="cnn", cut=2, data="digits",
+                 select=None):
         self.late_notices = late_notices
         self.moves = dict(moves or {})
         self.queue = deque()
@@ -42,7 +43,7 @@ class Net:
             momentum=momentum, weight_decay=0.0, threads=1, augment=False, owners=tuple(devices), samples={},
             placement=tuple(chosen.place("t", members)),
             reference={"head.forward": 1e-6, "head.backward": 1e-6, "tail.step": 1e-6, "whole.step": 1e-6},
-            data=data, edges=("ea", "eb"), cuts=cuts or {},
+            data=data, edges=("ea", "eb"), cuts=cuts or {}, select=select,
         )
         self.hosts = {}
         for name in (*devices, "ea", "eb", "cloud"):

@@ -64,7 +64,7 @@ def write_set(directory, owners, name, samples=32):
 
 
 def make_task(directory, scheme="edgemove", *, owners=("d1",), model="cnn", batch=8, rounds=2, side=8, samples=24,
-              threads=1, cut=2, cuts=None, data="", **pipeline):
+              threads=1, cut=2, cuts=None, data="", select=None, **pipeline):
     """A task with ``pipeline`` settings over those of `Pipeline`, on noise or on a data set that is built in."""
     shape, classes = (FORMS[data].shape, FORMS[data].classes) if data else (in_shape(model, side), 10)
     files = write_set(directory, owners, data) if data else write_data(directory, owners, samples, side, model)
@@ -76,7 +76,7 @@ def make_task(directory, scheme="edgemove", *, owners=("d1",), model="cnn", batc
         classes=classes, rounds=rounds, batch=batch, local_epochs=1, lr=0.05, momentum=0.9, weight_decay=1e-3,
         threads=threads, augment=False, owners=tuple(owners), samples=dict.fromkeys(owners, samples),
         placement=tuple(chosen.place("t", members)), reference={}, data=files,
-        edges=EDGES, cuts=cuts or {}, pipeline=Pipeline(times=times, **pipeline),
+        edges=EDGES, cuts=cuts or {}, pipeline=Pipeline(times=times, **pipeline), select=select,
     )  # fmt: skip
 
 
