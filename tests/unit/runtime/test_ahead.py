@@ -1,0 +1,106 @@
+"""Stages that leave for their standbys just as the device is handed over, and micro-batches that go there early."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nodes.schemes._ahead import LEAST, Pace
+from tests.unit.runtime.test_edgemove_faults import TWO, check, death, driver, make, nodes_of
+from tests.unit.runtime.test_steering import World as Timed
+from tests.unit.runtime.test_steering import lasted, task_of
+
+SOON = 0.025
+
+
+@given(st.integers(LEAST, 30), st.floats(0.01, 10), st.floats(0, 100), st.integers(0, 5))
+def test_the_first_micro_batch_behind_a_time_is_foreseen(sent, each, left, before) -> None:
+    """At a steady pace: sent at the time, or up to half of what one takes before it."""
+    pace = Pace()
+    for index in range(before):
+        pace.sent(index + 7, index * each)
+    for index in range(sent):
+        pace.sent(index, index * each)
+    last = (sent - 1) * each
+    found = pace.first_behind(last + left)
+    due = found * each
+    assert due >= last + left - each / 2 - 1e-6 * (1 + due)
+    assert found == sent or due - each < last + left - each / 2 + 1e-6 * (1 + due)
+
+
+def test_without_a_pace_nothing_is_foreseen() -> None:
+    pace = Pace()
+    for index in range(LEAST - 1):
+        pace.sent(index, float(index))
+    assert pace.first_behind(100.0) is None
+
+
+def goes(world, *, standby: bool) -> None:
+    """The last stage's driver is told of a handover to ``eb`` that comes soon, and is carried out."""
+    one = driver(world)
+    if standby:
+        one.relocate(1, "eb", go=False)
+    assert one.foresees(world.now + SOON)
+    one.relocate(1, "eb", go=True, behind=world.now + SOON)
+    world.at(SOON, lambda w: w.notice("d1", "eb", done=True))
+
+
+def early(world) -> list:
+    """Activations that came to the new node before the stage."""
+    [moved] = [s for s in world.spans if s.kind == "relocate" and s.attrs["to"] == "eb"]
+    return [
+        s for s in world.spans
+        if s.kind == "send" and s.peer == "eb" and s.attrs["message"] == "activations" and s.begin < moved.end
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("schedule", ["sync", "1f1b"])
+@pytest.mark.parametrize("standby", [True, False])
+def test_it_changes_no_weight(tmp_path, schedule, standby) -> None:
+    still = make(tmp_path / "a", plan=TWO, schedule=schedule, devices=("d1",))
+    still.run()
+    world = make(
+        tmp_path / "b", plan=TWO, schedule=schedule, devices=("d1",),
+        when={("d1", 1, 2): [lambda w: goes(w, standby=standby)]},
+    )  # fmt: skip
+    world.run()
+    check(world, exact=schedule == "sync")
+    assert world.done.weights_sha256 == still.done.weights_sha256
+    assert nodes_of(world, 2, "d1")[1] == "eb"
+    assert early(world)
+
+
+@pytest.mark.parametrize("after", [0.0, 0.011, 0.021, 0.026, 0.031, 0.041, 0.06])
+@pytest.mark.parametrize("who", ["ea", "eb"])
+@pytest.mark.parametrize("told", [0.02, None])
+def test_a_death_on_the_way(tmp_path, after, who, told) -> None:
+    plan = {("d1", 1, 2): [lambda w: goes(w, standby=True), lambda w: w.at(after, death(who, told))]}
+    world = make(tmp_path, plan=TWO, when=plan)
+    world.run()
+    check(world)
+    assert who not in nodes_of(world, 2).values()
+
+
+def test_a_handover_that_does_not_come_has_the_round_begin_again_at_worst(tmp_path) -> None:
+    """Nothing is sent there then; the device finds out that nobody answers."""
+
+    def told(world) -> None:
+        driver(world).relocate(1, "eb", go=True, behind=world.now + SOON)
+
+    world = make(tmp_path, plan=TWO, when={("d1", 1, 2): [told]})
+    world.run()
+    check(world)
+
+
+def test_the_stall_is_a_fraction_of_what_following_afterwards_costs(tmp_path) -> None:
+    took = {}
+    for kind in ("proactive", "reactive"):
+        world = Timed(task_of(tmp_path, adapt=kind, probing="off"))
+        world.hand_over("eb", 5.0, foretold=3.0)
+        world.train()
+        took[kind] = lasted(world)
+    still = Timed(task_of(tmp_path, adapt="static", probing="off"))
+    still.train()
+    least = lasted(still)
+    assert took["proactive"] - least < 0.5 * (took["reactive"] - least), (least, took)
