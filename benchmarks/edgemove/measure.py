@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.edgemove.cells import BOUND_ROUNDS, Cell, fingerprint, training
+from benchmarks.edgemove.cells import AGAIN, Cell, fingerprint, training
 from benchmarks.edgemove.figures import seconds
 from benchmarks.edgemove.settings import DEVICE, Setting, Training, experiment, pieces
 from benchmarks.edgemove.store import Found, row
@@ -21,7 +21,7 @@ from testbed.experiment.plan import Plan
 from testbed.run.staging import problem_of
 
 MOST_PLANS, MOST_CUTS = 12, 4
-LASTS_S = 1.2
+LASTS_S = 0.8
 """How long a plan is measured at least, fill and drain left out."""
 
 Row = dict[str, Any]
@@ -74,7 +74,7 @@ def plans(session: Any, asked: Training, run: Run) -> list[Row]:
     chosen = run("chosen", asked)
     every = ranked(problem_of(session.plan, DEVICE, session.layer_times, {}, {}), MOST_PLANS)
     rows = [chosen, *(run("plan", _as_planned(asked, one)) | {"predicted": _predicted(one)} for one in every)]
-    again = replace(_as_long(asked, every[0].seconds), rounds=BOUND_ROUNDS)
+    again = replace(_as_long(asked, every[0].seconds), rounds=AGAIN)
     rows.append(run("chosen again", again))
     winner = best([one for one in rows if one["what"] == "plan"])
     rows.append(run("best again", _same(again, winner)))
@@ -91,7 +91,7 @@ def cuts(session: Any, asked: Training, run: Run) -> list[Row]:
     every = ranked(problem, MOST_CUTS)
     rows = [first, *(run("cut", _as_planned(asked, one)) | {"predicted": _predicted(one)} for one in every)]
     winner = best([one for one in rows if one["what"] == "cut"])
-    again = replace(_as_long(asked, every[0].seconds), rounds=BOUND_ROUNDS)
+    again = replace(_as_long(asked, every[0].seconds), rounds=AGAIN)
     rows.append(run("best again", _same(again, winner)))
     rows.append(run("splitfed", replace(again, scheme="splitfed", micro=None, cut=winner["bounds"][1])))
     return rows

@@ -68,7 +68,7 @@ class Setting:
         plan: Nodes and their layers where the plan is fixed; empty where it is chosen.
         depth: Micro-batches under way with that plan and ``1f1b``.
         slowest: What that plan is bound by: ``device``, ``server`` or ``link``; empty where there is none.
-        kinds: Kinds of cells that it is in.
+        kinds: Kinds of cells that it is in. longer: Of these, those that are left to the whole grid.
         batches, rounds: How long a training is, where the cell does not say.
     """
 
@@ -86,6 +86,7 @@ class Setting:
     depth: int | None = None
     slowest: str = ""
     kinds: tuple[str, ...] = ("plans",)
+    longer: tuple[str, ...] = ()
     batches: int = 8
     rounds: int = 1
 
@@ -157,11 +158,12 @@ SETTINGS: dict[str, Setting] = {
         Setting("link-bound", "VGG-5, slow link", _SLOW_LINK, micro=8, plan=_TWO, depth=5, slowest="link",
                 kinds=_MEASURED),
         Setting("slow-link-cnn", "CNN, slower link", _SLOW_LINK, "cnn", home="south", batches=12),
-        Setting("even", "VGG-5, nothing much slower", _EVEN, kinds=("plans", "steady")),
+        Setting("even", "VGG-5, nothing much slower", _EVEN, kinds=("plans", "steady"), longer=("steady",)),
+        Setting("even-cnn", "CNN, nothing much slower", _EVEN, "cnn", batches=12),
         Setting("even-mobilenet", "MobileNetV3, slow link", _EVEN, "mobilenetv3-small", batch=32, home="south",
-                kinds=("plans", "steady")),
+                kinds=("plans", "steady"), longer=("plans", "steady")),
         Setting("even-three", "MobileNetV3, up to three stages", _EVEN, "mobilenetv3-small", batch=32, stages=3,
-                kinds=("steady",)),
+                kinds=("steady",), longer=("steady",)),
         Setting("small", "CNN, slow throughout", _SMALL, "cnn", batch=128, kinds=("plans", "steady"), batches=11),
         Setting("accuracy-images", "CNN on digits", _SMALL, "cnn", batch=32, kinds=("accuracy",), batches=40, rounds=6),
         Setting("accuracy-motion", "1-D CNN on motion", _SMALL, "cnn1d", "motion", batch=32, kinds=("accuracy",),
