@@ -31,7 +31,8 @@ from nodes.schemes._base import AGGREGATOR, COLLECTOR
 from nodes.wire import codec
 from nodes.wire import control as ctl
 from nodes.wire.codec import Tensors
-from nodes.wire.messages import Delivered, Envelope, Fetch, Model, PartId, Update
+from nodes.wire.messages import Envelope, Fetch, Model, PartId, Update
+from nodes.wire.pipeline_messages import Delivered
 from nodes.wire.task import Placed, Task
 
 _FLUSH_S = 0.5

@@ -84,7 +84,8 @@ def table(problem: Problem, units: Units, ways: Ways, finishes: Mapping[str, Seq
     devices = [units.numbers([owner.device for owner in request.owners]) for request in problem.requests]
     counts = np.bincount(np.concatenate(devices), minlength=len(units.names))
     colds = {name: units.cold(name) for name in (SELECT, TRAIN_DEVICE, TRAIN_EDGE)}
-    blocks, batches, prices, begin = [], [], [], 0
+    prices: list[float] = []
+    blocks, batches, begin = [], [], 0
     for k, request in enumerate(problem.requests):
         maker = Maker(units, ways, request, devices[k], colds, counts[devices[k]] > 1)
         reach = ways.reached(devices[k], servers)
@@ -116,7 +117,7 @@ def table(problem: Problem, units: Units, ways: Ways, finishes: Mapping[str, Seq
         np.concatenate(devices), np.concatenate(batches), **columns, fetch=fetch - none,
         fetch_price=np.array(prices)[codes[none:] // len(units.names)], station=station, batch_s=batch_s, once=once,
         stations=stations, reasons=reasons,
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
 
 
 def _cells(blocks: Sequence[Block], width: int) -> tuple[Ints, Floats, Floats]:
@@ -149,8 +150,10 @@ def _common(entry: Ints, station: Ints, batch_s: Floats, once: Floats) -> tuple[
     big = len(codes)
     station[station == NONE] = big
     order = np.argsort(station.astype(np.int32), axis=1, kind="stable")
-    station, batch_s, once = (np.take_along_axis(one, order, 1) for one in (station, batch_s, once))
-    batch_s, once = np.where(station < big, batch_s, 0.0), np.where(station < big, once, 0.0)
+    station = np.take_along_axis(station, order, 1)
+    there = station < big
+    batch_s = np.where(there, np.take_along_axis(batch_s, order, 1), 0.0)
+    once = np.where(there, np.take_along_axis(once, order, 1), 0.0)
     for i in range(station.shape[1] - 1, 0, -1):
         same = (station[:, i] == station[:, i - 1]) & (station[:, i] < big)
         for values in (batch_s, once):

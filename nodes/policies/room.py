@@ -38,7 +38,8 @@ class Room:
         """Whether there is room for each row by itself."""
         t, server, device = self.t, self.server[rows], self.device[rows]
         fits = (t.server_memory[rows] <= self.memory[server]) & (t.device_memory[rows] <= self.memory[device])
-        return fits & (t.joules[rows] <= self.spare[device] * (1 + 1e-9))
+        enough: Bools = fits & (t.joules[rows] <= self.spare[device] * (1 + 1e-9))
+        return enough
 
     def take(self, rows: Ints) -> Bools:
         """Take the rows that there is room for, in order; which those are."""
