@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from nodes.schemes._ahead import LEAST, Pace
 from tests.unit.runtime.test_edgemove_faults import TWO, check, death, driver, make, nodes_of
+from tests.unit.runtime.test_steering import FAR, task_of
 from tests.unit.runtime.test_steering import World as Timed
-from tests.unit.runtime.test_steering import lasted, task_of
 
-SOON = 0.025
+SOON = 0.012
 
 
 @given(st.integers(LEAST, 30), st.floats(0.01, 10), st.floats(0, 100), st.integers(0, 5))
@@ -58,10 +58,10 @@ def early(world) -> list:
 @pytest.mark.parametrize("schedule", ["sync", "1f1b"])
 @pytest.mark.parametrize("standby", [True, False])
 def test_it_changes_no_weight(tmp_path, schedule, standby) -> None:
-    still = make(tmp_path / "a", plan=TWO, schedule=schedule, devices=("d1",))
+    still = make(tmp_path, plan=TWO, schedule=schedule, devices=("d1",))
     still.run()
     world = make(
-        tmp_path / "b", plan=TWO, schedule=schedule, devices=("d1",),
+        tmp_path, plan=TWO, schedule=schedule, devices=("d1",),
         when={("d1", 1, 2): [lambda w: goes(w, standby=standby)]},
     )  # fmt: skip
     world.run()
@@ -93,14 +93,13 @@ def test_a_handover_that_does_not_come_has_the_round_begin_again_at_worst(tmp_pa
     check(world)
 
 
-def test_the_stall_is_a_fraction_of_what_following_afterwards_costs(tmp_path) -> None:
-    took = {}
-    for kind in ("proactive", "reactive"):
-        world = Timed(task_of(tmp_path, adapt=kind, probing="off"))
-        world.hand_over("eb", 5.0, foretold=3.0)
+def test_a_steered_pipeline_sends_ahead_what_a_notice_with_a_time_allows(tmp_path) -> None:
+    for told, ahead in ((0.3, True), (None, False)):
+        world = Timed(task_of(tmp_path, probing="off"))
+        world.hand_over("eb", 5.0, foretold=3.0, told=told)
         world.train()
-        took[kind] = lasted(world)
-    still = Timed(task_of(tmp_path, adapt="static", probing="off"))
-    still.train()
-    least = lasted(still)
-    assert took["proactive"] - least < 0.5 * (took["reactive"] - least), (least, took)
+        [moved] = world.spans_of("relocate")
+        assert (moved.begin < 105.0) == ahead, told
+        came = [s for s in world.spans_of("send") if s.peer == "eb" and s.attrs["message"] == "activations"]
+        direct = [s for s in came if s.end - s.begin < FAR]  # not by way of the old server
+        assert (min(s.begin for s in direct) < moved.end) == ahead, told

@@ -62,7 +62,7 @@ class World(Links):
         host = self.hosts["d1"]
         if foretold is not None:
             self.push("d1", 100 + at - foretold, lambda: host.forecast(to, foretold))
-        self.push("d1", 100 + at - told, lambda: host.notice(to, False, told))
+        self.push("d1", 100 + at - (told or 0.3), lambda: host.notice(to, False, told))
 
         def move():
             self.near = to
