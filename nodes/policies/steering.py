@@ -53,7 +53,7 @@ class Steering:
         self._base = base
         self._probe, self._adapt = probe, adapt
         self.probing: Probing = probing.begin(probe, now, expected)
-        self.adapting = Adapting(layout, LONG_AGO)
+        self.adapting = Adapting(layout, now)
         self._servers = Servers(base.servers, base.links, near, now)
         self._ahead: tuple[str, float] | None = None  # the handover that is expected: to whose site, and when
         self._certain = False  # the modem has told of it
