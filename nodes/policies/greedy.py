@@ -21,6 +21,8 @@ from nodes.policies.ways import Ints
 
 ROUNDS, FEWER = 4, 3
 """Rounds of waves from each start; and with more owners than `SMALL`."""
+STARTS, KICKS = 4, 40
+"""Starts that are searched from, and how often the best of them is shaken; the latter up to `SMALL` owners."""
 BUDGET = 1.5e7
 """Numbers that local search looks at, at most."""
 SMALL = 40
@@ -54,8 +56,10 @@ def greedy(problem: Problem, *, name: str = "greedy", keep: Keep | None = None, 
     states = sorted(_starts(table, at, small), key=lambda state: state.rank)
     if len(table.task) <= LOCAL:
         improver = Improver(at, budget)
-        states = [improver.improve(state) for state in states[:3]]
+        states = [improver.improve(state) for state in states[:STARTS]]
     best = min(states, key=lambda state: state.rank)
+    if small:
+        best = improver.shaken(best, KICKS)
     if best.broken > 1e-9:
         return Decision(name, None, np.inf, _why(at, best))
     return Decision(name, placement(table, best.choice, best.finish), best.objective)

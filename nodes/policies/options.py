@@ -146,17 +146,17 @@ def _common(entry: Ints, station: Ints, batch_s: Floats, once: Floats) -> tuple[
     label = np.where(shared, np.cumsum(shared) - 1, NONE)
     station = station.copy()
     station[used] = label[numbers]
-    big = len(codes)
-    station[station == NONE] = big
-    order = np.argsort(station.astype(np.int32), axis=1, kind="stable")
-    station, batch_s, once = (np.take_along_axis(one, order, 1) for one in (station, batch_s, once))
-    batch_s, once = np.where(station < big, batch_s, 0.0), np.where(station < big, once, 0.0)
-    for i in range(station.shape[1] - 1, 0, -1):
-        same = (station[:, i] == station[:, i - 1]) & (station[:, i] < big)
-        for values in (batch_s, once):
-            values[same, i - 1] += values[same, i]
-            values[same, i] = 0.0
-        station[same, i] = big
-    width = int(np.flatnonzero((station < big).any(0)).max(initial=-1)) + 1
-    station, batch_s, once = station[:, :width], batch_s[:, :width], once[:, :width]
-    return np.where(station < big, station, NONE), batch_s, once, int(shared.sum())
+    columns, every, single = (np.ascontiguousarray(one.T) for one in (station, batch_s, once))
+    for j in range(len(columns)):
+        every[j][columns[j] == NONE] = single[j][columns[j] == NONE] = 0.0
+        for merge in (True, False):  # first into the same station's column, then into one that is free
+            for i in range(j):
+                goes = (columns[i] == (columns[j] if merge else NONE)) & (columns[j] != NONE)
+                if goes.any():
+                    columns[i][goes] = columns[j][goes]
+                    columns[j][goes] = NONE
+                    for values in (every, single):
+                        values[i][goes] += values[j][goes]
+                        values[j][goes] = 0.0
+    width = int(np.flatnonzero((columns != NONE).any(1)).max(initial=-1)) + 1
+    return *(np.ascontiguousarray(one[:width].T) for one in (columns, every, single)), int(shared.sum())
