@@ -38,7 +38,8 @@ def all_edge(problem: Problem) -> Decision:
     def near(table: Table) -> Bools:
         units = table.units
         at = np.array([units.number.get(unit.at, NONE) for unit in units.all])[table.device[table.entry]]
-        return _kind(table, "edge") & ((table.server == at) | (at == NONE) | (table.server == NONE))
+        there: Bools = (table.server == at) | (at == NONE) | (table.server == NONE)
+        return _kind(table, "edge") & there
 
     return greedy(_moved(problem, "edge"), name="all-edge", keep=near)
 
@@ -93,7 +94,8 @@ def at_random(problem: Problem, *, seed: int = 0, tries: int = 20) -> Decision:
     table, unmet = prepare(problem)
     if table is None:
         return Decision("random", None, np.inf, unmet)
-    at, draw, broken = Evaluator(table, 16), random.Random(seed), ("memory",)
+    at, draw = Evaluator(table, 16), random.Random(seed)
+    broken: tuple[str, ...] = ("memory",)
     for _ in range(tries):
         finish = np.array([draw.randrange(len(every)) for every in table.finishes])
         choice = np.full(len(table.task), NONE, np.int64)
@@ -170,7 +172,8 @@ def _moved(problem: Problem, kind: str) -> Problem:
 def _kind(table: Table, kind: str) -> Bools:
     """Rows whose server, if they have one, is of a kind."""
     kinds = np.array([unit.kind == kind for unit in table.units.all] + [True])
-    return kinds[table.server]
+    found: Bools = kinds[table.server]
+    return found
 
 
 def _mean(rates: Iterable[float]) -> float:

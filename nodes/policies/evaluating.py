@@ -168,7 +168,7 @@ class Evaluator:
         m, e = np.nonzero(fetch != NONE)
         codes = np.unique(m * len(prices) + fetch[m, e])
         m, fetch = np.divmod(codes, len(prices))
-        return np.bincount(m, prices[fetch], minlength=len(rows))
+        return np.bincount(m, prices[fetch], minlength=len(rows)).astype(float)
 
 
 def placement(table: Table, choice: Ints, finish: Ints) -> Placement:

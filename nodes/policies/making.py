@@ -164,7 +164,7 @@ class Maker:
         cells = []
         if (way.a == d).all() or (way.b == d).all():
             if self.several.any():
-                cells.append(self._mine(o, d, *pair, offset=1 if (way.a == d).all() else 2))
+                cells.append(self._mine(o, d, pair[0], pair[1], 1 if (way.a == d).all() else 2))
         else:
             codes = self.ways.first + 2 * self.ways.links + way.a * self.ways.count + way.b
             cells.append((codes, *pair))

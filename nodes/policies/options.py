@@ -84,7 +84,10 @@ def table(problem: Problem, units: Units, ways: Ways, finishes: Mapping[str, Seq
     devices = [units.numbers([owner.device for owner in request.owners]) for request in problem.requests]
     counts = np.bincount(np.concatenate(devices), minlength=len(units.names))
     colds = {name: units.cold(name) for name in (SELECT, TRAIN_DEVICE, TRAIN_EDGE)}
-    blocks, batches, prices, begin = [], [], [], 0
+    blocks: list[Block] = []
+    batches: list[Floats] = []
+    prices: list[float] = []
+    begin = 0
     for k, request in enumerate(problem.requests):
         maker = Maker(units, ways, request, devices[k], colds, counts[devices[k]] > 1)
         reach = ways.reached(devices[k], servers)
@@ -116,7 +119,7 @@ def table(problem: Problem, units: Units, ways: Ways, finishes: Mapping[str, Seq
         np.concatenate(devices), np.concatenate(batches), **columns, fetch=fetch - none,
         fetch_price=np.array(prices)[codes[none:] // len(units.names)], station=station, batch_s=batch_s, once=once,
         stations=stations, reasons=reasons,
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
 
 
 def _cells(blocks: Sequence[Block], width: int) -> tuple[Ints, Floats, Floats]:
@@ -146,7 +149,7 @@ def _common(entry: Ints, station: Ints, batch_s: Floats, once: Floats) -> tuple[
     label = np.where(shared, np.cumsum(shared) - 1, NONE)
     station = station.copy()
     station[used] = label[numbers]
-    columns, every, single = (np.ascontiguousarray(one.T) for one in (station, batch_s, once))
+    columns, every, single = station.T.copy(), batch_s.T.copy(), once.T.copy()
     for j in range(len(columns)):
         every[j][columns[j] == NONE] = single[j][columns[j] == NONE] = 0.0
         for merge in (True, False):  # first into the same station's column, then into one that is free
@@ -159,4 +162,4 @@ def _common(entry: Ints, station: Ints, batch_s: Floats, once: Floats) -> tuple[
                         values[i][goes] += values[j][goes]
                         values[j][goes] = 0.0
     width = int(np.flatnonzero((columns != NONE).any(1)).max(initial=-1)) + 1
-    return *(np.ascontiguousarray(one[:width].T) for one in (columns, every, single)), int(shared.sum())
+    return columns[:width].T.copy(), every[:width].T.copy(), single[:width].T.copy(), int(shared.sum())

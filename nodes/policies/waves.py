@@ -92,10 +92,11 @@ class Waves:
 
     def estimate(self, rows: Ints, load: Floats) -> Floats:
         """Seconds of rows if their owners took them beside what is on the load, which has none of those owners."""
-        if not self.station.shape[1]:
-            return self.at.alone[rows]
-        taken = load[self.station[rows], self.level[rows][:, None]]
-        return np.maximum(self.at.alone[rows], (self.with_it[rows] + taken).max(1))
+        took: Floats = self.at.alone[rows]
+        if self.station.shape[1]:
+            taken = load[self.station[rows], self.level[rows][:, None]]
+            took = np.maximum(took, (self.with_it[rows] + taken).max(1))
+        return took
 
     def outlook(self, choice: Ints) -> Floats:
         """Seconds of all rows beside a choice; an owner's own choice stands in the way of its other rows, too."""
@@ -191,7 +192,8 @@ class Waves:
         fit = room.take(new)
         choice[entries[ok][fit]] = new[fit]
         self._shift(load, choice[entries], 1.0)
-        return entries[choice[entries] == NONE]
+        left: Ints = entries[choice[entries] == NONE]
+        return left
 
     def _shift(self, load: Floats, rows: Ints, sign: float) -> None:
         """Put rows on the load of their stations, or take them off."""
