@@ -78,8 +78,18 @@ class Table:
         return np.searchsorted(self.entry, np.arange(len(self.task) + 1))
 
 
-def table(problem: Problem, units: Units, ways: Ways, finishes: Mapping[str, Sequence[Finish]]) -> Table:
-    """All rows of a problem, for these ways to finish. Every task has an owner, a cut that is allowed, and a finish."""
+def table(
+    problem: Problem, units: Units, ways: Ways, finishes: Mapping[str, Sequence[Finish]], most: int = 0
+) -> Table:
+    """The rows of a problem, for these ways to finish.
+
+    Args:
+        problem: Every task has an owner and a cut that is allowed.
+        units: Its units.
+        ways: Its ways.
+        finishes: By task; each has one.
+        most: Servers that each owner may choose among; 0: all that it has ways to.
+    """
     servers = np.array([unit.kind != "device" for unit in units.all], bool)
     devices = [units.numbers([owner.device for owner in request.owners]) for request in problem.requests]
     counts = np.bincount(np.concatenate(devices), minlength=len(units.names))
@@ -91,6 +101,8 @@ def table(problem: Problem, units: Units, ways: Ways, finishes: Mapping[str, Seq
     for k, request in enumerate(problem.requests):
         maker = Maker(units, ways, request, devices[k], colds, counts[devices[k]] > 1)
         reach = ways.reached(devices[k], servers)
+        if most:
+            reach = maker.nearest(reach, most)
         fastest: dict[int, float] = {}
         for one in finishes[request.task]:
             fastest[one.g] = min(one.seconds, fastest.get(one.g, np.inf))
