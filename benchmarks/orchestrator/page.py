@@ -69,7 +69,7 @@ def _small(smalls: list[Small]) -> Iterator[str]:
 def _baselines(smalls: list[Small]) -> Iterator[str]:
     yield from ("| policy | cases with a placement that breaks nothing | above greedy, mean [%] | least [%] |",
                 "|---|---|---|---|")  # fmt: skip
-    could = [one for one in smalls if math.isfinite(one.greedy.objective)]
+    could = [one for one in smalls if one.baselines and math.isfinite(one.greedy.objective)]
     for name in BASELINES:
         above = [_above(one.baselines[name], one.greedy) for one in could]
         good = [value for value in above if math.isfinite(value)]

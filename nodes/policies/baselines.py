@@ -38,8 +38,8 @@ def all_edge(problem: Problem) -> Decision:
     def near(table: Table) -> Bools:
         units = table.units
         at = np.array([units.number.get(unit.at, NONE) for unit in units.all])[table.device[table.entry]]
-        found: Bools = _kind(table, "edge") & ((table.server == at) | (at == NONE) | (table.server == NONE))
-        return found
+        there: Bools = (table.server == at) | (at == NONE) | (table.server == NONE)
+        return _kind(table, "edge") & there
 
     return greedy(_moved(problem, "edge"), name="all-edge", keep=near)
 
@@ -172,7 +172,8 @@ def _moved(problem: Problem, kind: str) -> Problem:
 def _kind(table: Table, kind: str) -> Bools:
     """Rows whose server, if they have one, is of a kind."""
     kinds = np.array([unit.kind == kind for unit in table.units.all] + [True])
-    return kinds[table.server]
+    found: Bools = kinds[table.server]
+    return found
 
 
 def _mean(rates: Iterable[float]) -> float:

@@ -14,21 +14,23 @@ from nodes.policies.evaluating import BROKEN, Evaluator, placement
 from nodes.policies.finishing import Finish
 from nodes.policies.improving import Improver, State
 from nodes.policies.options import Table
-from nodes.policies.preparing import prepare
+from nodes.policies.preparing import CROWD, prepare
 from nodes.policies.requests import Decision, Placement, Problem
 from nodes.policies.waves import waves
 from nodes.policies.ways import Ints
 
-ROUNDS, FEWER = 4, 3
+ROUNDS, FEWER = 4, 2
 """Rounds of waves from each start; and with more owners than `SMALL`."""
+STARTS, KICKS = 4, 40
+"""Starts that are searched from, and how often the best of them is shaken; the latter up to `SMALL` owners."""
 BUDGET = 1.5e7
 """Numbers that local search looks at, at most."""
 SMALL = 40
 """Owners up to which every aggregator is a start of its own, and owners choose one at a time."""
 LOCAL = 300
 """Owners up to which there is a local search."""
-CROWD, LEVELS = 2000, 16
-"""Owners from which on no more than so many distinct numbers of batches are told apart."""
+LEVELS = 16
+"""Distinct numbers of batches that are told apart with more owners than `CROWD`."""
 
 Keep = Callable[[Table], NDArray[np.bool_]]
 
@@ -54,8 +56,10 @@ def greedy(problem: Problem, *, name: str = "greedy", keep: Keep | None = None, 
     states = sorted(_starts(table, at, small), key=lambda state: state.rank)
     if len(table.task) <= LOCAL:
         improver = Improver(at, budget)
-        states = [improver.improve(state) for state in states[:3]]
+        states = [improver.improve(state) for state in states[:STARTS]]
     best = min(states, key=lambda state: state.rank)
+    if small:
+        best = improver.shaken(best, KICKS)
     if best.broken > 1e-9:
         return Decision(name, None, np.inf, _why(at, best))
     return Decision(name, placement(table, best.choice, best.finish), best.objective)

@@ -7,6 +7,7 @@ a clock, so the same problem is always decided alike.
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,10 +60,40 @@ class Improver:
         value = self.at.value(choice[None], finish[None])
         return State(choice, finish, float(value.broken[0]), float(value.objective[0]))
 
-    def improve(self, state: State) -> State:
-        """The state that no change of those above improves, or that the budget ended at."""
+    def shaken(self, state: State, kicks: int, near: float = 1.1) -> State:
+        """Go on from what a few random changes make of the state, as often as ``kicks`` and the budget allow.
+
+        Iterated local search (Lourenco, Martin and Stuetzle, 2003). Pairs are tried only from what is ``near`` to it.
+        """
+        draw = random.Random(0)
+        for _ in range(kicks):
+            if self.budget <= 0:
+                break
+            found = self.improve(self._kick(state, draw), pairs=False)
+            if found.rank <= (state.rank[0], state.rank[1] * near):
+                found = self.improve(found)
+            if found.rank < state.rank:
+                state = found
+        return state
+
+    def _kick(self, state: State, draw: random.Random) -> State:
+        """Another way to finish a task, where there is one, and other rows for one to three owners."""
+        choices, finishes = self._finishes(state)
+        i = draw.randrange(len(choices))
+        kicked = State(choices[i].copy(), finishes[i], 0.0, 0.0)
+        rows = self._open(kicked)
+        for _ in range(draw.randint(1, 3)):
+            if len(rows):
+                row = int(rows[draw.randrange(len(rows))])
+                kicked.choice[self.table.entry[row]] = row
+        return self.state(kicked.choice, kicked.finish)
+
+    def improve(self, state: State, pairs: bool = True) -> State:
+        """The state that no change of those above improves, or that the budget ended at; without ``pairs``, no two."""
         while self.budget > 0:
             better = self._best(state, *self._singles(state)) or self._best(state, *self._finishes(state))
+            if better is None and not pairs:
+                return state
             if better is None:
                 better = self._pairs(state)
             if better is None:

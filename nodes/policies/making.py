@@ -60,6 +60,22 @@ class Maker:
         self.work = request.select_s * samples / units.speed[devices]
         self.select = self.work + colds[SELECT][devices] if request.select_s > 0 else self.work
 
+    def nearest(self, reach: tuple[Ints, Ints], most: int) -> tuple[Ints, Ints]:
+        """So many servers of each owner: those where a batch takes the least beside the device, by the mean cut."""
+        away = [cut for cut in self.request.allowed if cut.place != "device"]
+        o, s = reach
+        if not away or not len(o):
+            return reach
+        d, count = self.devices[o], len(away)
+        up, down = self.ways.way(d, s), self.ways.way(s, d)
+        took = up.busy(sum(cut.up_bytes for cut in away) / count) + up.delay
+        took += down.busy(sum(cut.down_bytes for cut in away) / count) + down.delay
+        took += sum(cut.edge_s for cut in away) / count / self.units.speed[s]
+        order = np.lexsort((took, o))
+        owner = o[order]
+        kept = np.sort(order[np.arange(len(order)) - np.searchsorted(owner, owner) < most])
+        return o[kept], s[kept]
+
     def block(self, c: int, cut: Cut, g: int, last: float, reach: tuple[Ints, Ints], begin: int, fetch: int) -> Block:
         """Rows of a cut and an aggregator.
 
@@ -164,7 +180,7 @@ class Maker:
         cells = []
         if (way.a == d).all() or (way.b == d).all():
             if self.several.any():
-                cells.append(self._mine(o, d, pair[0], pair[1], offset=1 if (way.a == d).all() else 2))
+                cells.append(self._mine(o, d, pair[0], pair[1], 1 if (way.a == d).all() else 2))
         else:
             codes = self.ways.first + 2 * self.ways.links + way.a * self.ways.count + way.b
             cells.append((codes, *pair))

@@ -78,17 +78,31 @@ class Table:
         return np.searchsorted(self.entry, np.arange(len(self.task) + 1))
 
 
-def table(problem: Problem, units: Units, ways: Ways, finishes: Mapping[str, Sequence[Finish]]) -> Table:
-    """All rows of a problem, for these ways to finish. Every task has an owner, a cut that is allowed, and a finish."""
+def table(
+    problem: Problem, units: Units, ways: Ways, finishes: Mapping[str, Sequence[Finish]], most: int = 0
+) -> Table:
+    """The rows of a problem, for these ways to finish.
+
+    Args:
+        problem: Every task has an owner and a cut that is allowed.
+        units: Its units.
+        ways: Its ways.
+        finishes: By task; each has one.
+        most: Servers that each owner may choose among; 0: all that it has ways to.
+    """
     servers = np.array([unit.kind != "device" for unit in units.all], bool)
     devices = [units.numbers([owner.device for owner in request.owners]) for request in problem.requests]
     counts = np.bincount(np.concatenate(devices), minlength=len(units.names))
     colds = {name: units.cold(name) for name in (SELECT, TRAIN_DEVICE, TRAIN_EDGE)}
+    blocks: list[Block] = []
+    batches: list[Floats] = []
     prices: list[float] = []
-    blocks, batches, begin = [], [], 0
+    begin = 0
     for k, request in enumerate(problem.requests):
         maker = Maker(units, ways, request, devices[k], colds, counts[devices[k]] > 1)
         reach = ways.reached(devices[k], servers)
+        if most:
+            reach = maker.nearest(reach, most)
         fastest: dict[int, float] = {}
         for one in finishes[request.task]:
             fastest[one.g] = min(one.seconds, fastest.get(one.g, np.inf))
@@ -147,19 +161,17 @@ def _common(entry: Ints, station: Ints, batch_s: Floats, once: Floats) -> tuple[
     label = np.where(shared, np.cumsum(shared) - 1, NONE)
     station = station.copy()
     station[used] = label[numbers]
-    big = len(codes)
-    station[station == NONE] = big
-    order = np.argsort(station.astype(np.int32), axis=1, kind="stable")
-    station = np.take_along_axis(station, order, 1)
-    there = station < big
-    batch_s = np.where(there, np.take_along_axis(batch_s, order, 1), 0.0)
-    once = np.where(there, np.take_along_axis(once, order, 1), 0.0)
-    for i in range(station.shape[1] - 1, 0, -1):
-        same = (station[:, i] == station[:, i - 1]) & (station[:, i] < big)
-        for values in (batch_s, once):
-            values[same, i - 1] += values[same, i]
-            values[same, i] = 0.0
-        station[same, i] = big
-    width = int(np.flatnonzero((station < big).any(0)).max(initial=-1)) + 1
-    station, batch_s, once = station[:, :width], batch_s[:, :width], once[:, :width]
-    return np.where(station < big, station, NONE), batch_s, once, int(shared.sum())
+    columns, every, single = station.T.copy(), batch_s.T.copy(), once.T.copy()
+    for j in range(len(columns)):
+        every[j][columns[j] == NONE] = single[j][columns[j] == NONE] = 0.0
+        for merge in (True, False):  # first into the same station's column, then into one that is free
+            for i in range(j):
+                goes = (columns[i] == (columns[j] if merge else NONE)) & (columns[j] != NONE)
+                if goes.any():
+                    columns[i][goes] = columns[j][goes]
+                    columns[j][goes] = NONE
+                    for values in (every, single):
+                        values[i][goes] += values[j][goes]
+                        values[j][goes] = 0.0
+    width = int(np.flatnonzero((columns != NONE).any(1)).max(initial=-1)) + 1
+    return columns[:width].T.copy(), every[:width].T.copy(), single[:width].T.copy(), int(shared.sum())

@@ -66,9 +66,10 @@ class Leg:
     stations: dict[Station, tuple[float, float]] = field(default_factory=dict)  # seconds a batch, and once
 
     def use(self, station: Station, batch: float, once: float = 0.0) -> None:
-        """Note seconds of a station."""
-        before = self.stations.get(station, (0.0, 0.0))
-        self.stations[station] = (before[0] + batch, before[1] + once)
+        """Note seconds of a station; who takes nothing of it does not wait for it either."""
+        if batch or once:
+            before = self.stations.get(station, (0.0, 0.0))
+            self.stations[station] = (before[0] + batch, before[1] + once)
 
 
 class Costs:

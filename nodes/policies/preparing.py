@@ -14,6 +14,8 @@ from nodes.policies.ways import Units, Ways
 
 MANY = 200
 """Owners beyond which one aggregator is settled on by rule."""
+CROWD, NEAREST = 2000, 3
+"""Owners beyond which each chooses among so many servers."""
 
 Unmet = Mapping[str, tuple[str, ...]]
 
@@ -40,7 +42,8 @@ def prepare(problem: Problem, all_finishes: bool = False) -> tuple[Table | None,
     unmet = {task: ("memory", "path") for task, every in ends.items() if not every}
     if unmet:
         return None, unmet
-    made = table(problem, units, ways, ends)
+    crowd = not all_finishes and sum(len(request.owners) for request in problem.requests) > CROWD
+    made = table(problem, units, ways, ends, NEAREST if crowd else 0)
     begins = made.begins
     able = begins[1:] > begins[:-1]
     for k, request in enumerate(problem.requests):

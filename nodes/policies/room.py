@@ -37,9 +37,9 @@ class Room:
     def fits(self, rows: Ints) -> Bools:
         """Whether there is room for each row by itself."""
         t, server, device = self.t, self.server[rows], self.device[rows]
-        fits = (t.server_memory[rows] <= self.memory[server]) & (t.device_memory[rows] <= self.memory[device])
-        enough: Bools = fits & (t.joules[rows] <= self.spare[device] * (1 + 1e-9))
-        return enough
+        fits: Bools = (t.server_memory[rows] <= self.memory[server]) & (t.device_memory[rows] <= self.memory[device])
+        fits &= t.joules[rows] <= self.spare[device] * (1 + 1e-9)
+        return fits
 
     def take(self, rows: Ints) -> Bools:
         """Take the rows that there is room for, in order; which those are."""

@@ -25,6 +25,8 @@ from nodes.policies.ways import NONE, Floats, Ints
 Bools = NDArray[np.bool_]
 WAVES = 16
 """Most waves: with more owners near a server, several choose at once."""
+SEEN = 4
+"""Waves from one look at who would be late to the next, where several choose at once."""
 _GRID = np.linspace(0.0, 1.0, 13) ** 2
 
 
@@ -61,6 +63,7 @@ class Waves:
         self.adds = t.batches[t.entry][:, None] * t.batch_s + t.once
         self.rest = np.where(t.station == NONE, 0.0, t.fixed[:, None] - t.once)
         self.with_it = self.rest + self.adds
+        self.slack = np.full(t.stations + 1, np.inf)
         self.order = self._order()
 
     def _order(self) -> list[Ints]:
@@ -89,11 +92,11 @@ class Waves:
 
     def estimate(self, rows: Ints, load: Floats) -> Floats:
         """Seconds of rows if their owners took them beside what is on the load, which has none of those owners."""
-        if not self.station.shape[1]:
-            return self.at.alone[rows]
-        taken = load[self.station[rows], self.level[rows][:, None]]
-        slowest: Floats = np.maximum(self.at.alone[rows], (self.with_it[rows] + taken).max(1))
-        return slowest
+        took: Floats = self.at.alone[rows]
+        if self.station.shape[1]:
+            taken = load[self.station[rows], self.level[rows][:, None]]
+            took = np.maximum(took, (self.with_it[rows] + taken).max(1))
+        return took
 
     def outlook(self, choice: Ints) -> Floats:
         """Seconds of all rows beside a choice; an owner's own choice stands in the way of its other rows, too."""
@@ -147,8 +150,12 @@ class Waves:
         choice = np.where(chosen, choice, NONE)
         room = Room(at, self.finish, choice)
         load = self.load(choice)
-        left = [self._wave(wave[chosen[wave]], choice, theta, load, room) for wave in self.order]
-        self._wave(np.concatenate([np.zeros(0, np.int64), *left]), choice, theta, load, room)
+        left: list[Ints] = [np.zeros(0, np.int64)]
+        for i, wave in enumerate(self.order):
+            if i % (SEEN if self.waves else 1) == 0:
+                self.slack = self._slack(choice, theta, load)
+            left.append(self._wave(wave[chosen[wave]], choice, theta, load, room))
+        self._wave(np.concatenate(left), choice, theta, load, room)
         for _ in range(3):  # whom there was no room for has others take its place
             missing = at.least - np.bincount(t.task[choice != NONE], minlength=at.tasks)
             if (missing <= 0).all():
@@ -177,8 +184,7 @@ class Waves:
         rows_here = self.open[rows] & room.fits(rows)
         took = self.estimate(rows, load)
         late = np.maximum(took - theta[self.row_task[rows]], 0.0)
-        slack = self._slack(choice, theta, load)
-        others = np.maximum(self.adds[rows] - slack[self.station[rows]], 0.0).sum(1) if t.stations else 0.0
+        others = np.maximum(self.adds[rows] - self.slack[self.station[rows]], 0.0).sum(1) if t.stations else 0.0
         score = self.fixed_cost[rows] + self.slope[rows] * took + at.weights.time * (late + others)
         picks = _argmin(np.where(rows_here, score + 1e-9 * took, np.inf), np.concatenate([[0], ends]))
         ok = picks != NONE

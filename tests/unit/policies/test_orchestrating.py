@@ -102,6 +102,19 @@ def test_who_has_fewer_batches_leaves_the_server_to_the_others():
     assert found.owners["t", "b"] == pytest.approx(1 + 2 * 10)
 
 
+def test_who_takes_nothing_of_a_device_does_not_wait_for_it():
+    """A task that sends raw samples away does not wait for the other one that trains on the device."""
+    problem = asked(two(), raw_stays=False)
+    other = replace(problem.requests[0], task="u")
+    problem = replace(problem, requests=(*problem.requests, other))
+    round = Round({"a": Assignment(0, "edge")}, "cloud", "cloud")
+    busy = Round({"a": Assignment(4)}, "cloud", "cloud")
+    for rounds in ({"t": round}, {"t": round, "u": busy}):
+        assert predict(problem, Placement(rounds)).owners["t", "a"] == pytest.approx(27)
+    two_of_them = predict(problem, Placement({"t": busy, "u": busy}))
+    assert two_of_them.owners["t", "a"] == pytest.approx(1 + 2 * 20 + 1)
+
+
 def test_a_shared_link_is_shared():
     point = Shared("point", frozenset({"a", "b"}), up=4e6)
     alone = placed(two(shared=(point,)), a=(2, "edge"))
