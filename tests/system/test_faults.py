@@ -44,7 +44,7 @@ workload:
   data: {set: digits, train: 640, test: 40}
   rounds: 2
 emulation: {speed_check: 0s}
-tolerances: {late_steps: 100%}
+tolerances: {late_steps: 100%, starved: 100%, link_late: 1s}
 """
 HALF = {"round": 1, "progress": 0.5}
 
