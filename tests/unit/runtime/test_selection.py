@@ -60,7 +60,7 @@ def test_a_selection_trains_as_if_there_were_no_other_samples(tmp_path, select):
     alone = Net(tmp_path, "fedfly", {("d1", 1, 1): "eb"})
     for host in alone.hosts.values():
         host.task = narrowed(task, tmp_path)
-        host.__init__(host.node, host.task, host._pacer, host._transport, host._make)
+        host.__init__(host.node, host.task, host._work._pacer, host._transport, host._make)
     assert alone.run().weights_sha256 == found.weights_sha256
     assert not told(alone)
     for owner, span in told(net).items():

@@ -25,7 +25,7 @@ class Stages:
     def __init__(self):
         self.kept, self.moved = {}, []
 
-    def __call__(self, stage, node, *, go):
+    def __call__(self, stage, node, *, go, behind=None):
         if go or not node:
             self.kept.pop(stage, None)
         else:
