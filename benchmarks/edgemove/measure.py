@@ -21,8 +21,10 @@ from testbed.experiment.plan import Plan
 from testbed.run.staging import problem_of
 
 MOST_PLANS, MOST_CUTS = 12, 4
-LASTS_S = 0.8
+LASTS_S = 0.7
 """How long a plan is measured at least, fill and drain left out."""
+FEWEST = 4
+"""Batches that it is measured for at least: one that takes long is the best of none."""
 
 Row = dict[str, Any]
 
@@ -93,7 +95,7 @@ def cuts(session: Any, asked: Training, run: Run) -> list[Row]:
     winner = best([one for one in rows if one["what"] == "cut"])
     again = replace(_as_long(asked, every[0].seconds), rounds=AGAIN)
     rows.append(run("best again", _same(again, winner)))
-    rows.append(run("splitfed", replace(again, scheme="splitfed", micro=None, cut=winner["bounds"][1])))
+    rows.append(run("splitfed", replace(again, scheme="splitfed", micro=None, cut=winner["bounds"][1], rounds=1)))
     return rows
 
 
@@ -104,7 +106,7 @@ def best(rows: Sequence[Row]) -> Row:
 
 def _as_long(asked: Training, batch_s: float) -> Training:
     """So many batches that the pipeline is full for long enough; never more than were asked for."""
-    return replace(asked, batches=min(asked.batches, max(5, math.ceil(LASTS_S / batch_s) + SKIP + DROP + 1)))
+    return replace(asked, batches=min(asked.batches, max(FEWEST, math.ceil(LASTS_S / batch_s) + SKIP + DROP + 1)))
 
 
 def _as_planned(asked: Training, one: Candidate) -> Training:

@@ -170,8 +170,8 @@ SETTINGS: dict[str, Setting] = {
                 batches=40, rounds=6),
         Setting("accuracy-text", "Transformer on docstrings", _SMALL, "transformer", "docstrings", batch=32,
                 kinds=("accuracy",), batches=40, rounds=6),
-        Setting("walk", "Walking", _WALK, "cnn", kinds=("moving",), batches=20, rounds=10),
-        Setting("drive", "Driving", _DRIVE, "cnn", kinds=("moving",), batches=20, rounds=10),
+        Setting("walk", "Walking", _WALK, "cnn", kinds=("moving",), batches=20, rounds=7),
+        Setting("drive", "Driving", _DRIVE, "cnn", kinds=("moving",), batches=20, rounds=7),
         Setting("load", "Servers whose load changes", _LOADED, "cnn", kinds=("load",), batches=7, rounds=20),
         Setting("log", "A drive log", _LOGGED_DRIVE, "cnn", kinds=("traces",), batches=20, rounds=30),
     )
