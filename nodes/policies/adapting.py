@@ -161,8 +161,12 @@ class Outlook:
 
     @property
     def imminent_s(self) -> float:
-        """Seconds before the handover that a change is made ahead: what its servers need to agree, and a batch."""
-        return (0.0 if self.choice.cost is None else self.choice.cost.stall_s) + (self.choice.current or 0.0)
+        """Seconds before the handover that a change is made ahead.
+
+        What its servers need to agree, a batch, and what a micro-batch takes there and back.
+        """
+        agree = 0.0 if self.choice.cost is None else self.choice.cost.stall_s
+        return agree + (self.choice.current or 0.0) + self.choice.best.latency
 
 
 @dataclass(frozen=True)

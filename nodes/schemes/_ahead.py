@@ -1,10 +1,11 @@
 """Micro-batches that are sent to where a stage is about to be, from one on that was agreed ahead (ours).
 
-A handover that is certain has a time. The first stage foresees which micro-batch it sends first behind it, has the
-last stage leave for its standby before that one, and sends that one and those after it to the standby's node, which
-keeps them until the stage has come. It waits with that for the handover itself. So nothing that belongs to the new site
-goes by way of the old one, which is far by then; nor does it overtake itself on the shorter way, which TCP would take
-for loss.
+A handover that is certain has a time. The first stage foresees the first micro-batch of which the gradients would come
+back behind it, has the last stage leave for its standby before that one, and sends that one and those after it to the
+standby's node, which keeps them until the stage has come. It waits with that for the handover itself. So nothing is
+under way when the device moves: what belongs to the new site does not go by way of the old one, which is far by then,
+nor what belongs to the old one the long way back, of which TCP would lose a part; and nothing overtakes itself on the
+shorter way, which TCP would take for loss.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ class Early:
 
 
 class Pace:
-    """When micro-batches were sent, and when others will be."""
+    """When micro-batches were sent, when others will be, and how long it takes until their gradients are here."""
 
     def __init__(self) -> None:
         self._times: deque[float] = deque(maxlen=3 * LEAST)
+        self._back: deque[float] = deque(maxlen=LEAST)
         self._next = 0
 
     def sent(self, index: int, now: float) -> None:
@@ -40,15 +42,21 @@ class Pace:
         self._times.append(now)
         self._next = index + 1
 
-    def first_behind(self, at: float) -> int | None:
-        """Index of the first micro-batch that will be sent behind a time, s; None: there is no telling.
+    def returned(self, index: int, now: float) -> None:
+        """The gradients of a micro-batch are here."""
+        at = index - self._next + len(self._times)
+        if 0 <= at < len(self._times):
+            self._back.append(now - self._times[at])
 
-        Or just before, by half of what one takes: that one waits, while the one before it, whose last bytes would go
-        the long way otherwise, is still being sent.
+    def first_behind(self, at: float) -> int | None:
+        """Index of the first micro-batch whose gradients will come behind a time, s; None: there is no telling.
+
+        Or just before, by half of what one takes: that one waits, while the last bytes of the one before it, which
+        would go the long way otherwise, are still on their way.
         """
-        if len(self._times) < LEAST:
+        if len(self._times) < LEAST or not self._back:
             return None
         each = (self._times[-1] - self._times[0]) / (len(self._times) - 1)
         if each <= 0:
             return None
-        return self._next + max(0, math.ceil((at - self._times[-1]) / each - 0.5) - 1)
+        return self._next + max(0, math.ceil((at - max(self._back) - self._times[-1]) / each - 0.5) - 1)

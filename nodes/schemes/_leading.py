@@ -331,6 +331,11 @@ class LeadingStage(OpeningStage):
             return early.node, True
         return super()._heading(op, to)
 
+    def _arrive(self, body: Activations | Gradients, tensors: Tensors) -> None:
+        if isinstance(body, Gradients) and (body.work.round, body.attempt) == (self._round, self._attempt):
+            self._pace.returned(self._index(body.work.batch, body.work.micro), self._context.now())
+        super()._arrive(body, tensors)
+
     def _hand_on(self, to: int, body: Activations | Gradients, tensors: Tensors, node: str) -> None:
         send = partial(super()._hand_on, to, body, tensors, node)
         if isinstance(body, Activations) and body.early and not self._behind:

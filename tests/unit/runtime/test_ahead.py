@@ -14,17 +14,19 @@ from tests.unit.runtime.test_steering import World as Timed
 SOON = 0.012
 
 
-@given(st.integers(LEAST, 30), st.floats(0.01, 10), st.floats(0, 100), st.integers(0, 5))
-def test_the_first_micro_batch_behind_a_time_is_foreseen(sent, each, left, before) -> None:
-    """At a steady pace: sent at the time, or up to half of what one takes before it."""
+@given(st.integers(LEAST, 30), st.floats(0.01, 10), st.floats(0, 100), st.integers(0, 5), st.floats(0, 30))
+def test_the_first_micro_batch_that_returns_behind_a_time_is_foreseen(sent, each, left, before, back) -> None:
+    """At a steady pace: back at the time, or up to half of what one takes before it."""
     pace = Pace()
     for index in range(before):
         pace.sent(index + 7, index * each)
     for index in range(sent):
         pace.sent(index, index * each)
     last = (sent - 1) * each
+    pace.returned(sent - LEAST, last - (LEAST - 1) * each + back / 2)
+    pace.returned(sent - 1, last + back)
     found = pace.first_behind(last + left)
-    due = found * each
+    due = found * each + back
     assert due >= last + left - each / 2 - 1e-6 * (1 + due)
     assert found == sent or due - each < last + left - each / 2 + 1e-6 * (1 + due)
 
@@ -33,7 +35,19 @@ def test_without_a_pace_nothing_is_foreseen() -> None:
     pace = Pace()
     for index in range(LEAST - 1):
         pace.sent(index, float(index))
+    pace.returned(0, 1.0)
     assert pace.first_behind(100.0) is None
+
+
+def test_before_any_gradients_are_here_nothing_is_foreseen() -> None:
+    pace = Pace()
+    for index in range(2 * LEAST):
+        pace.sent(index, float(index))
+    assert pace.first_behind(100.0) is None
+    pace.returned(99, 100.0)  # of another attempt
+    assert pace.first_behind(100.0) is None
+    pace.returned(0, 8.0)
+    assert pace.first_behind(100.0) is not None
 
 
 def goes(world, *, standby: bool) -> None:
