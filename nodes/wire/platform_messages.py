@@ -1,7 +1,7 @@
 """What units of the serverless platform say to each other: the orchestrator and agents, and agents among themselves.
 
 Bodies of `nodes.wire.messages.Envelope`, like all that crosses the emulated links. They are for units and not for
-parts: their envelopes have empty addresses. Seconds are real ones, as processes have them, unless it is said.
+parts: their envelopes have empty addresses. Seconds are the experiment's; those of CPU time are real.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class InvokeOn(msgspec.Struct, frozen=True, kw_only=True, tag="invoke-on"):
         function, source: Its name, and the user's file that has it in the containers; empty: it is built in.
         inputs: Blobs by input. where: Unit to fetch a blob from, by digest, if the store there does not have it.
         values: Plain inputs by name.
-        memory: Bytes to reserve; None: as its declaration says. time_limit: s of the experiment; None likewise.
+        memory: Bytes to reserve; None: as its declaration says. time_limit: None: likewise.
         parts: Addresses for which messages of other invocations are for this one.
-        task: That it is done for; empty: nobody's.
+        task: That it is done for; empty: nobody's. owner, round: Of it, for events.
     """
 
     call: int
@@ -39,6 +39,8 @@ class InvokeOn(msgspec.Struct, frozen=True, kw_only=True, tag="invoke-on"):
     time_limit: float | None = None
     parts: tuple[PartId, ...] = ()
     task: str = ""
+    owner: str = ""
+    round: int = 0
 
 
 class CancelCall(msgspec.Struct, frozen=True, tag="cancel-call"):
@@ -49,6 +51,8 @@ class CancelCall(msgspec.Struct, frozen=True, tag="cancel-call"):
 
 class CallEnded(msgspec.Struct, frozen=True, kw_only=True, tag="call-ended"):
     """Unit to the orchestrator: how an invocation ended.
+
+    Outputs stay in the unit's store for a minute at least; `KeepBlobs` has them stay for longer.
 
     Attributes:
         call: As of the `InvokeOn`.
