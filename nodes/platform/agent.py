@@ -23,11 +23,12 @@ import zmq
 from nodes.errors import RoambedError, WireError
 from nodes.events import Span
 from nodes.platform.blobs import Blobs
-from nodes.platform.calls import Calls
 from nodes.platform.instances import Pool
 from nodes.platform.measuring import Measuring
+from nodes.platform.messages import Frames
 from nodes.platform.outcomes import Invocation
 from nodes.platform.seat import Make, Order, Seat
+from nodes.platform.serving import Calls
 from nodes.platform.standing import Standing
 from nodes.platform.store import Store
 from nodes.platform.streaming import Parts, header
@@ -80,13 +81,13 @@ class Agent:
         self._channel = Channel(self._context, file.name, file.kind, keys, file.data_port, dilation, listen)
         self._inbox: deque[tuple[PlatformBody, Tensors]] = deque()  # of this unit for itself
         self._spans: list[Span] = []
-        self._stop = False
+        self._stop = self._configured = False
         store = Store(Path(settings.store), settings.store_bytes)
         self._pool = Pool(
             store, settings.memory, keep_alive=settings.keep_alive, dilation=dilation,
             forward=lambda *what: self._parts.forward(*what), say=self._said,
         )  # fmt: skip
-        self._parts = Parts(file.name, self._pool, self._channel.send, note=self._note, dilation=dilation)
+        self._parts = Parts(file.name, self._pool, self._pass, note=self._note, dilation=dilation)
         self._blobs = Blobs(
             file.name, store, self._post, emit=self._emit, note=self._note, dilation=dilation
         )
@@ -132,13 +133,17 @@ class Agent:
                 beat = now
                 self._tell(ctl.Beat())
             if now - heard > ctl.ORPHAN_S and not self._control.poll(0):
-                os._exit(EXIT_ORPHAN)  # instances die with this process
+                self._orphaned()
         self._pool.close()
         self._flush()
         self._channel.close()
         self._control.close()
         self._context.term()
         return 0
+
+    def _orphaned(self) -> None:
+        """End at once: nobody is left to tell anything. Instances die with this process."""
+        os._exit(EXIT_ORPHAN)
 
     def _wait_ms(self) -> int:
         if self._inbox:
@@ -153,7 +158,8 @@ class Agent:
             self._try(step)
             while self._inbox:
                 self._try(partial(self._hear, self._file.name, *self._inbox.popleft(), 0))
-        self._try(self._standing.step)
+        if self._configured:
+            self._try(self._standing.step)
 
     def _try(self, act: Callable[[], None]) -> None:
         """Do something; an error of one message or invocation does not end the unit."""
@@ -218,6 +224,7 @@ class Agent:
     def _configure(self, peers: list[ctl.Peer]) -> None:
         """Connect to all that does not move: any unit may be asked for a blob by one that cannot connect to it."""
         self._channel.know(peers)
+        self._configured = True
         for peer in peers:
             if peer.name != self._file.name and peer.kind in ("edge", "cloud") and self._channel.connect(peer.name):
                 envelope = Envelope(src=_NOBODY, dst=_NOBODY, node=self._file.name, body=Hello())
@@ -300,6 +307,13 @@ class Agent:
             return
         envelope = Envelope(src=_NOBODY, dst=_NOBODY, node=self._file.name, body=body, sent=time.monotonic())
         self._channel.send(unit, codec.encode(envelope, tensors))
+
+    def _pass(self, unit: str, frames: Frames) -> None:
+        """Pass on what a part of an instance sends; what cannot be sent is asked for again, or given up, by parts."""
+        try:
+            self._channel.send(unit, frames)
+        except WireError as error:
+            self._note(str(error))
 
     def _order(self, unit: str, order: Order) -> str:
         """`_post` for the orchestrator: why it could not be sent, or nothing."""

@@ -6,7 +6,7 @@ It decides nothing about sockets: ``post`` sends a message to another unit, and 
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,8 +20,6 @@ from nodes.wire.platform_messages import Blob, KeepBlobs, NoBlob, WantBlob
 
 FETCH_S = 300.0
 """Seconds of the experiment after which a blob that does not come is given up; large models cross slow links."""
-HOLD_S = 60.0
-"""Seconds of the experiment for which what a function returned stays in the store, whatever room is needed."""
 
 Post = Callable[[str, WantBlob | Blob | NoBlob, Tensors], None]
 Then = Callable[[str, int], None]
@@ -81,8 +79,7 @@ class Blobs:
         self._asking: _Need | None = None
         self._asked: dict[str, _Asked] = {}
         self._unasked: list[tuple[str, str, str]] = []          # source, digest, why it could not be asked for
-        self._kept: set[str] = set()                            # for the orchestrator
-        self._held: deque[tuple[float, list[str]]] = deque()    # outputs of late, and until when
+        self._kept: Counter[str] = Counter()                    # pins for the orchestrator
 
     def need(self, digests: Iterable[str], where: Mapping[str, str], then: Then) -> None:
         """Have blobs here, from other units where they are not; ``then`` hears of it, at once if they are all here.
@@ -140,40 +137,28 @@ class Blobs:
                 self._fetches.failed(digest, f"{unit} is gone")
 
     def keep(self, message: KeepBlobs) -> None:
-        """Have blobs stay, or not any more, as the orchestrator says; saying it twice is saying it once."""
-        more = [digest for digest in dict.fromkeys(message.pin) if digest not in self._kept]
-        less = [digest for digest in dict.fromkeys(message.unpin) if digest in self._kept]
-        self.store.pin(more)
-        self._kept |= set(more)
-        self._kept -= set(less)
-        self.store.unpin(less)
-
-    def hold(self, digests: Iterable[str]) -> None:
-        """Have what a function returned stay until the orchestrator had the time to say whether it is needed."""
-        held = list(digests)
-        if held:
-            self.store.pin(held)
-            self._held.append((self._clock() + HOLD_S * self._dilation, held))
+        """Pin blobs for the orchestrator, and take back pins that it has: as often as it says."""
+        self.store.pin(message.pin)
+        self._kept.update(message.pin)
+        for digest in message.unpin:
+            if self._kept[digest]:
+                self._kept[digest] -= 1
+                self.store.unpin([digest])
 
     def due(self) -> float | None:
         """Seconds until `step` has something to do; None: nothing to wait for."""
         if self._unasked:
             return 0.0
-        times = [self._held[0][0] - self._clock()] if self._held else []
-        fetches = self._fetches.due()
-        times += [] if fetches is None else [fetches]
-        return max(min(times), 0.0) if times else None
+        return self._fetches.due()
 
     def step(self) -> None:
-        """Give up what has taken too long, and let go what was held for long enough."""
+        """Give up what has taken too long, or could not be asked for."""
         unasked, self._unasked = self._unasked, []
         for source, digest, reason in unasked:
             if digest in self._asked and self._asked[digest].source == source:
                 del self._asked[digest]
                 self._fetches.failed(digest, reason)
         self._fetches.step()
-        while self._held and self._held[0][0] <= self._clock():
-            self.store.unpin(self._held.popleft()[1])
 
     def _ask(self, source: str, digest: str) -> None:
         assert self._asking is not None

@@ -26,7 +26,7 @@ class UnitSettings(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         memory: Bytes that instances may take together.
         orchestrator: Node whose unit has the orchestrator.
-        store: Directory of the blobs. store_bytes: Most bytes of them; None: as many as there is room for.
+        store: Directory of the blobs. store_bytes: Most bytes of them; None: no limit.
         keep_alive: Seconds of the experiment after which an instance with nothing to do ends.
         at: Of a device: the edge server that it is near at the begin.
     """
@@ -34,7 +34,7 @@ class UnitSettings(msgspec.Struct, frozen=True, kw_only=True):
     memory: int
     orchestrator: str
     store: str
-    store_bytes: int | None = None
+    store_bytes: int | None = 256 << 20
     keep_alive: float = 60.0
     at: str = ""
 

@@ -52,7 +52,7 @@ class CancelCall(msgspec.Struct, frozen=True, tag="cancel-call"):
 class CallEnded(msgspec.Struct, frozen=True, kw_only=True, tag="call-ended"):
     """Unit to the orchestrator: how an invocation ended.
 
-    Outputs stay in the unit's store for a minute at least; `KeepBlobs` has them stay for longer.
+    Outputs are pinned in the unit's store, once for each such message, until `KeepBlobs` takes that back.
 
     Attributes:
         call: As of the `InvokeOn`.

@@ -61,6 +61,11 @@ class Script:
         self.todo.get()()
 
 
+class Cloud(Agent):
+    def _orphaned(self):
+        """This process is the controller's, too: a machine that stood still is no reason to end it."""
+
+
 class Fleet:
     def __init__(self, directory, names, *, at="ea", speeds=None, dilation=1.0):
         self.directory, self.names, self.script = directory, names, Script()
@@ -102,7 +107,7 @@ class Fleet:
         self.wait(lambda: set(self.script.states) == set(names))
 
     def cloud(self, file):
-        self.agent = Agent(file, listen=self.address["cloud"], make=self.script)
+        self.agent = Cloud(file, listen=self.address["cloud"], make=self.script)
         self.agent.run()
 
     def hear(self):

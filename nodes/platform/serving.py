@@ -14,7 +14,7 @@ from nodes.platform.blobs import Blobs
 from nodes.platform.instances import Pool
 from nodes.platform.outcomes import Invocation, Outcome
 from nodes.platform.streaming import Parts
-from nodes.wire.platform_messages import CallEnded, InvokeOn
+from nodes.wire.platform_messages import CallEnded, InvokeOn, KeepBlobs
 
 _PRIVATE = frozenset({"select-data"})
 """Functions whose outputs stay on their unit."""
@@ -119,7 +119,7 @@ class Calls:
         kept = list(outcome.outputs.values())
         if asked.function in _PRIVATE:
             self._blobs.private.update(kept)
-        self._blobs.hold(kept)
+        self._blobs.keep(KeepBlobs(pin=tuple(kept)))  # until the orchestrator lets them go
         if outcome.cold and outcome.start_s:
             self._started(asked.function, outcome.start_s / self._dilation)
         sizes = {digest: self._blobs.store.size(digest) for digest in kept}
