@@ -38,6 +38,11 @@ the host. Kinds and what they mean:
     aggregate evaluate  on the aggregator (aggregate: on edge servers too, where averaging is hierarchical)
     accuracy            what an evaluation found; attrs.accuracy, attrs.loss, and attrs.missing: devices that the round
                         was averaged without, if there were any
+    function            an invocation on a unit of the serverless platform: asked for .. ended; ``cpu_s`` of all of it,
+                        ``bytes`` of blobs that were fetched for it; attrs.function, call, owner, kind (how it failed),
+                        fetch_s (waited for blobs), cold, start_s (its cold start), work_begin and work_end (or null),
+                        reserved (bytes of memory)
+    fetch               a blob that came to a unit from another one (``peer``): asked for .. here; attrs.digest
     capture transfer restore   parts of a migration; ``bytes`` is the state's size; attrs.device
     replay-step         work that a standby does again to be in step; of a pipeline also a forward pass that a stage
                         which moved repeats at its destination

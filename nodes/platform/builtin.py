@@ -1,4 +1,4 @@
-"""Built-in functions that work on whole models: averaging, evaluating, passing on. See also `training`."""
+"""Built-in functions that work on whole models: making, averaging, evaluating, passing on. See also `training`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,21 @@ from nodes.wire.task import Task
 TORCH_MEMORY = 400 * MIB
 """What a process with torch in it and a small model has resident at most; larger models need more, by invocation."""
 PLAIN_MEMORY = 96 * MIB
+
+
+@function(
+    name="initialise",
+    inputs={"task": Task},
+    outputs={"weights": Tensors()},
+    memory=TORCH_MEMORY, torch=True, time_limit=300.0, imports=("nodes.learn.models",),
+)  # fmt: skip
+def initialise(task: Task) -> dict[str, Any]:
+    """The weights that a task begins with: from its seed, as its aggregator makes them."""
+    from nodes.learn import models
+    from nodes.schemes._arrays import to_arrays
+
+    model = models.build(task.model, task.seed, tuple(task.in_shape), task.classes)
+    return {"weights": to_arrays(model.state_dict())}
 
 
 @function(

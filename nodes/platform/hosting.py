@@ -89,7 +89,8 @@ def train(
     subset = None
     if keep is not None:
         subset = _subset(Path(data_of(task, node)), keep)
-        task = msgspec.structs.replace(task, data={**task.data, node: str(subset)})
+        # Chosen already, and in the same order as if the part had chosen them: it trains on all that is left.
+        task = msgspec.structs.replace(task, data={**task.data, node: str(subset)}, select=None)
     try:
         round_ = Round(task, node, owner, number, weights, stream, Pacer(speed, window_s=WINDOW_S * dilation), dilation)
         return round_.run(ship=ship)

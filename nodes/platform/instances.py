@@ -210,6 +210,12 @@ class Pool:
         return sum(slot.reserved for slot in self._slots.values())
 
     @property
+    def free(self) -> int:
+        """Bytes that another invocation would find: instances that have nothing to do make room, or are ending."""
+        taken = sum(slot.reserved for slot in self._slots.values() if slot.state in ("starting", "busy"))
+        return max(self.memory - taken - sum(self._need(call.invocation) for call in self._queue), 0)
+
+    @property
     def waiting(self) -> int:
         """Invocations that wait for memory."""
         return len(self._queue)

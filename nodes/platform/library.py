@@ -18,11 +18,14 @@ BUILT_IN: dict[str, str] = {
     "aggregate": "nodes.platform.builtin:aggregate",
     "evaluate": "nodes.platform.builtin:evaluate",
     "broadcast": "nodes.platform.builtin:broadcast",
+    "initialise": "nodes.platform.builtin:initialise",
+    "select-data": "nodes.platform.selecting:select_data",
+    "measure": "nodes.platform.measuring:measure",
 }
 """Name to ``module:function``: names, not functions, so that nothing is imported that is not used."""
 
-RESERVED = frozenset({*BUILT_IN, "select-data", "migrate"})
-"""Names that a user's function may not have."""
+RESERVED = frozenset({"measure", "migrate"})
+"""Names that a user's function may not have. One that is called as another built-in one is there in its place."""
 
 _loads = itertools.count()
 
@@ -93,6 +96,8 @@ def load(path: Path) -> dict[str, Function]:
             continue  # imported, not declared here
         if made.name in RESERVED or found.get(made.name, made) is not made:
             raise InputError(f"the name {made.name} is taken", where=made.where, remedy="give it another with name=")
+        if made.name in BUILT_IN:
+            _check_replacement(made, find(made.name))
         found[made.name] = made
     if not found:
         raise InputError(
@@ -100,6 +105,19 @@ def load(path: Path) -> dict[str, Function]:
             wanted="a def under @function(inputs=..., outputs=..., memory=...) of nodes.platform.functions",
         )  # fmt: skip
     return found
+
+
+def _check_replacement(made: Function, built_in: Function) -> None:
+    """Who stands in for a built-in function is given what that is given, and has to give what that gives."""
+    for what, own, theirs in (
+        ("takes", made.inputs, built_in.inputs), ("gives", made.outputs, built_in.outputs)
+    ):  # fmt: skip
+        if own.keys() != theirs.keys() or made.streams != built_in.streams:
+            raise InputError(
+                f"function {made.name} is called as a built-in one, and {what} something else", where=made.where,
+                wanted=", ".join(theirs) + ("; streams=True" if built_in.streams else ""),
+                found=", ".join(own) or "nothing", remedy="declare what the built-in one does, or give it another name",
+            )  # fmt: skip
 
 
 def line_of(error: BaseException, path: str) -> int:

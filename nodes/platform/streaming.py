@@ -88,13 +88,18 @@ class Parts:
         """Tell the invocation that has a part a control message; False: none has."""
         return part in self._open and self._pool.send(self._open[part], Said(frame))
 
-    def arrive(self, sender: str, frames: Frames) -> None:
-        """Take what another unit's agent has sent.
+    def tell_all(self, frame: bytes, owner: str = "") -> None:
+        """Tell all invocations that have a part (of an owner: of its) a control message."""
+        for part in [part for part in self._open if owner in ("", part.owner)]:
+            self.tell(part, frame)
+
+    def arrive(self, sender: str, frames: Frames, envelope: Envelope | None = None) -> None:
+        """Take what another unit's agent has sent; ``envelope`` is its header, if that was looked at already.
 
         Raises:
             WireError: That is no message, or one in the name of somebody else.
         """
-        envelope = _header(frames)
+        envelope = envelope or header(frames)
         if envelope.node != sender and not envelope.hops:
             raise WireError(f"{sender} sent a message in the name of {envelope.node}")
         self._give(sender, envelope, frames)
@@ -102,7 +107,7 @@ class Parts:
     def forward(self, invocation: Invocation, node: str, frames: Frames) -> None:
         """Take what an instance has sent (``forward`` of `Pool`): its unit's name is all that it may speak in."""
         try:
-            envelope = _header(frames)
+            envelope = header(frames)
         except WireError as error:
             self._note(f"function {invocation.function}: {error}")
             return
@@ -142,7 +147,8 @@ class Parts:
         return self._pool.send(id_, Passed(sender, tuple(len(frame) for frame in frames)), frames)
 
 
-def _header(frames: Frames) -> Envelope:
+def header(frames: Frames) -> Envelope:
+    """The header of a message, whose tensors are not looked at (WireError: it is none)."""
     try:
         return _decoder.decode(frames[0])
     except (IndexError, msgspec.MsgspecError) as error:

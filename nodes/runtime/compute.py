@@ -62,7 +62,9 @@ class Compute:
         """Do what the controller says."""
         match message:
             case ctl.Measure():
-                self._measure(message)
+                from nodes.runtime.measuring import measure
+
+                self._worker.tell(measure(message))
             case ctl.PrepareSpeed():
                 self._prepare_speed(message)
             case ctl.CheckSpeed() if self._speed_check is not None:
@@ -97,27 +99,10 @@ class Compute:
         elif envelope.dst.task == self._host.task.id:
             self._host.deliver(envelope, tensors, received, size)
 
-    def _measure(self, message: ctl.Measure) -> None:
-        from nodes.learn import layer_times, reference
-
-        if message.layers:
-            work = (message.model, message.batch, message.threads, message.in_shape)
-            times = layer_times.measure(*work, message.classes, message.seconds)
-            self._worker.tell(ctl.Measured(layer_times.key(*work, classes=message.classes), times))
-            return
-        found = reference.measure(
-            message.model, message.cut, message.batch, message.threads, message.in_shape, message.classes,
-            message.seconds,
-        )  # fmt: skip
-        self._worker.tell(ctl.Measured(found.key, dict(found.ops)))
-
     def _prepare_speed(self, asked: ctl.PrepareSpeed) -> None:
-        from nodes.learn import speed
+        from nodes.runtime.measuring import prepare
 
-        self._speed_check = speed.prepare(
-            asked.model, asked.cut, asked.batch, asked.threads, asked.in_shape, asked.ops, asked.reference,
-            self._file.speed, asked.classes,
-        )  # fmt: skip
+        self._speed_check = prepare(asked, self._file.speed)
         self._worker.tell(ctl.SpeedReady())
 
     def _start(self, task: Task) -> None:

@@ -279,7 +279,12 @@ def load(path: str) -> ctl.NodeFile:
 
 
 def main() -> int:
-    """Run the worker of this container."""
+    """Run the worker of this container, or its agent where it is a unit of the serverless platform."""
     # Docker's stop and our own: end at once, there is nothing to save.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
-    return Worker(load(os.environ["ROAMBED_NODE_FILE"])).run()
+    file = load(os.environ["ROAMBED_NODE_FILE"])
+    if file.platform is not None:
+        from nodes.platform.agent import Agent
+
+        return Agent(file).run()
+    return Worker(file).run()

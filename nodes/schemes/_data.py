@@ -45,7 +45,7 @@ def rehearse_selection(context: Context, owner: str, batches: Batches) -> None:
     if asked is not None:
         part = slice(0, _REHEARSED)
         few = Shard(shard.x[part], shard.y[part], shard.classes, shard.mean, shard.std)
-        _selected(context.task, owner, asked, few)
+        selected(context.task, owner, asked, few)
 
 
 def select(context: Context, part: PartId, batches: Batches) -> None:
@@ -59,13 +59,14 @@ def select(context: Context, part: PartId, batches: Batches) -> None:
             "samples": len(shard),
         }  # fmt: skip
         with context.work(part, "select", None, own=True, attrs=attrs):
-            kept = _selected(context.task, part.owner, asked, shard)
+            kept = selected(context.task, part.owner, asked, shard)
             attrs |= {"kept": len(kept), "by_class": selection.by_class(shard.y.numpy()[kept], shard.classes)}
         context.kept[part.owner] = kept
     batches.keep(context.kept[part.owner])
 
 
-def _selected(task: Task, owner: str, asked: Select, shard: Shard) -> Indices:
+def selected(task: Task, owner: str, asked: Select, shard: Shard) -> Indices:
+    """Indices of the samples that an owner is to train on."""
     scores = None
     if asked.rule not in selection.BLIND:
         scores = scoring.score(shard, asked.by, _half(task, owner) if asked.features == "half" else None)

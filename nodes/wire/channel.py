@@ -41,6 +41,7 @@ class Channel:
         context: ZeroMQ context with no other authenticator.
         name: This node. kind: Its kind. keys: Its own key pair. port: Where to listen.
         dilation: Real seconds that a second of the experiment takes: heartbeats and their limits are so much longer.
+        listen: Address to listen at; ``*``: all.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Channel:
         keys: KeyPair,
         port: int,
         dilation: float = 1.0,
+        listen: str = "*",
     ) -> None:
         self._dilation = dilation
         self._context = context
@@ -70,7 +72,7 @@ class Channel:
         self._router.set(zmq.ROUTER_MANDATORY, 1)
         self._router.set(zmq.ROUTER_HANDOVER, 1)
         keys.apply(self._router)
-        self._router.bind(f"tcp://*:{port}")
+        self._router.bind(f"tcp://{listen}:{port}")
 
     def _prepare(self, socket: zmq.Socket[bytes]) -> None:
         beat, silence = (min(round(ms * self._dilation), _LONGEST_MS) for ms in (_HEARTBEAT_MS, _SILENCE_MS))

@@ -1,0 +1,197 @@
+"""Blobs between units: what an invocation needs is fetched from where it is, and given to others who ask.
+
+It decides nothing about sockets: ``post`` sends a message to another unit, and whoever hears one calls `Blobs.hear`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from nodes.errors import RoambedError, WireError
+from nodes.events import Span
+from nodes.platform.fetching import Fetches
+from nodes.platform.store import Store
+from nodes.wire.codec import Tensors
+from nodes.wire.platform_messages import Blob, KeepBlobs, NoBlob, WantBlob
+
+FETCH_S = 300.0
+"""Seconds of the experiment after which a blob that does not come is given up; large models cross slow links."""
+
+Post = Callable[[str, WantBlob | Blob | NoBlob, Tensors], None]
+Then = Callable[[str, int], None]
+"""Called when all is here (with an empty text), or cannot be had (with the reason); and bytes that came for it."""
+
+
+@dataclass
+class _Need:
+    """What one invocation waits for; pinned as it comes, until ``then`` has been called."""
+
+    then: Then
+    left: int
+    pinned: list[str] = field(default_factory=list)
+    bytes: int = 0
+    over: bool = False
+
+
+@dataclass(frozen=True)
+class _Asked:
+    source: str
+    need: _Need
+    at: float
+
+
+class Blobs:
+    """The blobs of one unit, as other units have to do with them.
+
+    Args:
+        unit: This one. store: Its blobs. post: Sends a message to another unit.
+        emit: Records an event. note: Takes what a person should read.
+        dilation: Real seconds that a second of the experiment takes. clock: Stands in for the machine's in tests.
+
+    Attributes:
+        private: Digests of blobs that are given to nobody.
+    """
+
+    def __init__(
+        self,
+        unit: str,
+        store: Store,
+        post: Post,
+        *,
+        emit: Callable[[Span], None] = lambda _: None,
+        note: Callable[[str], None] = lambda _: None,
+        dilation: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.store = store
+        self.private: set[str] = set()
+        self._unit = unit
+        self._post = post
+        self._emit = emit
+        self._note = note
+        self._dilation = dilation
+        self._clock = clock
+        self._fetches = Fetches(store, self._ask, clock)
+        self._asking: _Need | None = None
+        self._asked: dict[str, _Asked] = {}
+        self._unasked: list[tuple[str, str, str]] = []          # source, digest, why it could not be asked for
+        self._kept: Counter[str] = Counter()                    # pins for the orchestrator
+
+    def need(self, digests: Iterable[str], where: Mapping[str, str], then: Then) -> None:
+        """Have blobs here, from other units where they are not; ``then`` hears of it, at once if they are all here.
+
+        Args:
+            digests: Which.
+            where: Unit that has a blob, by digest.
+            then: See `Then`; blobs are pinned while it runs.
+        """
+        wanted = list(dict.fromkeys(digests))
+        missing = self.store.missing(wanted)
+        lost = [digest for digest in missing if where.get(digest, "") in ("", self._unit)]
+        if lost:
+            then(f"blob {lost[0][:12]} is not on {self._unit}, and nobody was named who has it", 0)
+            return
+        by_source: dict[str, list[str]] = {}
+        for digest in missing:
+            by_source.setdefault(where[digest], []).append(digest)
+        need = _Need(then, len(by_source))
+        self._pin(need, [digest for digest in wanted if digest not in missing])
+        if not by_source:
+            self._settle(need, "")
+        for source, group in by_source.items():
+            self._asking = need
+            self._fetches.want(group, source, partial(self._got, need, group), FETCH_S * self._dilation)
+        self._asking = None
+
+    def hear(self, sender: str, body: WantBlob | Blob | NoBlob, tensors: Tensors, size: int) -> None:
+        """Take what another unit says of a blob; ``size`` is that of the message in bytes."""
+        if isinstance(body, WantBlob):
+            self._give(sender, body.digest)
+            return
+        asked = self._asked.get(body.digest)
+        if asked is None or asked.source != sender:
+            self._note(f"{sender} sent {type(body).__name__} {body.digest[:12]}, which it was not asked for: dropped")
+            return
+        del self._asked[body.digest]
+        if isinstance(body, NoBlob):
+            self._fetches.failed(body.digest, f"{sender} says: {body.reason}")
+            return
+        asked.need.bytes += size
+        self._emit(
+            Span(
+                kind="fetch", node=self._unit, peer=sender, begin=asked.at, end=self._clock(), bytes=size,
+                attrs={"digest": body.digest},
+            )
+        )  # fmt: skip
+        self._fetches.came(body.digest, tensors)
+
+    def lost(self, unit: str) -> None:
+        """A unit is gone: nothing more comes from it."""
+        for digest, asked in list(self._asked.items()):
+            if asked.source == unit:
+                del self._asked[digest]
+                self._fetches.failed(digest, f"{unit} is gone")
+
+    def keep(self, message: KeepBlobs) -> None:
+        """Pin blobs for the orchestrator, and take back pins that it has: as often as it says."""
+        self.store.pin(message.pin)
+        self._kept.update(message.pin)
+        for digest in message.unpin:
+            if self._kept[digest]:
+                self._kept[digest] -= 1
+                self.store.unpin([digest])
+
+    def due(self) -> float | None:
+        """Seconds until `step` has something to do; None: nothing to wait for."""
+        if self._unasked:
+            return 0.0
+        return self._fetches.due()
+
+    def step(self) -> None:
+        """Give up what has taken too long, or could not be asked for."""
+        unasked, self._unasked = self._unasked, []
+        for source, digest, reason in unasked:
+            if digest in self._asked and self._asked[digest].source == source:
+                del self._asked[digest]
+                self._fetches.failed(digest, reason)
+        self._fetches.step()
+
+    def _ask(self, source: str, digest: str) -> None:
+        assert self._asking is not None
+        self._asked[digest] = _Asked(source, self._asking, self._clock())
+        try:
+            self._post(source, WantBlob(digest), {})
+        except WireError as error:
+            self._unasked.append((source, digest, str(error)))
+
+    def _give(self, sender: str, digest: str) -> None:
+        try:
+            if digest in self.private:
+                raise RoambedError("it does not leave its unit")
+            self._post(sender, Blob(digest), self.store.get(digest))
+        except RoambedError as error:  # also one whose tensors have no wire form
+            self._post(sender, NoBlob(digest, str(error)), {})
+
+    def _got(self, need: _Need, group: list[str], reason: str) -> None:
+        if need.over:
+            return
+        need.left -= 1
+        if not reason:
+            self._pin(need, group)
+        if reason or not need.left:
+            self._settle(need, reason)
+
+    def _pin(self, need: _Need, digests: list[str]) -> None:
+        self.store.pin(digests)
+        need.pinned += digests
+
+    def _settle(self, need: _Need, reason: str) -> None:
+        need.over = True
+        try:
+            need.then(reason, need.bytes)
+        finally:
+            self.store.unpin(need.pinned)
