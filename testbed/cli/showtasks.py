@@ -59,6 +59,6 @@ def _task(task: TaskPlan) -> Iterator[str]:
 def _comes(task: TaskPlan) -> str:
     if not task.comes:
         return f"comes when asked for (testbed submit {task.name})"
-    times = [format_duration(round(at, 1)) for _, at in task.comes[:_SHOWN]]
+    times = [format_duration(round(at, 1)) if at else "the start" for _, at in task.comes[:_SHOWN]]
     more = len(task.comes) - _SHOWN
     return f"comes at {', '.join(times)}" + (f" and {more} times more" if more > 0 else "")

@@ -225,7 +225,7 @@ def test_the_plan_is_shown_in_words(write, capsys):
     text = "\n".join(showtasks.platform(plan))
     assert "decided by greedy: 1 for a second, 0.1 for a joule" in text
     assert "task digits: fedfly with cnn cut at 2 or 3 on digits of dev-1, dev-2, 4 rounds of batch 16" in text
-    assert "or 90% accuracy within 60s; comes at 0s" in text
+    assert "or 90% accuracy within 60s; comes at the start" in text
     show.show(plan, show.Format.table)
     assert "2 tasks on the serverless platform (digits, more)" in capsys.readouterr().out
 
