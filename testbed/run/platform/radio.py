@@ -1,4 +1,7 @@
-"""What devices' modems know of their links while the platform runs: rates as they change, and whether they reach."""
+"""What devices' modems know of their links while the platform runs: rates as they change, and whether they reach.
+
+Rates are those of links, on layer 2, as the experiment file has them.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ from nodes.events import Span
 from nodes.wire import control as ctl
 from testbed.experiment.plan import Plan
 from testbed.run.airtime import Rates
-from testbed.run.staging import PAYLOAD
 
 _WORTH = 0.02
 """A rate that has changed by a smaller share is not worth saying."""
@@ -58,7 +60,7 @@ class Radios:
         rates, found = self.rates(handed), {}
         for device in self._devices:
             up, down_rate = (rates.mean(device, way, now, now) for way in ("send", "receive"))
-            radio = ctl.Radio(_payload(up), _payload(down_rate), device not in down)
+            radio = ctl.Radio(up, down_rate, device not in down)
             if not _alike(self._told.get(device), radio):
                 found[device] = self._told[device] = radio
         return found
@@ -67,10 +69,6 @@ class Radios:
 def told(handed: Handed) -> Span:
     """A handover as an event, as far as rates hang on it."""
     return Span(kind="handover", node=handed.device, begin=handed.at, end=handed.at, attrs={"to": handed.to})
-
-
-def _payload(rate: float | None) -> float | None:
-    return None if rate is None else rate * PAYLOAD
 
 
 def _alike(before: ctl.Radio | None, now: ctl.Radio) -> bool:

@@ -116,7 +116,8 @@ class Answering:
     def _answer(self, asked: Asked, now: float) -> Answer:
         match asked.content["do"]:
             case "submit":
-                return {"submitted": self._submitted(asked.prepared, now, "name" in asked.content), "at_s": round(now, 3)}
+                names = self._submitted(asked.prepared, now, "name" in asked.content)
+                return {"submitted": names, "at_s": round(now, 3)}
             case "cancel":
                 return self._cancelled(str(asked.content.get("task")))
             case _:
