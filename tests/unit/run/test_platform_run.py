@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import threading
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 
 from nodes.wire import control as ctl
 from nodes.wire.jobs import Status
+from testbed.emulation.calibrate import Gap
 from testbed.errors import InputError, NodeError
 from testbed.experiment.plan import Move
 from testbed.experiment.taskplan import PlatformPlan
@@ -30,6 +32,8 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setattr(running, "_MEET_S", 0.0)
     monkeypatch.setattr(running, "_SETTLE_S", 0.05)
     monkeypatch.setattr(replaying, "_AFTER_S", 0.0)
+    monkeypatch.setattr(replaying, "measure_gap", lambda _: nullcontext(Gap(0.0, 0)))
+    monkeypatch.setattr(replaying.targets, "gap", lambda *_: None)
 
     def go(plan, control, *, during=None, lost=None, stop=None):
         session = platforms.session(plan, tmp_path, control)
@@ -127,8 +131,8 @@ def test_tasks_are_submitted_told_of_and_cancelled_while_others_run(run):
         answers["unknown"] = ask(session, do="submit", name="digit")
         answers["none"] = ask(session, do="sing")
         answers["to come"] = ask(session, do="cancel", task="late")
-        answers["cancel"] = ask(session, do="cancel", task="digits")
         answers["nobody"] = ask(session, do="cancel", task="digits-9")
+        answers["cancel"] = ask(session, do="cancel", task="digits")
 
     plan = platforms.plan(platforms.task(), platforms.task("late", comes=(("late", 60.0),)))
     outcome = run(plan, Orchestra(play), during=during)
