@@ -10,7 +10,7 @@ from nodes.errors import RoambedError
 from nodes.platform.asking import Asking, check
 from nodes.platform.deciding import settle, words
 from nodes.platform.registry import Registry
-from nodes.platform.states import TaskState
+from nodes.platform.states import INITIALISE, TaskState, memory_of
 from nodes.policies.requests import AGGREGATE, EVALUATE, SELECT, TRAIN_DEVICE, TRAIN_EDGE, Problem, Weights
 from nodes.policies.units import Battery
 
@@ -50,6 +50,9 @@ def judge(
     request = asking.for_round(task, now)
     if request is None:
         return Verdict(f"task {name}: there is no server to begin at")
+    home = asking.home(now)
+    if task.model is None and registry.total(home) < (needs := memory_of(job, INITIALISE)):
+        return Verdict(f"task {name}: memory: its first weights need {needs} bytes on {home}, which has less")
     fastest = replace(request, deadline_s=None, absent=0.0)
     problem = asking.problem([fastest], now, None, Weights(time=1.0))
     first = settle(problem, policy, seed, battery)

@@ -1,8 +1,9 @@
 """Open invocations, and the memory that is kept for what goes on: the orchestrator's books.
 
 Memory is kept for a task's round from its placement on: for both halves of each owner's share, for averaging and for
-evaluating. So none of these has to wait for another one on a unit, and no two pairs wait for each other. All else
-(first weights, layers apart, copies) is invoked as soon as there is room beside that.
+evaluating. So none of these has to wait for another one on a unit, and no two pairs wait for each other. Layers are
+taken apart where averaging and evaluating have memory later on. All else (first weights, copies) is invoked as soon as
+there is room beside that.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from nodes.platform.registry import Registry
-from nodes.platform.states import Call, Leg, Role, Round, TaskState, memory_of
+from nodes.platform.states import BROADCAST, Call, Leg, Role, Round, TaskState, memory_of
 from nodes.policies.requests import AGGREGATE, EVALUATE, SELECT
 from nodes.wire.platform_messages import InvokeOn
 
@@ -93,8 +94,24 @@ class Calls:
                 continue
             for unit, amount in kept_for(task, round):
                 found[unit] += amount
+            if round.phase == "train":
+                for unit, amount in self._apart(task, round).items():
+                    found[unit] += max(amount - _for_end(task, round, unit), 0)
         for call in self.open.values():
             if not self._is_kept_for(call):
+                found[call.unit] += call.memory
+        return found
+
+    def fits_apart(self, task: TaskState, round: Round, unit: str, memory: int) -> bool:
+        """Whether a round's layers can be taken apart on a unit: in what is kept for its end, or beside all."""
+        kept = max(_for_end(task, round, unit) - self._apart(task, round).get(unit, 0), 0)
+        return self._registry.alive(unit) and memory <= kept + self.free()[unit]
+
+    def _apart(self, task: TaskState, round: Round) -> dict[str, int]:
+        """Bytes that taking a round's layers apart takes, by unit."""
+        found: defaultdict[str, int] = defaultdict(int)
+        for call in self.open.values():
+            if (call.function, call.role, call.task, call.round) == (BROADCAST, "", task.name, round.number):
                 found[call.unit] += call.memory
         return found
 
@@ -113,6 +130,8 @@ class Calls:
         task = next((task for task in self._tasks() if task.name == call.task), None)
         if task is None or task.round is None or task.round.number != call.round:
             return False
+        if call.function == BROADCAST:
+            return call.role == "" and task.round.phase == "train"
         if call.function in (AGGREGATE, EVALUATE):
             return call.unit == (task.round.aggregator if call.function == AGGREGATE else task.round.evaluator)
         leg = task.round.legs.get(call.owner)
@@ -121,6 +140,13 @@ class Calls:
         if call.unit == call.owner and (call.role == "device" or call.function == SELECT):
             return True
         return call.role == "edge" and call.unit == leg.server
+
+
+def _for_end(task: TaskState, round: Round, unit: str) -> int:
+    """Bytes that are kept on a unit for the end of a round."""
+    average = memory_of(task.job, AGGREGATE) if unit == round.aggregator else 0
+    evaluated = memory_of(task.job, EVALUATE) if unit == round.evaluator and task.job.evaluate_s > 0 else 0
+    return average + evaluated
 
 
 def kept_for(task: TaskState, round: Round) -> list[tuple[str, int]]:

@@ -64,7 +64,7 @@ class Legs:
         if books.registry.total(source) < memory:
             return model  # nobody can take it apart there
         asked = any(call.layers == layers for call in books.calls.of(task.name, BROADCAST))
-        if not asked and books.calls.fits(source, memory):
+        if not asked and books.calls.fits_apart(task, round, source, memory):
             call = Call(0, source, BROADCAST, task.name, round.number, layers=layers, digest=model, memory=memory)
             books.calls.begin(call, invoking.broadcast(job, model, source, layers))
         return ""

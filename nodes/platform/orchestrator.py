@@ -211,7 +211,8 @@ class Orchestrator:
     def _too_late(self, task: TaskState) -> None:
         passed = f"its deadline of {task.job.deadline_s:g} s passed"
         if task.round is None and not task.done:
-            self._rounds.finish(task, "refused", f"{passed} before it could begin")
+            best = self._planning.verdict(task, self._clock()).reason
+            self._rounds.finish(task, "refused", best or f"task {task.name}: {passed} before it could begin")
         else:
             self._rounds.finish(task, "failed", f"{passed} after {task.done} of {task.job.task.rounds} rounds")
 

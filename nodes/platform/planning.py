@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from nodes.platform.admission import judge
+from nodes.platform.admission import Verdict, judge
 from nodes.platform.asking import Want, cuts_of
 from nodes.platform.books import Books
 from nodes.platform.deciding import Placed, settle, words
@@ -53,11 +53,16 @@ class Planning:
         books = self._books
         if books.registry.missing() and now - task.submitted < PATIENCE_S:
             return
-        verdict = judge(task, self._asking, books.registry, self._settings.policy, self._seed(), now, self._full)
+        verdict = self.verdict(task, now)
         if verdict.reason:
             self._rounds.finish(task, "refused", verdict.reason)
         else:
             task.checked, task.later_s = True, verdict.later_s
+
+    def verdict(self, task: TaskState, now: float) -> Verdict:
+        """Whether a task can be done, if it had all units for itself."""
+        registry, policy = self._books.registry, self._settings.policy
+        return judge(task, self._asking, registry, policy, self._seed(), now, self._full)
 
     def plan(self, tasks: Iterable[TaskState], now: float) -> None:
         """Decide about all that is wanted."""
@@ -182,8 +187,7 @@ class Planning:
                 self._again(now - RETRY_S)
                 return
             else:
-                verdict = judge(task, self._asking, self._books.registry, self._settings.policy, self._seed(), now,
-                                self._full)  # fmt: skip
+                verdict = self.verdict(task, now)
                 if verdict.reason:
                     self._rounds.finish(task, "refused", verdict.reason)
                     return

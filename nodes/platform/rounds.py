@@ -11,16 +11,13 @@ from collections.abc import Callable
 
 from nodes.platform import invoking
 from nodes.platform.books import Books
+from nodes.platform.keeping import Keeping
 from nodes.platform.legs import Legs
 from nodes.platform.states import BROADCAST, INITIALISE, Call, Model, Round, TaskState, memory_of
-from nodes.policies.layers import LAYERS
 from nodes.policies.requests import AGGREGATE, EVALUATE
 from nodes.wire import control as ctl
 from nodes.wire.jobs import JobState
 from nodes.wire.platform_messages import CallEnded
-
-_COPIES = 3
-"""How often it is tried to copy a model to where it is safe; then it stays where it is."""
 
 
 class Rounds:
@@ -28,7 +25,7 @@ class Rounds:
 
     def __init__(self, books: Books, changed: Callable[[], None]) -> None:
         self._books, self._changed = books, changed
-        self.legs = Legs(books)
+        self.legs, self.keeping = Legs(books), Keeping(books)
 
     # --- going on ---------------------------------------------------------------------------------------
 
@@ -36,25 +33,29 @@ class Rounds:
         """Have done what can be done for a task now."""
         if not task.open:
             if task.best is not None:
-                self._copied(task, task.best)
+                self.keeping.copied(task, task.best)
             return
         if not task.checked:
             return
-        self._keep_safe(task)
+        self.keeping.forget(task)
+        self.keeping.keep_safe(task)
         if task.model is None and task.round is None:
             self._initialise(task)
         round = task.round
         if round is None:
             return
+        to_begin = round.count("placed", "wanted") or any(leg.then == "wanted" for leg in round.legs.values()
+                                                          if leg.state == "ending")  # fmt: skip
+        if to_begin and not self._books.asking.source(round.model.digest):
+            self.again(task, f"round {round.number}'s weights are lost")
+            return
         for leg in list(round.legs.values()):
             if leg.state == "placed":
-                if not self._books.asking.source(round.model.digest):
-                    self.again(task, f"round {round.number}'s weights are lost")
-                    return
                 self.legs.supply(task, leg)
         if round.phase == "train":
             self._late(task, round)
-            if round.count("done") >= task.job.least and round.count("done", "out") == len(round.legs):
+            settled = round.count("done") >= task.job.least and round.count("done", "out") == len(round.legs)
+            if settled and not self._books.calls.of(task.name, BROADCAST):
                 round.phase = "aggregate"
         if round.phase == "aggregate":
             self._aggregate(task, round)
@@ -114,33 +115,6 @@ class Rounds:
         else:
             round.evaluator = unit
         return True
-
-    def _keep_safe(self, task: TaskState) -> None:
-        """A copy of the last model where it is safe; then those before it go, but for the best."""
-        model, holdings = task.model, self._books.holdings
-        if model is None or not self._copied(task, model):
-            return
-        for number in [number for number, one in task.models.items() if one is not model and one is not task.best]:
-            if task.round is None or task.round.model is not task.models[number]:
-                holdings.release(task.models.pop(number).digest)
-
-    def _copied(self, task: TaskState, model: Model) -> bool:
-        """Whether a model is safe, or as safe as can be; if it is not, a copy is made when there is room for that."""
-        books = self._books
-        home = books.asking.home(books.clock())
-        if any(books.registry.kind(name) == "cloud" for name in books.holdings.kept(model.digest)):
-            return True
-        if home and home in books.holdings.holders(model.digest):
-            if home not in books.holdings.kept(model.digest):
-                books.holdings.pin(model.digest, home)
-            return True
-        source, memory = books.asking.source(model.digest), memory_of(task.job, BROADCAST)
-        if not source or not home or task.tries["copy"] > _COPIES:
-            return True
-        if not books.calls.of(task.name, BROADCAST, "copy") and books.calls.fits(home, memory):
-            call = Call(0, home, BROADCAST, task.name, model.round, role="copy", digest=model.digest, memory=memory)
-            books.calls.begin(call, invoking.broadcast(task.job, model.digest, source, LAYERS[task.job.task.model]))
-        return False
 
     # --- what has ended ---------------------------------------------------------------------------------
 
@@ -214,18 +188,16 @@ class Rounds:
             for call in leg.calls.values():
                 books.calls.cancel(call)
         task.round = None
-        task.models[round.number] = made
         missing = tuple(sorted(set(task.job.task.owners) - {leg.owner for leg in round.legs.values()
                                                             if leg.state == "done"}))  # fmt: skip
         books.act.say(ctl.RoundDone(task.name, round.number, made.accuracy, made.loss, missing))
-        if task.best is None or _better(made, task.best):
-            task.best = made
-            books.act.say(ctl.Kept(task.name, made.digest, made.accuracy))
+        self.keeping.made(task, made)
         target, rounds = task.job.target, task.job.task.rounds
         if target is not None and made.accuracy is not None and made.accuracy >= target:
             self.finish(task, "done", f"accuracy of {made.accuracy:.1%} reached the target of {target:.1%}")
         elif round.number >= rounds:
-            short = target is not None and (task.best.accuracy is None or task.best.accuracy < target)
+            best = task.best.accuracy if task.best is not None else None
+            short = target is not None and (best is None or best < target)
             self.finish(task, "done", f"all {rounds} rounds are done, the target of {target:.1%} was not reached"
                         if short else f"all {rounds} rounds are done")  # fmt: skip
         else:
@@ -236,16 +208,8 @@ class Rounds:
 
     def lost(self, task: TaskState, unit: str) -> None:
         """A unit is lost, and what it had; its invocations have been taken out of the books."""
-        holdings, asking = self._books.holdings, self._books.asking
         if unit in task.keeps:
-            holdings.release(task.keeps.pop(unit))
-        for number in [number for number, model in task.models.items() if not asking.source(model.digest)]:
-            holdings.release(task.models.pop(number).digest)
-        if task.best is not None and task.best not in task.models.values():
-            task.best = None
-            for model in task.models.values():
-                if model.round and (task.best is None or _better(model, task.best)):
-                    task.best = model
+            self._books.holdings.release(task.keeps.pop(unit))
         if task.round is not None:
             before = task.round.count("done")
             for leg in list(task.round.legs.values()):
@@ -294,10 +258,3 @@ class Rounds:
             books.act.say(ctl.TaskDone(task.name, last.digest, accuracy, math.nan if last.loss is None else last.loss))
         books.act.say(ctl.JobStatus(task.status()))
         self._changed()
-
-
-def _better(model: Model, than: Model) -> bool:
-    """Whether a model is better than another one; of models of which nothing is known, the later one."""
-    if model.accuracy is None or math.isnan(model.accuracy):
-        return than.accuracy is None or math.isnan(than.accuracy)
-    return than.accuracy is None or math.isnan(than.accuracy) or model.accuracy > than.accuracy
