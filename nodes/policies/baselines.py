@@ -134,11 +134,11 @@ POLICIES: Mapping[str, Callable[[Problem], Decision]] = {
 """Every policy by its name."""
 
 
-def decide(problem: Problem, policy: str = "greedy") -> tuple[Decision, dict[str, tuple[str, ...]]]:
+def decide(problem: Problem, policy: str = "greedy", seed: int = 0) -> tuple[Decision, dict[str, tuple[str, ...]]]:
     """What a policy says about the tasks that can be placed, and why the others cannot, by task.
 
     A task that has no placement by itself is put off; where it is all of them together that have none, the one that
-    came last is, and so on (ours).
+    came last is, and so on (ours). ``seed`` is of what ``random`` draws.
 
     Raises:
         InputError: There is no such policy.
@@ -147,7 +147,7 @@ def decide(problem: Problem, policy: str = "greedy") -> tuple[Decision, dict[str
         raise InputError(f"no policy {policy}", wanted=", ".join(POLICIES))
     refused: dict[str, tuple[str, ...]] = {}
     while True:
-        decision = POLICIES[policy](problem)
+        decision = at_random(problem, seed=seed) if policy == "random" else POLICIES[policy](problem)
         if decision.placement is not None:
             return decision, refused
         known = {one.task for one in problem.requests}

@@ -1,0 +1,168 @@
+"""Open invocations, and the memory that is kept for what goes on: the orchestrator's books.
+
+Memory is kept for a task's round from its placement on: for both halves of each owner's share, for averaging and for
+evaluating. So none of these has to wait for another one on a unit, and no two pairs wait for each other. Layers are
+taken apart where averaging and evaluating have memory later on. All else (first weights, copies) is invoked as soon as
+there is room beside that.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from nodes.platform.registry import Registry
+from nodes.platform.states import BROADCAST, Call, Leg, Role, Round, TaskState, memory_of
+from nodes.policies.requests import AGGREGATE, EVALUATE, SELECT
+from nodes.wire.platform_messages import InvokeOn
+
+_RESERVED: tuple[Role, ...] = ("device", "edge")
+
+
+class Calls:
+    """Open invocations of all tasks.
+
+    Args:
+        registry: Of the units. invoke, cancel: Tell a unit. tasks: All tasks that have not ended.
+    """
+
+    def __init__(
+        self, registry: Registry, invoke: Callable[[str, InvokeOn], None], cancel: Callable[[str, int], None],
+        tasks: Callable[[], Iterable[TaskState]],
+    ) -> None:  # fmt: skip
+        self._registry, self._invoke, self._cancel, self._tasks = registry, invoke, cancel, tasks
+        self._numbers = itertools.count(1)
+        self.open: dict[int, Call] = {}
+        self._ghosts: dict[int, Call] = {}  # on units that were lost
+
+    def begin(self, call: Call, message: InvokeOn, leg: Leg | None = None) -> None:
+        """Invoke. The numbers of ``call`` and ``message`` are set here."""
+        call.number = next(self._numbers)
+        self.open[call.number] = call
+        if leg is not None:
+            leg.calls[call.number] = call
+        self._invoke(call.unit, _numbered(message, call))
+
+    def cancel(self, call: Call) -> None:
+        """Nobody wants its result any more; it is open until its unit says that it has ended."""
+        if call.wanted:
+            call.wanted = False
+            self._cancel(call.unit, call.number)
+
+    def ended(self, unit: str, number: int) -> Call | None:
+        """Take an invocation that has ended out of the books; None: there is no such one."""
+        call = self.open.get(number) or self._ghosts.get(number)
+        if call is None or call.unit != unit:
+            return None
+        self._ghosts.pop(number, None)
+        return self.open.pop(number, None) or call
+
+    def is_open(self, call: Call) -> bool:
+        """Whether it has not ended as far as is known."""
+        return call.number in self.open
+
+    def lose(self, unit: str) -> list[Call]:
+        """A unit is lost: its open invocations, which are taken out of the books."""
+        gone = [call for call in self.open.values() if call.unit == unit]
+        for call in gone:
+            self._ghosts[call.number] = self.open.pop(call.number)
+        return gone
+
+    def back(self, unit: str) -> None:
+        """A unit that was lost speaks again: nobody wants what it may still do."""
+        for call in self._ghosts.values():
+            if call.unit == unit:
+                self._cancel(unit, call.number)
+
+    def of(self, task: str, function: str = "", role: Role = "") -> list[Call]:
+        """Open invocations of a task that are wanted; of a function, if one is named."""
+        return [call for call in self.open.values() if call.task == task and call.wanted
+                and function in ("", call.function) and (not function or call.role == role)]  # fmt: skip
+
+    def ends(self, task: str, function: str) -> bool:
+        """Whether an invocation of a function that is for a whole round has still to end, wanted or not."""
+        return any(call.task == task and call.function == function for call in self.open.values())
+
+    def kept(self) -> dict[str, int]:
+        """Bytes that are kept on each unit for rounds under way, and taken by all else that is open."""
+        found: defaultdict[str, int] = defaultdict(int)
+        for task in self._tasks():
+            if (round := task.round) is None:
+                continue
+            for unit, amount in kept_for(task, round):
+                found[unit] += amount
+            if round.phase == "train":
+                for unit, amount in self._apart(task, round).items():
+                    found[unit] += max(amount - _for_end(task, round, unit), 0)
+        for call in self.open.values():
+            if not self._is_kept_for(call):
+                found[call.unit] += call.memory
+        return found
+
+    def fits_apart(self, task: TaskState, round: Round, unit: str, memory: int) -> bool:
+        """Whether a round's layers can be taken apart on a unit: in what is kept for its end, or beside all."""
+        kept = max(_for_end(task, round, unit) - self._apart(task, round).get(unit, 0), 0)
+        return self._registry.alive(unit) and memory <= kept + self.free()[unit]
+
+    def _apart(self, task: TaskState, round: Round) -> dict[str, int]:
+        """Bytes that taking a round's layers apart takes, by unit."""
+        found: defaultdict[str, int] = defaultdict(int)
+        for call in self.open.values():
+            if (call.function, call.role, call.task, call.round) == (BROADCAST, "", task.name, round.number):
+                found[call.unit] += call.memory
+        return found
+
+    def free(self) -> dict[str, int]:
+        """Bytes that nothing is kept for, by unit."""
+        kept = self.kept()
+        return {name: self._registry.total(name) - kept.get(name, 0)
+                for name in self._registry.names("device", "edge", "cloud")}  # fmt: skip
+
+    def fits(self, unit: str, memory: int) -> bool:
+        """Whether a unit has so many bytes beside all that is kept."""
+        return self._registry.alive(unit) and self.free().get(unit, 0) >= memory
+
+    def _is_kept_for(self, call: Call) -> bool:
+        """Whether memory is kept for it by its task's round: then it is counted there."""
+        task = next((task for task in self._tasks() if task.name == call.task), None)
+        if task is None or task.round is None or task.round.number != call.round:
+            return False
+        if call.function == BROADCAST:
+            return call.role == "" and task.round.phase == "train"
+        if call.function in (AGGREGATE, EVALUATE):
+            return call.unit == (task.round.aggregator if call.function == AGGREGATE else task.round.evaluator)
+        leg = task.round.legs.get(call.owner)
+        if leg is None or not leg.holds or call.number not in leg.calls:
+            return False
+        if call.unit == call.owner and (call.role == "device" or call.function == SELECT):
+            return True
+        return call.role == "edge" and call.unit == leg.server
+
+
+def _for_end(task: TaskState, round: Round, unit: str) -> int:
+    """Bytes that are kept on a unit for the end of a round."""
+    average = memory_of(task.job, AGGREGATE) if unit == round.aggregator else 0
+    evaluated = memory_of(task.job, EVALUATE) if unit == round.evaluator and task.job.evaluate_s > 0 else 0
+    return average + evaluated
+
+
+def kept_for(task: TaskState, round: Round) -> list[tuple[str, int]]:
+    """Unit and bytes of all that a round keeps memory for."""
+    job = task.job
+    found = [(round.aggregator, memory_of(job, AGGREGATE))]
+    if job.evaluate_s > 0:
+        found.append((round.evaluator, memory_of(job, EVALUATE)))
+    for leg in round.legs.values():
+        if leg.holds and leg.cut is not None:
+            select = memory_of(job, SELECT) if job.select is not None and leg.owner not in task.keeps else 0
+            found.append((leg.owner, max(leg.cut.device_memory, select)))
+            if leg.server:
+                found.append((leg.server, leg.cut.edge_memory))
+    return found
+
+
+def _numbered(message: InvokeOn, call: Call) -> InvokeOn:
+    return msgspec.structs.replace(message, call=call.number, memory=call.memory or None, task=call.task)

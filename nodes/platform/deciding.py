@@ -1,0 +1,120 @@
+"""A decision that the platform carries out: what the policy says, where the batteries afford it, task by task."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from nodes.policies.baselines import decide
+from nodes.policies.energy import affordable
+from nodes.policies.orchestrating import Prediction, predict
+from nodes.policies.requests import Placement, Problem, Request, Round
+from nodes.policies.units import Battery
+
+_BLIND = "blind-battery"
+_WORDS = {
+    "unit": "no unit may do what it needs",
+    "path": "no way between the servers that it needs",
+    "last-mile": "no way to its devices, or none that is fast enough",
+    "memory": "too little memory",
+    "battery": "devices would end below their reserve",
+    "raw-data": "raw data would leave",
+    "labels": "labels would leave",
+    "participants": "too few devices",
+    "deadline": "the deadline cannot be met",
+}
+
+
+@dataclass(frozen=True)
+class Placed:
+    """What has been decided about one request.
+
+    Attributes:
+        round: Who does what. seconds: Of the round, with all others. owners: Of each participant.
+        joules: Active, of each participant for this request alone. objective: This request's part of it.
+    """
+
+    round: Round
+    seconds: float
+    owners: Mapping[str, float]
+    joules: Mapping[str, float]
+    objective: float
+
+
+@dataclass
+class Decided:
+    """What has been decided about all requests: ``placed``, or the names of constraints that are in the way."""
+
+    placed: dict[str, Placed] = field(default_factory=dict)
+    unmet: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def settle(problem: Problem, policy: str, seed: int, battery: Callable[[str], Battery | None]) -> Decided:
+    """Decide, and again without those devices whose battery does not afford it.
+
+    The solvers count active energy, and batteries that have had their margin taken off. What a device draws anyway
+    while the round lasts is counted here, when it is known how long that is. A policy that is blind to batteries is
+    not told of them by that either: it has its devices let go in the middle of rounds.
+
+    Args:
+        problem: What is to be decided.
+        policy: Its name.
+        seed: Of what it draws.
+        battery: A device's, without what is spoken for; None: on the mains.
+    """
+    found, tired = Decided(), set[str]()
+    while True:
+        requests = tuple(one for one in problem.requests if len(one.owners) >= one.least)
+        few = {one.task: ("participants",) for one in problem.requests if len(one.owners) < one.least}
+        decision, refused = decide(replace(problem, requests=requests), policy, seed)
+        placement = decision.placement or Placement({})
+        prediction = predict(problem, placement)
+        new = set[str]() if policy == _BLIND else _tired(problem, placement, prediction, battery)
+        if not new:
+            break
+        tired |= new
+        problem = replace(problem, requests=tuple(
+            replace(one, owners=tuple(owner for owner in one.owners if owner.device not in new))
+            for one in problem.requests
+        ))  # fmt: skip
+    for request in problem.requests:
+        if request.task in placement.rounds:
+            found.placed[request.task] = _placed(problem, request, placement, prediction)
+        else:
+            names = refused.get(request.task, few.get(request.task, ("participants",)))
+            found.unmet[request.task] = tuple(sorted({*names, *(("battery",) if tired else ())}))
+    return found
+
+
+def _tired(
+    problem: Problem, placement: Placement, prediction: Prediction, battery: Callable[[str], Battery | None]
+) -> set[str]:  # fmt: skip
+    lasts: dict[str, float] = {}
+    for task, round in placement.rounds.items():
+        for device in round.participants:
+            lasts[device] = max(lasts.get(device, 0.0), prediction.seconds.get(task, 0.0))
+    found = set()
+    for device, seconds in lasts.items():
+        power = problem.units[device].power
+        idle = power.idle_w * seconds if power is not None and math.isfinite(seconds) else 0.0
+        if not affordable(battery(device), prediction.energy.get(device, 0.0) + idle):
+            found.add(device)
+    return found
+
+
+def _placed(problem: Problem, request: Request, placement: Placement, prediction: Prediction) -> Placed:
+    round = placement.rounds[request.task]
+    alone = predict(replace(problem, requests=(request,)), Placement({request.task: round}))
+    seconds = prediction.seconds.get(request.task, math.inf)
+    w = problem.weights
+    absent = request.absent * (len(request.owners) - len(round.participants))
+    objective = (w.time * seconds + w.energy * math.fsum(alone.energy.values()) + absent
+                 + w.price * prediction.price.get(request.task, 0.0))  # fmt: skip
+    owners = {device: prediction.owners.get((request.task, device), seconds) for device in round.participants}
+    return Placed(round, seconds, owners, dict(alone.energy), objective)
+
+
+def words(names: tuple[str, ...]) -> str:
+    """Constraints that are in the way, as a person reads them."""
+    return ", ".join(f"{name} ({_WORDS[name]})" if name in _WORDS else name for name in names)
