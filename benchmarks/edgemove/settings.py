@@ -26,7 +26,8 @@ class Bed:
         device: Speed of the device, as a share of a core.
         edges: Speeds of the edge servers, by site in the order of `SITES`.
         access: Rates of a device's link at each site, up and down, Mbit/s.
-        delay: Of that link, one way, ms.
+        delay: Of that link, one way, ms. queue: What it holds, ms: of mobile networks it is deep, so that what two sites
+            have on their way at a handover finds room.
         backhaul: Rate between sites, and to the cloud, Mbit/s. far: Delay between sites, one way, ms, whichever way: by
             the cloud it is the same.
         trace: What moves the device: empty, ``walk``, ``drive`` or a path below the directory of traces.
@@ -38,6 +39,7 @@ class Bed:
     edges: tuple[float, ...]
     access: tuple[tuple[float, float], ...]
     delay: float = 4.0
+    queue: float = 100.0
     backhaul: float = 100.0
     far: float = 2.0
     trace: str = ""
@@ -134,8 +136,8 @@ _SLOW_SERVERS = Bed("slow-servers", 0.4, (0.2, 0.25), ((200, 200), (60, 60)))
 _SLOW_LINK = Bed("slow-link", 0.4, (0.5, 0.4), ((50, 100), (20, 40)))
 _EVEN = Bed("even", 0.3, (0.3, 0.4), ((100, 100), (40, 40)))
 _SMALL = Bed("small", 0.1, (0.2, 0.3), ((80, 80), (40, 20)))
-_WALK = Bed("walk", 0.08, (0.2, 0.2, 0.2), ((55, 55),) * 3, backhaul=200, far=60, trace="walk")
-_DRIVE = Bed("drive", 0.08, (0.2, 0.2, 0.2), ((55, 55),) * 3, backhaul=200, far=60, trace="drive")
+_WALK = Bed("walk", 0.08, (0.2, 0.2, 0.2), ((55, 55),) * 3, queue=400, backhaul=200, far=60, trace="walk")
+_DRIVE = Bed("drive", 0.08, (0.2, 0.2, 0.2), ((55, 55),) * 3, queue=400, backhaul=200, far=60, trace="drive")
 _LOADED = Bed("loaded", 0.12, (0.4, 0.4), ((80, 80),) * 2, others=("north", "south"))
 _LOGGED_DRIVE = Bed(
     "log", 0.12, (0.3, 0.3, 0.3), ((80, 80),) * 3, backhaul=20,
@@ -207,7 +209,7 @@ def experiment(setting: Setting, asked: Training, data: str | None = None, trace
         *([f"  other: {{speed: 0.1, cpus: {QUOTA + 0.1:g}, memory: 512MiB}}"] if bed.others else []),
         "  cloud: {speed: 0.2, memory: 768MiB}",
         "links:",
-        f"  access: {{delay: {bed.delay:g}ms}}",
+        f"  access: {{delay: {bed.delay:g}ms, queue: {bed.queue:g}ms}}",
         *(f"  {a} -- {b}: {{rate: {bed.backhaul:g}Mbit, delay: {bed.far:g}ms}}" for a, b in combinations(bed.sites, 2)),
         *(f"  {site} -- cloud: {{rate: {bed.backhaul:g}Mbit, delay: {bed.far / 2:g}ms}}" for site in bed.sites),
         # What a bring-up measures of speeds is watched in every run all the same; the beds here are many.
