@@ -26,8 +26,8 @@ class Bed:
         device: Speed of the device, as a share of a core.
         edges: Speeds of the edge servers, by site in the order of `SITES`.
         access: Rates of a device's link at each site, up and down, Mbit/s.
-        delay: Of that link, one way, ms. queue: What it holds, ms: of mobile networks it is deep, so that what two sites
-            have on their way at a handover finds room.
+        delay: Of that link, one way, ms. queue: What it holds, ms: deep in mobile networks, so that what two sites have
+            on their way at a handover finds room.
         backhaul: Rate between sites, and to the cloud, Mbit/s. far: Delay between sites, one way, ms, whichever way: by
             the cloud it is the same.
         trace: What moves the device: empty, ``walk``, ``drive`` or a path below the directory of traces.
@@ -136,8 +136,8 @@ _SLOW_SERVERS = Bed("slow-servers", 0.4, (0.2, 0.25), ((200, 200), (60, 60)))
 _SLOW_LINK = Bed("slow-link", 0.4, (0.5, 0.4), ((50, 100), (20, 40)))
 _EVEN = Bed("even", 0.3, (0.3, 0.4), ((100, 100), (40, 40)))
 _SMALL = Bed("small", 0.1, (0.2, 0.3), ((80, 80), (40, 20)))
-_WALK = Bed("walk", 0.08, (0.2, 0.2, 0.2), ((55, 55),) * 3, queue=400, backhaul=200, far=60, trace="walk")
-_DRIVE = Bed("drive", 0.08, (0.2, 0.2, 0.2), ((55, 55),) * 3, queue=400, backhaul=200, far=60, trace="drive")
+_WALK = Bed("walk", 0.08, (0.2, 0.2, 0.2), ((55, 55),) * 3, backhaul=200, far=60, trace="walk")
+_DRIVE = Bed("drive", 0.08, (0.2, 0.2, 0.2), ((55, 55),) * 3, backhaul=200, far=60, trace="drive")
 _LOADED = Bed("loaded", 0.12, (0.4, 0.4), ((80, 80),) * 2, others=("north", "south"))
 _LOGGED_DRIVE = Bed(
     "log", 0.12, (0.3, 0.3, 0.3), ((80, 80),) * 3, backhaul=20,
