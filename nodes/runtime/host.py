@@ -91,7 +91,7 @@ class Host:
         self.parts.pop(part, None)
         self._learn(part, node, version)
 
-    def arrived(self, part: PartId) -> tuple[float, int]:
+    def arrived(self, part: PartId) -> tuple[float, int, bool]:
         """See `Context.arrived`."""
         return self._mover.arrived(part)
 
@@ -140,9 +140,9 @@ class Host:
         """See `PacedWork.tell_windows`."""
         self._work.tell_windows(last=last)
 
-    def move(self, part: PartId, to: str) -> None:
+    def move(self, part: PartId, to: str, *, ahead: bool = False) -> None:
         """See `Context.move`."""
-        self._mover.move(part, to)
+        self._mover.move(part, to, ahead=ahead)
 
     def standby(self, part: PartId) -> str:
         """See `Context.standby`."""

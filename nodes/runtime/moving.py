@@ -75,12 +75,16 @@ class Home(Protocol):
 
 @dataclass
 class Leaving:
-    """A part on its way: to which node, as which version, with which digest, by taking over a standby or by copy."""
+    """A part on its way: to which node, as which version, with which digest, by taking over a standby or by copy.
+
+    ``ahead``: of its device.
+    """
 
     to: str
     version: int
     digest: str
     standby: bool
+    ahead: bool = False
 
 
 class Mover:
@@ -93,7 +97,7 @@ class Mover:
         self._copies: dict[PartId, Part] = {}      # standbys of other nodes' parts
         self._standbys: dict[PartId, str] = {}     # where our parts have theirs
         self._standby_digest: dict[PartId, str] = {}  # of the state that one was sent last
-        self._arrived: dict[PartId, tuple[float, int]] = {}
+        self._arrived: dict[PartId, tuple[float, int, bool]] = {}
         self._spoil_next = False
         self._acts: dict[type[Body], Callable[[Envelope, Body, Tensors], None]] = {
             State: self._state,
@@ -119,12 +123,18 @@ class Mover:
         """Standbys of other nodes' parts."""
         return list(self._copies.items())
 
-    def arrived(self, part: PartId) -> tuple[float, int]:
-        """When the last move that brought a part here began, and the bytes of state that it took; (0, 0): none did."""
-        return self._arrived.get(part, (0.0, 0))
+    def arrived(self, part: PartId) -> tuple[float, int, bool]:
+        """Of the last move that brought a part here: when it began, bytes of state, and whether ahead of its device.
 
-    def move(self, part: PartId, to: str) -> None:
-        """Move a part: its standby takes over if there is one at ``to``, else its state is copied."""
+        Nothing (0, 0, False): none did.
+        """
+        return self._arrived.get(part, (0.0, 0, False))
+
+    def move(self, part: PartId, to: str, *, ahead: bool = False) -> None:
+        """Move a part: its standby takes over if there is one at ``to``, else its state is copied.
+
+        ``ahead``: of its device, which is told nothing before it is there.
+        """
         if to == self._home.node or part in self._leaving:
             return
         standby = self._standbys.pop(part, "")
@@ -133,10 +143,10 @@ class Mover:
         begin = self._home.now()
         snapshot = self._home.parts[part].capture()
         version = self._home.where(part)[1] + 1
-        self._leaving[part] = Leaving(to, version, snapshot.digest, standby == to)
+        self._leaving[part] = Leaving(to, version, snapshot.digest, standby == to, ahead)
         if standby == to:
             self._span("capture", part, begin, 0, to, by="standby")
-            self._send(to, part, TakeOver(snapshot.digest, begin), version=version)
+            self._send(to, part, TakeOver(snapshot.digest, begin, ahead), version=version)
         else:
             self._copy(part, to, version, snapshot, begin)
 
@@ -226,7 +236,7 @@ class Mover:
             self._copies[part] = made
             self._reply(envelope, StateTaken(digest=body.digest))
         else:
-            self._begin_here(envelope, made, body.digest, body.captured, payload(tensors))
+            self._begin_here(envelope, made, body, payload(tensors))
 
     def _take_over(self, envelope: Envelope, body: Body, _: Tensors) -> None:
         assert isinstance(body, TakeOver)
@@ -238,20 +248,20 @@ class Mover:
             reason = "the standby is not in step" if copy is not None else "there is no standby"
             self._reply(envelope, StateRefused(reason=reason))
         else:
-            self._begin_here(envelope, copy, digest, body.captured, 0)
+            self._begin_here(envelope, copy, body, 0)
 
-    def _begin_here(self, envelope: Envelope, made: Part, digest: str, captured: float, size: int) -> None:
+    def _begin_here(self, envelope: Envelope, made: Part, body: State | TakeOver, size: int) -> None:
         part, known = envelope.dst, self._home.where(envelope.dst)[1]
         if envelope.version < known or (envelope.version == known and part in self._home.parts):
             return  # its head has decided otherwise meanwhile, or it came twice
         self._drop(part)
         self._leaving.pop(part, None)  # it has been away and comes back: that it had arrived there need not be told
-        self._arrived[part] = captured, size
+        self._arrived[part] = body.captured, size, body.ahead
         self._home.parts[part] = made
         self._home.put(part, self._home.node, envelope.version)
         # What is owed to the device goes first: it is waiting for it.
         made.resume()
-        self._reply(envelope, StateTaken(digest=digest))
+        self._reply(envelope, StateTaken(digest=body.digest))
         self._release(part)
 
     def _settle(self, envelope: Envelope, body: Body, _: Tensors) -> None:
@@ -316,7 +326,8 @@ class Mover:
 
     def _copy(self, part: PartId, to: str, version: int, snapshot: Snapshot, begin: float) -> None:
         self._span("capture", part, begin, payload(snapshot.tensors), to)
-        body = State(digest=snapshot.digest, meta=snapshot.meta, captured=begin)
+        ahead = self._leaving[part].ahead
+        body = State(digest=snapshot.digest, meta=snapshot.meta, captured=begin, ahead=ahead)
         self._send(to, part, body, snapshot.tensors, version=version)
 
     def _dismiss(self, envelope: Envelope, body: Body, _: Tensors) -> None:

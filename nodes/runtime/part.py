@@ -74,8 +74,11 @@ class Context(Protocol):
     def retire(self, part: PartId, node: str, version: int) -> None:
         """Give a hosted part up: it lives on ``node`` since this version, made afresh there, and is not needed here."""
 
-    def arrived(self, part: PartId) -> tuple[float, int]:
-        """When the move that brought a hosted part here began (CLOCK_MONOTONIC), and bytes of its state; or zeros."""
+    def arrived(self, part: PartId) -> tuple[float, int, bool]:
+        """When the move that brought a hosted part here began (CLOCK_MONOTONIC), and bytes of its state; or zeros.
+
+        And whether it came ahead of its device.
+        """
 
     def now(self) -> float:
         """CLOCK_MONOTONIC, for events."""
@@ -103,8 +106,11 @@ class Context(Protocol):
         Both are what the work takes at speed 1; with ``own`` that is the CPU time that it takes here and now.
         """
 
-    def move(self, part: PartId, to: str) -> None:
-        """Move a hosted part, with its training state, to another node (`Part.resume` runs there)."""
+    def move(self, part: PartId, to: str, *, ahead: bool = False) -> None:
+        """Move a hosted part, with its training state, to another node (`Part.resume` runs there).
+
+        ``ahead``: of its device, which will be near that node.
+        """
 
     def standby(self, part: PartId) -> str:
         """Node that holds a standby of a hosted part, empty if none does."""

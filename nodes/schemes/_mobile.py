@@ -29,13 +29,15 @@ from nodes.schemes._arrays import to_arrays
 from nodes.schemes._record import Record
 from nodes.schemes._stage import PipelineStage
 from nodes.wire.codec import Tensors
-from nodes.wire.messages import Body, PartId
+from nodes.wire.messages import Activations, Body, Gradients, PartId
 from nodes.wire.pipeline_messages import Settled, Standing, Steer
 
 _APART = ("record", "places", "zeros")
 """What a snapshot has beside its digest: what is told of the work, which a standby does at other times, and
 where the other stages are, of which each node hears by itself; and momentum that is nothing yet, by shape."""
 MOMENTUM = "momentum/"
+QUIET_S = 1.0
+"""Longest time, s, that a stage which came ahead of its device keeps still that it is there."""
 
 
 class MobileStage(PipelineStage):
@@ -44,6 +46,7 @@ class MobileStage(PipelineStage):
     def __init__(self, part: PartId, context: Context) -> None:
         super().__init__(part, context)
         self._leaves: Steer | None = None  # when it has come so far
+        self._quiet: tuple[int, float] | None = None  # what the driver is told once it is here (see `_settled`)
 
     def receive(self, src: PartId, body: Body, tensors: Tensors) -> None:
         """Where to go, or where to keep a standby; else as `PipelineStage`."""
@@ -107,10 +110,30 @@ class MobileStage(PipelineStage):
 
     def resume(self) -> None:
         """Go on, here, and say so to the driver."""
-        captured, size = self._context.arrived(self.id) if self._muted else (0.0, 0)
+        captured, size, ahead = self._context.arrived(self.id) if self._muted else (0.0, 0, False)
         self._muted = False
-        self._settled(size, self._context.now() - captured if captured else 0.0)
+        stall = self._context.now() - captured if captured else 0.0
+        if ahead:
+            self._quiet = size, stall
+            self._context.wake(self.id, QUIET_S, self._context.where(self.id)[1])
+        else:
+            self._settled(size, stall)
         self._go_on()
+
+    def awake(self, token: int) -> None:
+        """The device has not come, though it was about to."""
+        if token == self._context.where(self.id)[1]:
+            self._break_silence()
+
+    def _arrive(self, body: Activations | Gradients, tensors: Tensors) -> None:
+        if isinstance(body, Activations) and not self._muted:
+            self._break_silence()  # the device sends those once it has been handed over
+        super()._arrive(body, tensors)
+
+    def _break_silence(self) -> None:
+        quiet, self._quiet = self._quiet, None
+        if quiet is not None:
+            self._settled(*quiet)
 
     def stood_by(self, node: str) -> None:
         """See `Part.stood_by`: the driver may wait for that."""
@@ -144,7 +167,7 @@ class MobileStage(PipelineStage):
             if place >= leaves.before:
                 self._leaves = None
                 if place[:2] == leaves.before[:2] and leaves.version == self._context.where(self.id)[1]:
-                    self._context.move(self.id, leaves.move_to)
+                    self._context.move(self.id, leaves.move_to, ahead=True)
                     return False
         return super()._step()
 

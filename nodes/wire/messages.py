@@ -126,20 +126,25 @@ class Partial(msgspec.Struct, frozen=True, tag="partial"):
 class State(msgspec.Struct, frozen=True, tag="state"):
     """A part's whole training state on its way to another node (tensors: all of it).
 
-    ``standby``: not to take the part over, but to be kept in step until it does.
+    ``standby``: not to take the part over, but to be kept in step until it does. ``ahead``: as in `TakeOver`.
     """
 
     digest: str
     meta: dict[str, Any]
     captured: float  # CLOCK_MONOTONIC when capture began
     standby: bool = False
+    ahead: bool = False
 
 
 class TakeOver(msgspec.Struct, frozen=True, tag="take-over"):
-    """The standby is to become the part, if its state has this digest."""
+    """The standby is to become the part, if its state has this digest.
+
+    ``ahead``: The device is not there yet. What is sent to it before it is goes the long way, and would be overtaken.
+    """
 
     digest: str
     captured: float
+    ahead: bool = False
 
 
 class DropStandby(msgspec.Struct, frozen=True, tag="drop-standby"):

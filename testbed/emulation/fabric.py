@@ -33,11 +33,7 @@ _RTO_MIN = 0.2  # s; TCP's least retransmission timeout on Linux unless a route 
 _PING_FOR_ALL = {"net.ipv4.ping_group_range": "0 2147483647"}  # nodes have no right to raw sockets
 # What one connection saw of a path shall not slow down the next one, nor what an acknowledgement that was merely
 # delayed made of it: a tail loss probe without an answer halves the window, and Reno takes minutes to come back.
-# Nor shall a connection that was idle, as one to where a stage will be is, begin anew: Reno gets back to three quarters
-# of its window soon, and takes seconds for the rest.
-_TCP = {
-    "net.ipv4.tcp_no_metrics_save": "1", "net.ipv4.tcp_early_retrans": "0", "net.ipv4.tcp_slow_start_after_idle": "0",
-}  # fmt: skip
+_TCP = {"net.ipv4.tcp_no_metrics_save": "1", "net.ipv4.tcp_early_retrans": "0"}
 _NO_IPV6 = {f"net.ipv6.conf.{scope}.disable_ipv6": "1" for scope in ("all", "default")}
 # An interface with the one address it is given, that asks nobody for others. Written before it is switched on.
 _QUIET_IPV6 = {
