@@ -11,6 +11,7 @@ import itertools
 import os
 import queue
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -286,5 +287,9 @@ def main() -> int:
     if file.platform is not None:
         from nodes.platform.agent import Agent
 
-        return Agent(file).run()
+        try:
+            return Agent(file).run()
+        except RoambedError as error:  # settings that cannot be
+            sys.stderr.write(f"{error}\n")
+            return error.exit_code
     return Worker(file).run()

@@ -67,7 +67,10 @@ class Cloud(Agent):
 
 
 class Fleet:
-    def __init__(self, directory, names, *, at="ea", speeds=None, dilation=1.0):
+    """``settings``: have the real orchestrator, with these, instead of the test."""
+
+    def __init__(self, directory, names, *, at="ea", speeds=None, dilation=1.0, settings=None):
+        self.real = settings is not None
         self.directory, self.names, self.script = directory, names, Script()
         self.calls = itertools.count(1)
         self.spans, self.said = [], []
@@ -103,11 +106,11 @@ class Fleet:
         self.wait(lambda: sum(isinstance(m, ctl.Ready) for _, m in self.said) == len(names))
         for name in names:
             self.control.send(name, ctl.Configure(self.peers))
-        self.control.send("cloud", ctl.Platform(PlatformSettings()))
-        self.wait(lambda: set(self.script.states) == set(names))
+        self.control.send("cloud", ctl.Platform(settings or PlatformSettings()))
+        self.wait(lambda: self.real or set(self.script.states) == set(names))
 
     def cloud(self, file):
-        self.agent = Cloud(file, listen=self.address["cloud"], make=self.script)
+        self.agent = Cloud(file, listen=self.address["cloud"], make=None if self.real else self.script)
         self.agent.run()
 
     def hear(self):

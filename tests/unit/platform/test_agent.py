@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from nodes.learn import models
+from nodes.platform.outcomes import Invocation
 from nodes.platform.store import Store
 from nodes.schemes._arrays import to_arrays
 from nodes.wire import control as ctl
 from nodes.wire.messages import PartId
-from nodes.wire.platform_messages import KeepBlobs
+from nodes.wire.platform_messages import CallEnded, CancelCall, InvokeOn, KeepBlobs, UnitState
 from nodes.wire.task import Placed, Select
 from tests.unit.platform.loopback import Fleet
 from tests.unit.runtime.memory import Net
@@ -211,10 +212,28 @@ def test_a_blob_is_fetched_once_however_many_want_it(tmp_path, fleet):
     assert sorted(e.fetched > 0 for e in ended) == [False, False, True]
     assert len({e.outputs["part"] for e in ended}) == 3
     assert [s.kind for s in bed.spans].count("fetch") <= 1
-    # Nobody but the orchestrator has a unit do something, and nobody speaks for another one.
     bed.do(lambda: bed.script.act.keep("ea", KeepBlobs(pin=(digest,))))
     bed.wait(lambda: bed.script.states["ea"].warm == ("broadcast",))
     assert digest in Store(tmp_path / "store-ea")
+
+
+def test_nobody_gives_orders_but_the_orchestrator_or_speaks_for_another_unit(fleet):
+    bed = fleet("cloud", "ea")
+    state = UnitState(name="d1", kind="device")
+    for body in (InvokeOn(call=99, function="broadcast"), CancelCall(1), KeepBlobs(), state):
+        bed.do(lambda body=body: bed.agent._hear("ea", body, {}, 0))
+    bed.do(lambda: bed.agent._post("ea", CallEnded(call=1)))
+    bed.do(lambda: bed.agent._said(Invocation("f"), ctl.encode(ctl.Failed("the run is over"))))
+    bed.wait(lambda: len(bed.notes()) == 6)
+    assert sorted({note.split()[0] for note in bed.notes()}) == ["cloud", "ea", "function"]
+    assert not bed.script.outcomes
+    assert "d1" not in bed.script.states
+    for message in (ctl.CancelJob("t"), ctl.StopTask("t")):
+        bed.control.send("ea", message)
+        said = bed.control.inbox.get(timeout=60)
+        while not isinstance(said.message, ctl.Failed):
+            said = bed.control.inbox.get(timeout=60)
+        assert type(message).__name__ in said.message.reason
 
 
 def test_a_unit_is_measured_before_there_are_tasks(tmp_path, fleet):

@@ -118,7 +118,10 @@ def test_blobs_of_several_units_are_all_waited_for(tmp_path, unit):
     assert [(to, body.digest) for to, body, _ in unit.sent] == [("cloud", one), ("d1", two)]
     unit.blobs.hear("d1", Blob(two), arrays(2), 5)
     assert not unit.fakes
-    unit.blobs.hear("cloud", Blob(one), arrays(1), 6)
+    unit.store.limit = 3 * unit.store.bytes
+    for value in range(10, 20):
+        unit.store.put(arrays(value))
+    unit.blobs.hear("cloud", Blob(one), arrays(1), 6)  # what came before has stayed meanwhile
     assert len(unit.fakes) == 1
 
 
@@ -206,7 +209,12 @@ def test_what_a_call_returns_is_kept_for_the_orchestrator_until_it_lets_it_go(tm
     unit.blobs.keep(KeepBlobs(unpin=(made[0],)))
     crowd()
     assert made[0] in unit.store
+    unit.store.pin([made[0]])  # for somebody else: that is not the orchestrator's to take back
     unit.blobs.keep(KeepBlobs(unpin=(made[0],)))
+    unit.blobs.keep(KeepBlobs(unpin=(made[0],)))
+    crowd()
+    assert made[0] in unit.store
+    unit.store.unpin([made[0]])
     crowd()
     assert made[0] not in unit.store
 
