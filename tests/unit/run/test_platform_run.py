@@ -250,3 +250,21 @@ def test_a_desk_of_nobody_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("ROAMBED_RUN_DIR", str(tmp_path))
     with pytest.raises(InputError, match="no run takes tasks"):
         desk.ask(None, {"do": "status"})
+
+
+def test_a_model_that_has_come_apart_has_no_score(run):
+    def play(job):
+        nan = float("nan")
+        done = Status(name=job.name, state="done", accuracy=nan, best=nan)
+        return [
+            platforms.running(job), platforms.placed(job, seconds=float("inf")),
+            ctl.RoundDone(job.name, 1, nan, float("inf")), ctl.Kept(job.name, "k", nan), ctl.JobStatus(done),
+        ]  # fmt: skip
+
+    plan = platforms.plan()
+    outcome = run(plan, Orchestra(play))
+    rates = training.Rates(plan, (), outcome.begin)
+    rows = summary.tasks(plan, outcome.book, outcome.log.spans, rates, outcome.begin)
+    everything = [rows, summary.placements(outcome.book), summary.predictions(rows), outcome.book.rows()]
+    assert json.dumps(everything, allow_nan=False)
+    assert rows["digits"]["accuracy_by_round"] == [None]
