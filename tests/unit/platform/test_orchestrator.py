@@ -329,6 +329,31 @@ def test_a_unit_that_dies_while_it_trains():
     assert edge not in {unit for at, unit, _ in fleet.invoked if at > 3}
 
 
+def test_a_device_that_comes_back_in_time_goes_on():
+    fleet = Fleet()
+    fleet.orchestrator.submit(job())
+    fleet.run(2)
+    fleet.die("d1")
+    fleet.run(8)
+    assert fleet.status().state == "running"
+    fleet.revive("d1")
+    fleet.run(60)
+    assert fleet.status().state == "done"
+    assert fleet.owners(1) == fleet.owners(2) == {"d1", "d2"}
+
+
+def test_a_task_that_lost_a_device_it_cannot_do_without_fails():
+    fleet = Fleet()
+    fleet.orchestrator.submit(job())
+    while fleet.status().round < 1:
+        fleet.run(0.5)
+    fleet.die("d1")
+    fleet.run(30)
+    assert fleet.status().state == "failed"
+    assert "the model of round 1 is kept" in fleet.status().reason
+    assert not fleet.open()
+
+
 def test_a_unit_that_says_nothing_is_lost_after_a_while():
     fleet = Fleet()
     fleet.orchestrator.submit(job(least=1, absent=100.0))
