@@ -107,10 +107,15 @@ class Asking:
         return self._for(task, f"{task.name} {leg.owner}", [leg.owner], 1, now)
 
     def for_more(self, task: TaskState, missing: int, now: float) -> Request | None:
-        """Owners for a round under way, in place of those that it goes on without; None: it cannot be had now."""
+        """Owners for a round under way, in place of those that it goes on without; None: it cannot be had now.
+
+        Those that were let go and can do it again, such as a device that has come back, are asked once more.
+        """
         round = task.round
         assert round is not None
-        others = [name for name in self.candidates(task, now) if name not in round.legs]
+        gone = {name for name, leg in round.legs.items() if leg.lives or leg.failures > self._settings.retries}
+        others = [name for name in self.candidates(task, now) if name not in gone and (
+            name not in round.legs or round.legs[name].state == "out")]  # fmt: skip
         return self._for(task, task.name, others, missing, now)
 
     def _for(self, task: TaskState, name: str, owners: Sequence[str], least: int, now: float) -> Request | None:

@@ -19,8 +19,6 @@ from nodes.platform.states import BROADCAST, Call, Leg, Role, Round, TaskState, 
 from nodes.policies.requests import AGGREGATE, EVALUATE, SELECT
 from nodes.wire.platform_messages import InvokeOn
 
-_RESERVED: tuple[Role, ...] = ("device", "edge")
-
 
 class Calls:
     """Open invocations of all tasks.

@@ -61,12 +61,13 @@ class Legs:
         source, memory = books.asking.source(model), memory_of(job, BROADCAST)
         if not source:
             return ""
-        if books.registry.total(source) < memory:
-            return model  # nobody can take it apart there
-        asked = any(call.layers == layers for call in books.calls.of(task.name, BROADCAST))
-        if not asked and books.calls.fits_apart(task, round, source, memory):
-            call = Call(0, source, BROADCAST, task.name, round.number, layers=layers, digest=model, memory=memory)
-            books.calls.begin(call, invoking.broadcast(job, model, source, layers))
+        if any(call.layers == layers for call in books.calls.of(task.name, BROADCAST)):
+            return ""
+        if not books.calls.fits_apart(task, round, source, memory):
+            # Where nothing is open that could end, rounds have all memory kept for them, and wait for this.
+            return "" if any(call.unit == source for call in books.calls.open.values()) else model
+        call = Call(0, source, BROADCAST, task.name, round.number, layers=layers, digest=model, memory=memory)
+        books.calls.begin(call, invoking.broadcast(job, model, source, layers))
         return ""
 
     def _train(

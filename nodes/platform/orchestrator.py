@@ -58,7 +58,7 @@ class Orchestrator:
         self._books = Books(settings, registry, calls, holdings, asking, act, clock)
         self._rounds = Rounds(self._books, self._change)
         self._planning = Planning(self._books, self._rounds)
-        self._dirty = self._plan = False
+        self._dirty = self._plan = self._fresh = False
         self._stepped = -math.inf
 
     # --- what it is told --------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ class Orchestrator:
                 self._rounds.legs.arrived(task, leg, unit.at)
             if changes & {"link", "handover"} and not any(call.role == "next" for call in leg.calls.values()):
                 self._planning.reconsider(task, leg, now)
-        self._change()
+        self._change(fresh=True)
 
     def ended(self, unit: str, message: CallEnded) -> None:
         """An invocation has ended, in whatever way."""
@@ -144,7 +144,7 @@ class Orchestrator:
         for task in self._tasks.values():
             if task.open:
                 self._rounds.lost(task, unit)
-        self._change()
+        self._change(fresh=True)
 
     # --- what it does -----------------------------------------------------------------------------------
 
@@ -165,8 +165,8 @@ class Orchestrator:
                     self._planning.admit(task, now)
                 self._rounds.advance(task)
             if self._plan:
-                self._plan = False
-                self._planning.plan(self._tasks.values(), now)
+                fresh, self._plan, self._fresh = self._fresh, False, False
+                self._planning.plan(self._tasks.values(), now, fresh=fresh)
                 self._dirty = True
             if not self._dirty:
                 break
@@ -191,8 +191,10 @@ class Orchestrator:
 
     # --- of which it is made ----------------------------------------------------------------------------
 
-    def _change(self) -> None:
+    def _change(self, *, fresh: bool = False) -> None:
+        """Something is to be done, and perhaps decided; ``fresh``: also what could not be placed before."""
         self._dirty = self._plan = True
+        self._fresh = self._fresh or fresh
 
     def _legs(self, owner: str) -> list[tuple[TaskState, Leg]]:
         """An owner's shares of rounds under way that may still come to something."""

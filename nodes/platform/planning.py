@@ -46,6 +46,7 @@ class Planning:
         self._books, self._rounds = books, rounds
         self._settings, self._asking = books.settings, books.asking
         self._count = 0
+        self._in_vain: object = None  # what was wanted and free when something could not be placed
         self.again_at: float | None = None
 
     def admit(self, task: TaskState, now: float) -> None:
@@ -64,13 +65,23 @@ class Planning:
         registry, policy = self._books.registry, self._settings.policy
         return judge(task, self._asking, registry, policy, self._seed(), now, self._full)
 
-    def plan(self, tasks: Iterable[TaskState], now: float) -> None:
-        """Decide about all that is wanted."""
+    def plan(self, tasks: Iterable[TaskState], now: float, *, fresh: bool) -> None:
+        """Decide about all that is wanted.
+
+        Args:
+            tasks: All of them.
+            now: s.
+            fresh: Whether units have changed. If not, and memory has not either, what was in vain is so still.
+        """
         tasks = [task for task in tasks if task.open and task.checked]
-        self.again_at = None
+        fresh = fresh or (self.again_at is not None and now >= self.again_at)
+        if fresh:
+            self.again_at = None
         wants = self._wants(tasks, now)
-        if not wants:
+        about = [want.request.task for want in wants], self._books.calls.free()
+        if not wants or (about == self._in_vain and not fresh):
             return
+        self._in_vain = None
         problem = self._asking.problem([want.request for want in wants], now, tasks)
         spent = self._asking.spent(tasks, now)
         begin = time.perf_counter()
@@ -82,6 +93,7 @@ class Planning:
                 self._place(want, found.placed[want.request.task], now, took)
         for want in wants:
             if want.request.task in found.unmet and want.task.open:
+                self._in_vain = about
                 self._refused(want, found.unmet[want.request.task], tasks, now, took)
 
     def due(self, tasks: Iterable[TaskState]) -> Iterable[float]:
@@ -195,8 +207,7 @@ class Planning:
         if any(one is not task and one.round is not None for one in tasks):
             idle = self._asking.problem([want.request], now, None)
             if self._can(idle, want.request.task):
-                task.stuck = None
-                self._again(now)
+                task.stuck = None  # others are in its way: it is decided again when they give something back
                 return
         self._cannot(task, names, now)
 

@@ -28,7 +28,7 @@ GUARD_S = 2.0
 """A device is let go so many seconds of full power before its reserve: what it says of itself is a little old."""
 COLD_S = 1.5
 """Seconds of a cold start where none has been measured on any unit of the kind."""
-PAYLOAD = 0.95
+PAYLOAD = 0.956
 """Payload of what a modem's rate counts: headers of Ethernet, IP and TCP with full frames."""
 
 
@@ -73,10 +73,8 @@ class Registry:
         changes = {name for name, changed in (
             ("handover", old.at != state.at), ("coming", bool(state.coming) and old.coming != state.coming),
             ("reach", state.in_reach and not old.in_reach), ("back", now - seen.at > SILENT_S),
-            ("link", _changed(seen.up, state.up) or _changed(seen.down, state.down)),
+            ("link", self._changed(seen, state)),
         ) if changed}  # fmt: skip
-        if "link" in changes:
-            seen.up, seen.down = state.up, state.down
         weak = self._weak(state)
         if weak != seen.weak:
             changes.add("weak" if weak else "charged")
@@ -204,25 +202,31 @@ class Registry:
         return found
 
     def _way(self, a: str, b: str) -> Path | None:
-        first = second = ""
-        if self.kind(a) == "device":
-            first = self.at(a)
-        if self.kind(b) == "device":
-            second = self.at(b)
-        stops = [a, *(one for one in (first, second) if one), b]
+        """A way by the sites where devices are; None: there is none."""
+        stops = [a, *(self.at(one) for one in (a, b) if self.kind(one) == "device" and self.at(one)), b]
         stops = [one for i, one in enumerate(stops) if not i or one != stops[i - 1]]
-        legs = [self._rows.get(pair) for pair in pairwise(stops)]
+        legs = [self._leg(x, y) for x, y in pairwise(stops)]
         if any(leg is None for leg in legs):
             legs = [self._rows.get((a, b))]
-        if any(leg is None for leg in legs):
-            return None
         every = [leg for leg in legs if leg is not None]
+        if not every:
+            return None
         up, down = self._modem(a, "up"), self._modem(b, "down")
         if up is not None:
             every[0] = Path(up, every[0].rtt)
         if down is not None:
             every[-1] = Path(down if len(every) > 1 or up is None else min(up, down), every[-1].rtt)
         return Path(min(leg.rate for leg in every), sum(leg.rtt for leg in every))
+
+    def _leg(self, a: str, b: str) -> Path | None:
+        """Of an access link, what is known of it at the device's first site: beyond it, the way was another one."""
+        for device, there in ((a, b), (b, a)):
+            if self.kind(device) == "device" and there == self.at(device):
+                first = self._settings.sites.get(device, "")
+                row = self._rows.get((a, first) if device == a else (first, b))
+                if row is not None:
+                    return row
+        return self._rows.get((a, b))
 
     def _modem(self, name: str, way: str) -> float | None:
         rate = getattr(self._all[name].state, way) if self.kind(name) == "device" else None
@@ -244,6 +248,20 @@ class Registry:
                     found.append(replace(link, units=frozenset(units), beyond=beyond))
         return tuple(found)
 
+    def _changed(self, seen: Seen, state: UnitState) -> bool:
+        """Whether an access link is worth deciding again for; what is known of it now is noted if so."""
+        site = self._settings.sites.get(state.name, "")
+        up, down = self._rows.get((state.name, site)), self._rows.get((site, state.name))
+        changed = False
+        for name, row in (("up", up), ("down", down)):
+            before, now = getattr(seen, name), getattr(state, name)
+            if before is None and row is not None:
+                before = row.rate / PAYLOAD
+            if now is not None and (before is None or abs(now - before) > CHANGE * before):
+                setattr(seen, name, now)
+                changed = True
+        return changed
+
     def _weak(self, state: UnitState) -> bool:
         known, power = self._settings.batteries.get(state.name), self._settings.powers.get(state.name)
         if known is None:
@@ -251,9 +269,3 @@ class Registry:
         left = known[1] if state.battery_j is None else state.battery_j
         full = 0.0 if power is None else max(power.busy_w, power.idle_w) + power.sending_w
         return left <= known[2] + GUARD_S * full
-
-
-def _changed(before: float | None, now: float | None) -> bool:
-    if before is None or now is None:
-        return before is not now
-    return abs(now - before) > CHANGE * before

@@ -22,8 +22,8 @@ from nodes.wire.platform_messages import CallEnded, InvokeOn, UnitState
 from nodes.wire.task import Task
 
 MB = 10**6
-WHOLE = Cut(5, "device", 0.2, device_weights=MB, device_memory=60 * MB)
-SPLIT = Cut(2, "split", 0.05, 0.05, 20_000, 20_000, MB // 10, MB - MB // 10, 40 * MB, 50 * MB)
+WHOLE = Cut(5, "device", 0.2, device_weights=MB // 10, device_memory=60 * MB)
+SPLIT = Cut(2, "split", 0.05, 0.05, 20_000, 20_000, MB // 100, 9 * MB // 100, 40 * MB, 50 * MB)
 MEMORIES = dict.fromkeys(("aggregate", "evaluate", "initialise", "select-data", "broadcast"), 40 * MB)
 POWER = Power(1.0, 3.0, 2.0, 1.5)
 
@@ -41,7 +41,7 @@ def task(name, owners, **changes):
 
 def job(name="t", owners=("d1", "d2"), *, of_task=None, **changes):
     settings = {
-        "cuts": (WHOLE, SPLIT), "weights": MB, "batches": dict.fromkeys(owners, 10), "aggregate_s": 0.01,
+        "cuts": (WHOLE, SPLIT), "weights": MB // 10, "batches": dict.fromkeys(owners, 10), "aggregate_s": 0.01,
         "samples": {one: 100 * (i + 1) for i, one in enumerate(owners)}, "least": len(owners), "evaluate_s": 0.1,
         "memories": MEMORIES, "select_s": 0.001,
     }  # fmt: skip
@@ -82,7 +82,7 @@ class Fleet:
     def __init__(self, units=None, *, accuracy=lambda task, round: round / 100, rate=8e6, **settings):
         self.units = {unit.name: unit for unit in units or [
             Sim("d1", "device", 100 * MB, at="e1"), Sim("d2", "device", 100 * MB, at="e1"),
-            Sim("d3", "device", 100 * MB, at="e2"), Sim("e1", "edge", 300 * MB, 2.0), Sim("e2", "edge", 300 * MB, 2.0),
+            Sim("d3", "device", 100 * MB, at="e2"), Sim("e1", "edge", 300 * MB, 4.0), Sim("e2", "edge", 300 * MB, 4.0),
             Sim("cloud", "cloud", 1000 * MB, 1.0),
         ]}  # fmt: skip
         self.now = 0.0

@@ -318,15 +318,41 @@ def test_the_other_half_is_cancelled_before_a_pair_begins_again():
 def test_a_unit_that_dies_while_it_trains():
     fleet = Fleet()
     fleet.orchestrator.submit(job(owners=("d1", "d2", "d3"), least=1, absent=100.0, cuts=(SPLIT,)))
-    fleet.run(3)
+    fleet.run(2)
     tails = {unit for _, unit, call in fleet.invoked if call.function == "train-edge"}
     fleet.die("d1")
-    edge = next(iter(tails - {"cloud"}))
+    edge = min(tails - {"cloud"})
     fleet.die(edge)
+    before = len(fleet.invoked)
     fleet.run(60)
     assert fleet.status().state == "done"
     assert fleet.owners(1) == fleet.owners(2) == {"d2", "d3"}
-    assert edge not in {unit for at, unit, _ in fleet.invoked if at > 3}
+    assert edge not in {unit for _, unit, _ in fleet.invoked[before:]}
+
+
+def test_a_device_that_comes_back_in_time_goes_on():
+    fleet = Fleet()
+    fleet.orchestrator.submit(job())
+    fleet.run(2)
+    fleet.die("d1")
+    fleet.run(8)
+    assert fleet.status().state == "running"
+    fleet.revive("d1")
+    fleet.run(60)
+    assert fleet.status().state == "done"
+    assert fleet.owners(1) == fleet.owners(2) == {"d1", "d2"}
+
+
+def test_a_task_that_lost_a_device_it_cannot_do_without_fails():
+    fleet = Fleet()
+    fleet.orchestrator.submit(job())
+    while fleet.status().round < 1:
+        fleet.run(0.5)
+    fleet.die("d1")
+    fleet.run(30)
+    assert fleet.status().state == "failed"
+    assert "the model of round 1 is kept" in fleet.status().reason
+    assert not fleet.open()
 
 
 def test_a_unit_that_says_nothing_is_lost_after_a_while():

@@ -40,16 +40,16 @@ class Tasks(RuleBasedStateMachine):
         owners=st.lists(st.sampled_from(DEVICES), min_size=1, unique=True), rounds=st.integers(1, 3),
         cuts=st.sampled_from([(WHOLE,), (SPLIT,), (WHOLE, SPLIT)]), least=st.integers(1, 3),
         absent=st.sampled_from([0, 99]), deadline=st.sampled_from([None, None, 20.0, 60.0, -1.0]),
-        target=st.sampled_from([None, 0.02]), select=st.booleans(),
+        goal=st.sampled_from([None, 0.02]), select=st.booleans(),
         servers=st.sampled_from([("cloud",), ("cloud", *EDGES)]), drop=st.sampled_from([None, 3.0]),
         strategy=st.sampled_from(["migrate", "relay"]),
     )  # fmt: skip
-    def submit(self, owners, rounds, cuts, least, absent, deadline, target, select, servers, drop, strategy):
+    def submit(self, owners, rounds, cuts, least, absent, deadline, goal, select, servers, drop, strategy):
         self.count += 1
         of_task = {"rounds": rounds, "servers": servers, "drop_s": drop, "strategy": strategy}
         self.fleet.orchestrator.submit(job(
             f"t{self.count}", tuple(sorted(owners)), cuts=cuts, least=min(least, len(owners)), absent=float(absent),
-            deadline_s=deadline, target=target, of_task=of_task, select=Select("random", 0.5) if select else None,
+            deadline_s=deadline, target=goal, of_task=of_task, select=Select("random", 0.5) if select else None,
             share=0.5 if select else 1.0,
         ))  # fmt: skip
 
