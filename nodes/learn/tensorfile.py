@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors.numpy import save_file
 
-from nodes.errors import InputError
+from nodes.errors import InputError, RunError
 
 Array = npt.NDArray[Any]
 
@@ -21,15 +21,25 @@ Array = npt.NDArray[Any]
 def write(path: Path, arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
     """Write the file; readers see the old one or the new one, never half of it.
 
-    It is readable by all: nodes read it as another user.
+    It is readable by all: nodes read it as another user. Arrays go to the file from where they are, without a copy.
+
+    Raises:
+        RunError: There is no room for it, or no such directory.
     """
     # Not ascontiguousarray, which turns a scalar into a vector of one.
-    data = save({name: np.asarray(array, order="C") for name, array in arrays.items()}, dict(metadata))
+    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        part.write_bytes(data)
+        save_file(whole, part, dict(metadata))
         part.chmod(0o644)
         os.replace(part, path)
+    except (SafetensorError, OSError) as error:
+        raise RunError(
+            "tensor file cannot be written",
+            where=str(path),
+            found=str(error),
+            remedy="make room on its file system; of a node that is its memory",
+        ) from None
     finally:
         part.unlink(missing_ok=True)
 

@@ -106,6 +106,7 @@ class Instance:
         begun = time.process_time()
         _forget_peak()
         made, work_cpu = self._function, 0.0
+        outputs: dict[str, str] = {}
         kind = outcomes.GIVEN
         try:
             check_names(made, invoke.inputs, invoke.values)
@@ -120,14 +121,14 @@ class Instance:
                 end, work_cpu = time.monotonic(), time.process_time() - cpu
             kind = outcomes.RETURNED
             arrays, values = check_returned(made, returned, named)
-            outputs: dict[str, str] = {}
-            written = 0
+            kind, written = outcomes.NO_ROOM, 0
             for name, group in arrays.items():
                 outputs[name] = store.stage(self._staging, group)
                 written += sum(int(a.nbytes) for a in group.values())
         except store.DamagedError as error:
             return ms.Failed(invoke.id, outcomes.DAMAGED, str(error), work_cpu, error.digest)
         except RoambedError as error:
+            store.reject(self._staging, outputs.values())
             reason = f"function {made.name}: {error}" if kind == outcomes.RAISED else str(error)
             return ms.Failed(invoke.id, kind, reason, work_cpu)
         except (Exception, SystemExit, KeyboardInterrupt) as error:

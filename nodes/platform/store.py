@@ -14,6 +14,7 @@ import os
 import shutil
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +69,23 @@ def read(directory: Path, digest: str) -> Tensors:
 
 
 def stage(directory: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> str:
-    """Write a blob for `Store.adopt` and return its digest; ``directory`` is the writer's own."""
+    """Write a blob for `Store.adopt` and return its digest; ``directory`` is the writer's own.
+
+    Raises:
+        RunError: There is no room for it.
+    """
     digest = arrays_digest(arrays)
     path = path_of(directory, digest)
     if not path.exists():
         tensorfile.write(path, arrays, {})
     return digest
+
+
+def reject(directory: Path, digests: Iterable[str]) -> None:
+    """Remove what was staged there, and nobody takes; what is no digest is nobody's."""
+    for digest in digests:
+        with suppress(InputError):
+            path_of(directory, digest).unlink(missing_ok=True)
 
 
 class Store:
@@ -140,7 +152,7 @@ class Store:
             digest: What it should be, of a blob that came over the network.
 
         Raises:
-            DamagedError: It is something else. RunError: There is no room beside what is pinned.
+            DamagedError: It is something else. RunError: There is no room beside what is pinned, or on the file system.
         """
         found = arrays_digest(arrays)
         if digest and digest != found:
@@ -224,7 +236,8 @@ class Store:
     def _touch(self, digest: str) -> None:
         if digest in self._sizes:
             self._sizes.move_to_end(digest)
-            os.utime(path_of(self.directory, digest))  # for the order after a restart
+            with suppress(FileNotFoundError):  # whoever reads it finds out
+                os.utime(path_of(self.directory, digest))  # for the order after a restart
 
     def _make_room(self, digest: str, size: int) -> None:
         pinned = sum(bytes_ for held, bytes_ in self._sizes.items() if self._pins[held])

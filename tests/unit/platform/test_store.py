@@ -153,6 +153,33 @@ def test_the_room_is_kept_and_the_least_used_go_first(tmp_path_factory, acts):
         assert len(files(store)) == len(used)
 
 
+def test_without_room_on_the_file_system_a_blob_is_refused(store, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(RunError, match="No space left"):
+        store.put(blob(1))
+    assert len(store) == 0
+    assert not files(store)
+
+
+def test_what_nobody_takes_over_is_removed(store):
+    staging = store.staging("1")
+    digest = stores.stage(staging, blob(1))
+    stores.reject(staging, [digest, digest, "0" * 64, "../../no-digest"])
+    assert not list(staging.iterdir())
+
+
+def test_a_file_that_is_gone_is_found_out_by_who_reads_it(store):
+    digest = store.put(blob(1))
+    (store.directory / f"{digest}.safetensors").unlink()
+    assert store.put(blob(1)) == digest  # it is thought to be here
+    with pytest.raises(DamagedError):
+        store.get(digest)
+    assert store.missing([digest]) == [digest]
+
+
 def test_a_writers_blob_is_taken_over_once(store):
     staging = store.staging("1")
     digest = stores.stage(staging, blob(1))
