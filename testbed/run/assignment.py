@@ -41,15 +41,17 @@ def task(session: Session, scheme: Scheme, prepared: Prepared, reference: dict[s
     cloud = next(n.name for n in plan.nodes if n.kind == "cloud")
     edges = tuple(sorted(n.name for n in plan.nodes if n.kind == "edge"))
     hierarchical = work.hierarchical and scheme.split
-    collectors = schemes.place_collectors(name, edges) if hierarchical else []
+    # A scheme and its control are two tasks: what is still on its way of the one is nothing to the other.
+    id_ = way.name
+    collectors = schemes.place_collectors(id_, edges) if hierarchical else []
     strategy = work.strategy if work.strategy in scheme.strategies else scheme.strategies[0]
     return Task(
-        id=name, scheme=name, strategy=strategy, seed=plan.seed, model=work.model,
+        id=id_, scheme=name, strategy=strategy, seed=plan.seed, model=work.model,
         cut=work.cut, in_shape=prepared.in_shape, classes=prepared.classes, rounds=work.rounds, batch=work.batch,
         local_epochs=work.local_epochs, lr=work.lr, momentum=work.momentum, weight_decay=work.weight_decay,
         threads=work.threads, augment=work.data.set == "cifar10", owners=devices,
         samples=dict(prepared.samples),
-        placement=(*scheme.place(name, Members(devices, edge_of, cloud, edges)), *collectors),
+        placement=(*scheme.place(id_, Members(devices, edge_of, cloud, edges)), *collectors),
         reference=reference, data=dict(prepared.paths), options=dict(work.options),
         edges=edges, drop_s=work.drop, hierarchical=hierarchical,
         cuts=dict(work.cuts), references={k: dict(ops) for k, ops in references.items() if k != work.cut},
