@@ -13,7 +13,7 @@ import socket
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,7 @@ class Instance:
         kind = outcomes.GIVEN
         try:
             check_names(made, invoke.inputs, invoke.values)
-            tensors, read = self._inputs(invoke.inputs)
+            tensors, read = self._inputs(invoke.inputs, invoke.seals)
             named = check_given(made, tensors, invoke.values)
             more = {"stream": Stream(self._link)} if made.streams else {}
             kind = outcomes.RAISED
@@ -138,13 +138,15 @@ class Instance:
             peak_memory(),
         )  # fmt: skip
 
-    def _inputs(self, digests: ms.Digests) -> tuple[dict[str, Tensors | dict[str, Tensors]], int]:
+    def _inputs(
+        self, digests: ms.Digests, seals: Mapping[str, store.Seal]
+    ) -> tuple[dict[str, Tensors | dict[str, Tensors]], int]:
         tensors: dict[str, Tensors | dict[str, Tensors]] = {}
         size = 0
 
         def read(digest: str) -> Tensors:
             nonlocal size
-            arrays = store.read(self._store, digest)
+            arrays = store.read(self._store, digest, seals.get(digest))
             size += sum(int(a.nbytes) for a in arrays.values())
             return arrays
 

@@ -180,6 +180,12 @@ class Pool:
         return self._slots.used
 
     @property
+    def free(self) -> int:
+        """Bytes that another invocation would find: instances that have nothing to do make room, or are ending."""
+        taken = sum(slot.reserved for slot in self._slots if slot.state in ("starting", "busy"))
+        return max(self.memory - taken - sum(self._needs.memory(call.invocation) for call in self._queue), 0)
+
+    @property
     def lives(self) -> list[Life]:
         """Accounts of instances that have ended; whoever bills them takes them out."""
         return self._slots.lives

@@ -17,6 +17,7 @@ import msgspec
 
 from nodes.errors import WireError
 from nodes.platform.functions import Interface
+from nodes.platform.store import Seal
 
 MAX_HEADER = 1 << 24
 MAX_FRAME = 1 << 29
@@ -58,11 +59,12 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
 
 
 class Invoke(msgspec.Struct, frozen=True, tag="invoke"):
-    """Agent: run your function on these."""
+    """Agent: run your function on these; ``seals`` are those of blobs (`nodes.platform.store`), as far as there are."""
 
     id: int
     inputs: Digests
     values: dict[str, Any]
+    seals: dict[str, Seal] = {}
 
 
 class Result(msgspec.Struct, frozen=True, tag="result"):

@@ -53,8 +53,9 @@ class Talk:
         slot.calls += 1
         call.outcome = replace(call.outcome, sent=now, instance=slot.number, reserved=slot.reserved)
         inputs: Any = {name: d if isinstance(d, str) else dict(d) for name, d in call.invocation.inputs.items()}
+        seals = self._slots.store.seals(call.invocation.digests())
         try:
-            slot.wire.send(ms.Invoke(call.id, inputs, dict(call.invocation.values)))
+            slot.wire.send(ms.Invoke(call.id, inputs, dict(call.invocation.values), seals))
         except WireError as error:
             self._answered(slot, call, outcomes.GIVEN, str(error))
             return

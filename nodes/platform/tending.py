@@ -133,7 +133,8 @@ class Slots:
                 continue
             name, call = slot.key[0], slot.call
             if now >= self._until(slot):
-                yield slot, *self._too_long(slot)
+                kind, reason = self._too_long(slot)
+                yield slot, kind, reason
             elif look and (has := slot.process.memory()) > slot.reserved:
                 if call is not None:
                     call.outcome = replace(call.outcome, memory=has)

@@ -26,7 +26,8 @@ def task(session: Session, scheme: Scheme, prepared: Prepared, reference: dict[s
     Raises:
         RunError: A device has no edge server where it starts, and the scheme needs one.
     """
-    plan, work, name = session.plan, session.plan.workload, scheme.name
+    # A scheme and its control are two tasks: what is still on its way of the one is nothing to the other.
+    plan, work, name = session.plan, session.plan.workload, way.name
     references = session.references
     devices = tuple(sorted(n.name for n in plan.nodes if n.kind == "device"))
     sites = {n.name: n.site or "" for n in plan.nodes if n.kind == "device"}
@@ -34,24 +35,22 @@ def task(session: Session, scheme: Scheme, prepared: Prepared, reference: dict[s
     stranded = [d for d in devices if not edge_of[d]] if scheme.split else []
     if stranded:
         raise RunError(
-            f"{name} needs an edge server where a device starts",
+            f"{scheme.name} needs an edge server where a device starts",
             found=f"none at the site of {', '.join(stranded)}",
             remedy="give the site an edge server, or use a scheme without one (fedavg)",
         )
     cloud = next(n.name for n in plan.nodes if n.kind == "cloud")
     edges = tuple(sorted(n.name for n in plan.nodes if n.kind == "edge"))
     hierarchical = work.hierarchical and scheme.split
-    # A scheme and its control are two tasks: what is still on its way of the one is nothing to the other.
-    id_ = way.name
-    collectors = schemes.place_collectors(id_, edges) if hierarchical else []
+    collectors = schemes.place_collectors(name, edges) if hierarchical else []
     strategy = work.strategy if work.strategy in scheme.strategies else scheme.strategies[0]
     return Task(
-        id=id_, scheme=name, strategy=strategy, seed=plan.seed, model=work.model,
+        id=name, scheme=scheme.name, strategy=strategy, seed=plan.seed, model=work.model,
         cut=work.cut, in_shape=prepared.in_shape, classes=prepared.classes, rounds=work.rounds, batch=work.batch,
         local_epochs=work.local_epochs, lr=work.lr, momentum=work.momentum, weight_decay=work.weight_decay,
         threads=work.threads, augment=work.data.set == "cifar10", owners=devices,
         samples=dict(prepared.samples),
-        placement=(*scheme.place(id_, Members(devices, edge_of, cloud, edges)), *collectors),
+        placement=(*scheme.place(name, Members(devices, edge_of, cloud, edges)), *collectors),
         reference=reference, data=dict(prepared.paths), options=dict(work.options),
         edges=edges, drop_s=work.drop, hierarchical=hierarchical,
         cuts=dict(work.cuts), references={k: dict(ops) for k, ops in references.items() if k != work.cut},

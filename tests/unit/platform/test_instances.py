@@ -210,6 +210,7 @@ def test_a_damaged_blob_is_told_of_and_dropped_and_the_instance_stays(tmp_path, 
     file = pool.store.directory / f"{digest}.safetensors"
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
+    file.chmod(0o644)
     file.write_bytes(data)
     got = invoke(pool, "take", path, inputs={"w": digest})
     assert got.kind == "damaged"
@@ -218,6 +219,16 @@ def test_a_damaged_blob_is_told_of_and_dropped_and_the_instance_stays(tmp_path, 
     pool.store.put({"w": np.zeros(100)})
     assert invoke(pool, "take", path, inputs={"w": digest}).ok
     assert (pool.cold["take"], pool.warm["take"]) == (1, 2)
+
+
+def test_an_instance_is_told_the_seals_of_its_inputs(tmp_path, pool, monkeypatch):
+    path = write(tmp_path, '@plain(inputs={"w": Tensors()})\ndef take(w): return {}\n')
+    digest, told = pool.store.put({"w": np.zeros(100)}), []
+    real = ms.Invoke
+    monkeypatch.setattr(ms, "Invoke", lambda *args: told.append(args[3]) or real(*args))
+    assert invoke(pool, "take", path, inputs={"w": digest}).ok
+    assert told == [pool.store.seals([digest])]
+    assert told[0]
 
 
 def test_what_is_given_wrongly_is_not_the_functions_fault(tmp_path, pool):
@@ -398,9 +409,12 @@ def f(a, b):
     staging = store.staging("1")
     instance = Instance(None, ms.Start("f", path, str(store.directory), str(staging), 0.0), load(Path(path))["f"])
     before = set(sys.modules)
-    got = instance.answer(ms.Invoke(1, {"a": digests[0], "b": {"x": digests[1], "y": digests[2]}}, {}))
+    inputs = {"a": digests[0], "b": {"x": digests[1], "y": digests[2]}}
+    got = instance.answer(ms.Invoke(1, inputs, {}, store.seals(digests)))
     assert isinstance(got, ms.Result)
-    assert count == {"read": 3, "stage": 2, "hash": 5}
+    assert count == {"read": 3, "stage": 2, "hash": 2}
+    instance.answer(ms.Invoke(1, inputs, {}))
+    assert count == {"read": 6, "stage": 4, "hash": 7}
     assert set(sys.modules) == before
     assert got.outputs["c"] == digests[0]
     assert store.put({"w": np.full(3, 3)}) == got.outputs["d"]

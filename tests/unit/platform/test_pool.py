@@ -179,6 +179,19 @@ def test_who_finds_no_memory_waits_in_turn(make):
     assert (len(bed.fakes), bed.pool.waiting, bed.pool.warm) == (3, 0, {"f": 1})
 
 
+def test_what_is_free_is_what_another_would_find(make):
+    bed = make(memory=250)
+    assert bed.pool.free == 250
+    first, second = bed.cold(), bed.cold()
+    assert bed.pool.free == 50
+    bed.submit(G)
+    assert bed.pool.free == 0  # one waits for it
+    bed.run(first)
+    bed.pool.step()
+    bed.run(second)  # has nothing to do any more: it would make room
+    assert (bed.pool.used, bed.pool.free) == (200, 150)
+
+
 def test_an_idle_one_goes_for_another_function_the_one_used_longest_ago_first(make):
     bed = make(memory=300)
     fakes = [bed.cold(Invocation(name, "/mine.py", memory=100)) for name in ("a", "b", "c")]
