@@ -69,7 +69,7 @@ def read(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
     try:
         with open(path, "rb", buffering=0) as file:
             data = np.empty(os.fstat(file.fileno()).st_size, np.uint8)
-            reached, room = 0, memoryview(data)
+            reached, room = 0, data.data
             while reached < len(data) and (more := file.readinto(room[reached:])):
                 reached += more
         return _parsed(data[:reached])
