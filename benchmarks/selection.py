@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import statistics
 import time
 from collections.abc import Iterator, Sequence
@@ -25,8 +24,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import t as student
 
+from benchmarks.grid.figures import interval
 from nodes.learn import aggregate, datasets, evaluate, keyed, models, partition, scoring
 from nodes.learn.shards import Batches, Shard
 from nodes.learn.stage import Sgd, Stage, use_threads
@@ -171,8 +170,8 @@ def described(job: Job, found: Sequence[Trained]) -> list[dict[str, Any]]:
     epoch = statistics.mean(one.train_s for one in full.values()) / job.rounds
     for choice, ours in by_choice.items():
         control = by_choice[Choice(selection.CONTROL, choice.share)]
-        to_full, half = paired([100 * (ours[s].accuracy[-1] - full[s].accuracy[-1]) for s in ours])
-        to_random, half_random = paired([100 * (ours[s].accuracy[-1] - control[s].accuracy[-1]) for s in ours])
+        to_full, half = interval([100 * (ours[s].accuracy[-1] - full[s].accuracy[-1]) for s in ours])
+        to_random, half_random = interval([100 * (ours[s].accuracy[-1] - control[s].accuracy[-1]) for s in ours])
         rows.append({
             "task": job.name, "choice": str(choice), **asdict(choice), "seeds": len(ours),
             "full_pct": 100 * statistics.mean(one.accuracy[-1] for one in full.values()),
@@ -184,14 +183,6 @@ def described(job: Job, found: Sequence[Trained]) -> list[dict[str, Any]]:
             "select_epochs": statistics.mean(one.select_s for one in ours.values()) / epoch,
         })  # fmt: skip
     return rows
-
-
-def paired(points: Sequence[float]) -> tuple[float, float | None]:
-    """Mean, and half the 95 % interval; of one alone there is none."""
-    middle = statistics.mean(points)
-    if len(points) < 2:
-        return middle, None
-    return middle, float(student.ppf(0.975, len(points) - 1)) * statistics.stdev(points) / math.sqrt(len(points))
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:

@@ -85,7 +85,10 @@ import msgspec
 
 SCHEMA = 1
 WORK = frozenset(
-    ("forward", "backward", "step", "tail-step", "update", "replay-step", "profile", "probe", "aggregate", "evaluate")
+    (
+        "forward", "backward", "step", "tail-step", "update", "replay-step", "select", "profile", "probe", "aggregate",
+        "evaluate",
+    )
 )
 """Kinds of events in which their node computes, and does nothing else."""
 

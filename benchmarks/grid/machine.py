@@ -21,17 +21,22 @@ class Machine:
 
 
 def machine(links: ModuleType) -> Machine:
-    """As it is now, before anything is measured."""
+    """As it is now, before anything is measured on links."""
     missing = links.netem_missing()
     with _Trial(links) as (backend, priority):
         how = backend + (f", {priority}" if priority else "")
+    kernel = f"{platform.system()} {platform.release()}"
+    return computer(("kernel", kernel), ("links by", how + (" (this kernel has no netem)" if missing else "")))
+
+
+def computer(*more: tuple[str, str]) -> Machine:
+    """As it is now, before anything is measured: what every page says, and what is of interest beside it."""
     return Machine(
         (
             ("date", datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")),
             ("commit", _commit()),
             ("machine", f"{_processor()}, {os.cpu_count()} cores, {_memory():.1f} GiB"),
-            ("kernel", f"{platform.system()} {platform.release()}"),
-            ("links by", how + (" (this kernel has no netem)" if missing else "")),
+            *more,
             ("load before", f"{os.getloadavg()[0]:.2f}"),
         )
     )

@@ -3,47 +3,32 @@
 from __future__ import annotations
 
 import argparse
-import datetime
-import os
 import platform
 import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.fidelity.cases import complain
-from benchmarks.fidelity.page import Machine, _commit, _memory, _processor
+from benchmarks.grid.command import DOCS, complain
+from benchmarks.grid.machine import computer
 from benchmarks.orchestrator import page
 from benchmarks.orchestrator.measure import SIZES, measured
 from testbed.errors import RoambedError
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 CASES, QUICK = 200, 60
 
 
 def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.orchestrator", description="The orchestrator, measured")
-    parser.add_argument("--out", type=Path, default=REPOSITORY / "docs", help="where orchestrator.md and .json go")
+    parser.add_argument("--out", type=Path, default=DOCS, help="where orchestrator.md and .json go")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} small cases instead of {CASES}")
     return parser.parse_args(words)
 
 
-def machine() -> Machine:
-    """As it is now, before anything is measured."""
-    return Machine(
-        (
-            ("date", datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")),
-            ("commit", _commit()),
-            ("machine", f"{_processor()}, {os.cpu_count()} cores, {_memory():.1f} GiB"),
-            ("by", f"Python {platform.python_version()}, numpy {version('numpy')}, scipy {version('scipy')}"),
-            ("load before", f"{os.getloadavg()[0]:.2f}"),
-        )
-    )
-
-
 def main() -> int:
     asked = arguments()
-    begun, here = time.monotonic(), machine()
+    by = f"Python {platform.python_version()}, numpy {version('numpy')}, scipy {version('scipy')}"
+    begun, here = time.monotonic(), computer(("by", by))
 
     def tell(said: str) -> None:
         print(f"[{time.monotonic() - begun:6.0f} s] {said}", flush=True)

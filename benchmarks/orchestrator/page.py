@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.fidelity.page import Machine
+from benchmarks.grid.machine import Machine
 from benchmarks.orchestrator.measure import BASELINES, Judged, Large, Small, as_json, figures
 
 _MEANING = {

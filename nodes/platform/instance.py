@@ -13,7 +13,7 @@ import socket
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -106,10 +106,11 @@ class Instance:
         begun = time.process_time()
         _forget_peak()
         made, work_cpu = self._function, 0.0
+        outputs: dict[str, str] = {}
         kind = outcomes.GIVEN
         try:
             check_names(made, invoke.inputs, invoke.values)
-            tensors, read = self._inputs(invoke.inputs)
+            tensors, read = self._inputs(invoke.inputs, invoke.seals)
             named = check_given(made, tensors, invoke.values)
             more = {"stream": Stream(self._link)} if made.streams else {}
             kind = outcomes.RAISED
@@ -120,14 +121,14 @@ class Instance:
                 end, work_cpu = time.monotonic(), time.process_time() - cpu
             kind = outcomes.RETURNED
             arrays, values = check_returned(made, returned, named)
-            outputs: dict[str, str] = {}
-            written = 0
+            kind, written = outcomes.NO_ROOM, 0
             for name, group in arrays.items():
                 outputs[name] = store.stage(self._staging, group)
                 written += sum(int(a.nbytes) for a in group.values())
         except store.DamagedError as error:
             return ms.Failed(invoke.id, outcomes.DAMAGED, str(error), work_cpu, error.digest)
         except RoambedError as error:
+            store.reject(self._staging, outputs.values())
             reason = f"function {made.name}: {error}" if kind == outcomes.RAISED else str(error)
             return ms.Failed(invoke.id, kind, reason, work_cpu)
         except (Exception, SystemExit, KeyboardInterrupt) as error:
@@ -137,13 +138,15 @@ class Instance:
             peak_memory(),
         )  # fmt: skip
 
-    def _inputs(self, digests: ms.Digests) -> tuple[dict[str, Tensors | dict[str, Tensors]], int]:
+    def _inputs(
+        self, digests: ms.Digests, seals: Mapping[str, store.Seal]
+    ) -> tuple[dict[str, Tensors | dict[str, Tensors]], int]:
         tensors: dict[str, Tensors | dict[str, Tensors]] = {}
         size = 0
 
         def read(digest: str) -> Tensors:
             nonlocal size
-            arrays = store.read(self._store, digest)
+            arrays = store.read(self._store, digest, seals.get(digest))
             size += sum(int(a.nbytes) for a in arrays.values())
             return arrays
 

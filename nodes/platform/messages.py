@@ -17,6 +17,7 @@ import msgspec
 
 from nodes.errors import WireError
 from nodes.platform.functions import Interface
+from nodes.platform.store import Seal
 from nodes.wire.platform_messages import Digests as Digests
 
 MAX_HEADER = 1 << 24
@@ -57,11 +58,12 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
 
 
 class Invoke(msgspec.Struct, frozen=True, tag="invoke"):
-    """Agent: run your function on these."""
+    """Agent: run your function on these; ``seals`` are those of blobs (`nodes.platform.store`), as far as there are."""
 
     id: int
     inputs: Digests
     values: dict[str, Any]
+    seals: dict[str, Seal] = {}
 
 
 class Result(msgspec.Struct, frozen=True, tag="result"):

@@ -18,6 +18,8 @@ import nodes
 from nodes.platform import messages as ms
 
 _CHUNK = 1 << 18
+_BURST = 16
+"""Chunks that are read of one instance in a row: one that never stops talking holds up nobody else."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _ROOT = str(Path(nodes.__file__).resolve().parent.parent)
 
@@ -27,11 +29,14 @@ class Process(Protocol):
 
     pid: int
 
-    def poll(self) -> int | None:
-        """Exit code, or None while it runs; a signal's number is negative."""
+    def fileno(self) -> int:
+        """Readable once it has ended."""
 
     def kill(self) -> None:
-        """Kill it, and what it has started."""
+        """Kill it, and what it has started; also if it has ended already."""
+
+    def reap(self) -> int | None:
+        """Exit code, once it has ended; a signal's number is negative. It is no more of use after that."""
 
     def memory(self) -> int:
         """Bytes that it has resident; 0 if it is gone."""
@@ -42,21 +47,38 @@ Launch = Callable[[socket.socket, Path], Process]
 
 
 class Child:
-    """A real process."""
+    """A real process.
+
+    Raises:
+        OSError: It has no descriptor to be watched by. It is killed.
+    """
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
         self.pid = process.pid
+        try:
+            self._fd = os.pidfd_open(process.pid)
+        except OSError:
+            process.kill()
+            process.wait()
+            raise
 
-    def poll(self) -> int | None:
-        """See `Process.poll`."""
-        return self._process.poll()
+    def fileno(self) -> int:
+        """See `Process.fileno`."""
+        return self._fd
 
     def kill(self) -> None:
         """See `Process.kill`."""
-        if self._process.poll() is None:
+        if self._process.returncode is None:  # until it is reaped, its number is nobody else's
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
+
+    def reap(self) -> int | None:
+        """See `Process.reap`."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        return self._process.poll()
 
     def memory(self) -> int:
         """See `Process.memory`: shared libraries are counted, in each process that has them."""
@@ -72,6 +94,9 @@ def launch(connection: socket.socket, directory: Path) -> Process:
 
     What a function writes without saying where lands in ``directory``, and goes with the instance. What it prints goes
     to where this process' errors go.
+
+    Raises:
+        OSError: There is no process, or no descriptor, to be had.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ROAMBED_")}
     environment |= {"PYTHONPATH": _ROOT, "OMP_NUM_THREADS": "1", "TMPDIR": str(directory), "HOME": str(directory)}
@@ -123,17 +148,18 @@ class Wire:
                 self._out.popleft()
 
     def receive(self) -> list[tuple[ms.Message, list[memoryview]]]:
-        """All that has come (WireError: not from an instance of ours); sets `closed` at the end."""
+        """What has come, of very much a first part (WireError: not from an instance of ours); `closed` at the end."""
         found: list[tuple[ms.Message, list[memoryview]]] = []
-        while not self.closed:
+        for _ in range(_BURST):
             try:
                 data = self._socket.recv(_CHUNK)
             except BlockingIOError:
-                return found
+                break
             except OSError:
                 data = b""
             if not data:
                 self.closed = True
+                break
             found += self._reader.feed(data)
         return found
 

@@ -6,6 +6,11 @@ A **blob** is a group of named arrays, such as a model's weights. Its name is th
 One process, the unit's agent, owns the directory (`Store`): it alone puts blobs there and drops them. Instances read
 them (`read`), and write what they return beside them (`stage`); the agent takes it over from there (`Store.adopt`).
 So nothing has to be locked, and an instance that dies leaves nothing in the store.
+
+Hashing a blob takes longer than reading it. So it is hashed when it is made or comes from elsewhere, and its file is
+then *sealed*: nobody may write to it (not its owner either, without asking for that first), and what the kernel says of
+it is kept. Whoever reads a file whose seal is unbroken need not hash it again; all others do. What a seal does not
+show is damage of the memory under the file system: that is no better kept than the memory of those who use it.
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ import os
 import shutil
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +34,10 @@ _SUFFIX = ".safetensors"
 _HEX = frozenset("0123456789abcdef")
 STAGING = "staging"
 """Directory beside the blobs in which instances have theirs."""
+_READ_ONLY = 0o444
+
+Seal = tuple[int, int, int, int]
+"""Inode, bytes, and when content and inode of a blob's file last changed, ns. The last is nobody's to set."""
 
 
 class DamagedError(RunError):
@@ -48,17 +58,26 @@ def path_of(directory: Path, digest: str) -> Path:
     return directory / (digest + _SUFFIX)
 
 
-def read(directory: Path, digest: str) -> Tensors:
-    """A blob's arrays, verified.
+def seal_of(path: Path) -> Seal:
+    """What the seal of a file is now (OSError: there is no such file)."""
+    about = os.stat(path)
+    return about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
+
+
+def read(directory: Path, digest: str, seal: Seal | None = None) -> Tensors:
+    """A blob's arrays, verified: by the seal that its owner says it has, or if that is broken by its content.
 
     Raises:
         DamagedError: It is not there, or not what it was.
     """
     path = path_of(directory, digest)
-    if not path.is_file():
-        raise DamagedError(digest, "no such blob here")
     try:
+        before = seal_of(path)
         arrays, _ = tensorfile.read(path)
+        if before == seal == seal_of(path):
+            return arrays
+    except OSError:
+        raise DamagedError(digest, "no such blob here") from None
     except InputError as error:
         raise DamagedError(digest, str(error.found)) from None
     found = arrays_digest(arrays)
@@ -68,12 +87,23 @@ def read(directory: Path, digest: str) -> Tensors:
 
 
 def stage(directory: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> str:
-    """Write a blob for `Store.adopt` and return its digest; ``directory`` is the writer's own."""
+    """Write a blob for `Store.adopt` and return its digest; ``directory`` is the writer's own.
+
+    Raises:
+        RunError: There is no room for it.
+    """
     digest = arrays_digest(arrays)
     path = path_of(directory, digest)
     if not path.exists():
-        tensorfile.write(path, arrays, {})
+        tensorfile.write(path, arrays, {}, _READ_ONLY)
     return digest
+
+
+def reject(directory: Path, digests: Iterable[str]) -> None:
+    """Remove what was staged there, and nobody takes; what is no digest is nobody's."""
+    for digest in digests:
+        with suppress(InputError):
+            path_of(directory, digest).unlink(missing_ok=True)
 
 
 class Store:
@@ -90,6 +120,7 @@ class Store:
         self.directory = directory
         self.limit = limit
         self._sizes: OrderedDict[str, int] = OrderedDict()  # bytes by digest, the one used last at the end
+        self._seals: dict[str, Seal] = {}
         self._pins: Counter[str] = Counter()
         self.evicted = 0
         directory.mkdir(parents=True, exist_ok=True)
@@ -118,8 +149,12 @@ class Store:
             raise DamagedError(digest, "no such blob here")
         return self._sizes[digest]
 
+    def seals(self, digests: Iterable[str]) -> dict[str, Seal]:
+        """The seals of these, for `read`; of what was here before the unit's agent there is none."""
+        return {digest: self._seals[digest] for digest in digests if digest in self._seals}
+
     def get(self, digest: str) -> Tensors:
-        """A blob's arrays, verified.
+        """A blob's arrays, verified by their content: they are to go elsewhere.
 
         Raises:
             DamagedError: It is not here; or it is damaged, and has been dropped.
@@ -140,7 +175,7 @@ class Store:
             digest: What it should be, of a blob that came over the network.
 
         Raises:
-            DamagedError: It is something else. RunError: There is no room beside what is pinned.
+            DamagedError: It is something else. RunError: There is no room beside what is pinned, or on the file system.
         """
         found = arrays_digest(arrays)
         if digest and digest != found:
@@ -150,7 +185,7 @@ class Store:
             return found
         path = path_of(self.directory, found)
         self._make_room(found, sum(int(a.nbytes) for a in arrays.values()))
-        tensorfile.write(path, arrays, {})
+        tensorfile.write(path, arrays, {}, _READ_ONLY)
         self._keep(found, path)
         return found
 
@@ -168,7 +203,7 @@ class Store:
     def adopt(self, staging: Path, digest: str) -> None:
         """Take a blob over from its writer; if it is here already, the writer's goes.
 
-        Its content is not read again: whoever reads it verifies it.
+        Its content is not read again: its writer has hashed it, and nobody else has written to its directory since.
 
         Raises:
             DamagedError: The writer has none. RunError: There is no room beside what is pinned.
@@ -192,6 +227,7 @@ class Store:
     def drop(self, digest: str) -> None:
         """Forget a blob, pinned or not; one that is not here is fine."""
         self._sizes.pop(digest, None)
+        self._seals.pop(digest, None)
         path_of(self.directory, digest).unlink(missing_ok=True)
 
     def pin(self, digests: Iterable[str]) -> None:
@@ -218,13 +254,20 @@ class Store:
         self._sizes.update((digest, size) for _, digest, size in sorted(found))
 
     def _keep(self, digest: str, path: Path) -> None:
-        self._sizes[digest] = path.stat().st_size
+        self._seals[digest] = seal = seal_of(path)
+        self._sizes[digest] = seal[1]
         self._trim(0, but=digest)
 
     def _touch(self, digest: str) -> None:
-        if digest in self._sizes:
-            self._sizes.move_to_end(digest)
-            os.utime(path_of(self.directory, digest))  # for the order after a restart
+        if digest not in self._sizes:
+            return
+        self._sizes.move_to_end(digest)
+        seal, path = self._seals.pop(digest, None), path_of(self.directory, digest)
+        with suppress(FileNotFoundError):  # whoever reads it finds out
+            unbroken = seal == seal_of(path)
+            os.utime(path)  # for the order after a restart
+            if unbroken:
+                self._seals[digest] = seal_of(path)
 
     def _make_room(self, digest: str, size: int) -> None:
         pinned = sum(bytes_ for held, bytes_ in self._sizes.items() if self._pins[held])

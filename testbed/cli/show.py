@@ -77,6 +77,8 @@ def batteries(plan: Plan) -> list[str]:
         f"{one.reserve_j / one.capacity_j:.0%} kept in reserve, {'charged by a schedule' if charged else 'not charged'}"
         for (one, charged), names in found.items()
     ]
+
+
 def selection(plan: Plan) -> list[str]:
     """What devices train on, in words; nothing where it is all that they have."""
     asked = plan.workload.data.select

@@ -159,7 +159,9 @@ class SchemeRecord:
     @property
     def active_j(self) -> float | None:
         """Active energy of all devices, J; None where it is not known of any."""
-        return number(self.energy.get("active_j")) if self.energy.get("nodes") else None
+        rows = table(self.energy.get("nodes")).values()
+        known = any(table(row).get("kind") == "device" for row in rows)
+        return number(self.energy.get("active_j")) if known else None
 
     @property
     def last_round(self) -> int:

@@ -45,14 +45,15 @@ def task(session: Known, scheme: Scheme, prepared: Prepared, reference: dict[str
     Raises:
         RunError: A device has no edge server where it starts, and the scheme needs one.
     """
-    plan, work, name = session.plan, session.plan.workload, scheme.name
+    # A scheme and its control are two tasks: what is still on its way of the one is nothing to the other.
+    plan, work, name = session.plan, session.plan.workload, way.name
     devices = tuple(sorted(n.name for n in plan.nodes if n.kind == "device"))
     sites = {n.name: n.site or "" for n in plan.nodes if n.kind == "device"}
     edge_of = {d: plan.site(sites[d]).edge or "" for d in devices}
     stranded = [d for d in devices if not edge_of[d]] if scheme.split else []
     if stranded:
         raise RunError(
-            f"{name} needs an edge server where a device starts",
+            f"{scheme.name} needs an edge server where a device starts",
             found=f"none at the site of {', '.join(stranded)}",
             remedy="give the site an edge server, or use a scheme without one (fedavg)",
         )

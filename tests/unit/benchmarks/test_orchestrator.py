@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.fidelity.page import Machine
+from benchmarks.grid.machine import Machine
+from benchmarks.orchestrator import __main__ as command
 from benchmarks.orchestrator.bound import bound
 from benchmarks.orchestrator.cases import many, sized, small
 from benchmarks.orchestrator.measure import Judged, Large, Small, figures, gap_p95, judge, one_small
@@ -64,3 +65,14 @@ def test_the_page_has_the_figures(tmp_path: Path):
     assert "| `decide_10k_s` | longest of the decisions on 10,000 units [s] | 0.7 | 1 |" in page
     assert "missed" not in page
     assert figures(smalls, [])["decide_10k_s"] is None
+
+
+def test_the_command_measures_and_writes_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    asked = []
+    monkeypatch.setattr(command, "measured", lambda cases, sizes, tell: asked.append(cases) or ([case(101.0)], []))
+    monkeypatch.setattr("sys.argv", ["orchestrator", "--quick", "--out", str(tmp_path)])
+    assert command.main() == 0
+    assert asked == [command.QUICK]
+    rows = (tmp_path / "orchestrator.md").read_text().splitlines()
+    assert [row for row in rows if row.startswith("| by | Python ")]
+    assert [row for row in rows if row.startswith("| machine | ")]

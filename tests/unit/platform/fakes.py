@@ -1,5 +1,6 @@
 """Instances that are no processes: the other end of the socket pair in the test's hands, and a clock that it sets."""
 
+import os
 from collections import Counter
 
 from nodes.platform import messages as ms
@@ -28,8 +29,13 @@ class Fake:
         self.dies_at_once = True
         self.killed = False
         self.all = []
+        self.ended = os.eventfd(0)
 
-    def poll(self):
+    def fileno(self):
+        return self.ended
+
+    def reap(self):
+        assert self.code is not None
         return self.code
 
     def kill(self):
@@ -39,6 +45,7 @@ class Fake:
 
     def die(self, code):
         self.code = self.code if self.code is not None else code
+        os.eventfd_write(self.ended, 1)
         self.socket.close()
 
     def memory(self):
@@ -84,13 +91,18 @@ class Fake:
 class Fakes(list):
     """All that a pool has started; to be given to it as ``launch``."""
 
+    refusal = None
+
     def __call__(self, connection, directory):
+        if self.refusal:
+            raise self.refusal
         self.append(Fake(connection, directory, len(self) + 1))
         return self[-1]
 
     def close(self):
         for fake in self:
             fake.socket.close()
+            os.close(fake.ended)
 
     def kinds(self):
         return Counter(type(m).__name__ for fake in self for m, _ in fake.all)

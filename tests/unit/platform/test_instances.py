@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from nodes.platform import messages as ms
 from nodes.platform import store as stores
 from nodes.platform.instances import Pool
 from nodes.platform.outcomes import Invocation
@@ -209,6 +210,7 @@ def test_a_damaged_blob_is_told_of_and_dropped_and_the_instance_stays(tmp_path, 
     file = pool.store.directory / f"{digest}.safetensors"
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
+    file.chmod(0o644)
     file.write_bytes(data)
     got = invoke(pool, "take", path, inputs={"w": digest})
     assert got.kind == "damaged"
@@ -217,6 +219,16 @@ def test_a_damaged_blob_is_told_of_and_dropped_and_the_instance_stays(tmp_path, 
     pool.store.put({"w": np.zeros(100)})
     assert invoke(pool, "take", path, inputs={"w": digest}).ok
     assert (pool.cold["take"], pool.warm["take"]) == (1, 2)
+
+
+def test_an_instance_is_told_the_seals_of_its_inputs(tmp_path, pool, monkeypatch):
+    path = write(tmp_path, '@plain(inputs={"w": Tensors()})\ndef take(w): return {}\n')
+    digest, told = pool.store.put({"w": np.zeros(100)}), []
+    real = ms.Invoke
+    monkeypatch.setattr(ms, "Invoke", lambda *args: told.append(args[3]) or real(*args))
+    assert invoke(pool, "take", path, inputs={"w": digest}).ok
+    assert told == [pool.store.seals([digest])]
+    assert told[0]
 
 
 def test_what_is_given_wrongly_is_not_the_functions_fault(tmp_path, pool):
@@ -259,6 +271,44 @@ def spawn():
     os.close(fd)
 
 
+def test_what_a_function_forked_ends_with_it_however_it_ends(tmp_path):
+    path = write(tmp_path, """
+@plain(outputs={"pid": int}, streams=True)
+def fork(stream):
+    import os, time
+    pid = os.fork()  # has the socket, too
+    if not pid:
+        time.sleep(1000)
+    stream.say(str(pid).encode())
+    stream.receive(None)
+    os._exit(3)
+""")
+    said, got = [], []
+    pool = Pool(Store(tmp_path / "blobs"), MEMORY, say=lambda invocation, frame: said.append(int(frame)))
+    id_ = pool.submit(Invocation("fork", path), got.append)
+    drive([pool], lambda: said)
+    fd = os.pidfd_open(said[0])
+    pool.send(id_, ms.Said(b"end"))
+    drive([pool], lambda: got)
+    assert (got[0].kind, "exit code 3" in got[0].reason) == ("died", True)
+    pool.close()
+    watch = select.poll()
+    watch.register(fd, select.POLLIN)
+    assert watch.poll(30_000)
+    os.close(fd)
+
+
+def test_at_the_end_the_pool_waits_for_processes_and_for_nothing_else(tmp_path):
+    path = write(tmp_path, '@plain()\ndef f(): return {}\n')
+    before = len(os.listdir("/proc/self/fd"))
+    pool = Pool(Store(tmp_path / "blobs"), MEMORY)
+    invoke(pool, "f", path)
+    [pid] = pool.pids()
+    pool.close()
+    assert resident(pid) is None
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 AGENT = """
 import sys
 from pathlib import Path
@@ -266,10 +316,9 @@ from nodes.platform.instances import Pool
 from nodes.platform.outcomes import Invocation
 from nodes.platform.store import Store
 from tests.unit.platform.pools import drive, invoke
-pool = Pool(Store(Path(sys.argv[1])), 1 << 30)
-print(invoke(pool, "pid", sys.argv[2]).values["pid"], flush=True)   # idle
 said = []
-pool._say = lambda invocation, frame: said.append(frame)
+pool = Pool(Store(Path(sys.argv[1])), 1 << 30, say=lambda invocation, frame: said.append(frame))
+print(invoke(pool, "pid", sys.argv[2]).values["pid"], flush=True)   # idle
 pool.submit(Invocation("busy", sys.argv[2]), print)
 drive([pool], lambda: said)
 print(said[0].decode(), flush=True)
@@ -307,9 +356,34 @@ def busy(stream):
     assert list(blobs.iterdir()) == []
 
 
+def test_without_room_for_its_outputs_an_instance_leaves_none_and_stays(tmp_path, monkeypatch):
+    from nodes.platform.instance import Instance
+    from nodes.platform.library import Path, load
+
+    path = write(tmp_path, """
+@plain(inputs={"a": Tensors()}, outputs={"c": Tensors(), "d": Tensors()})
+def f(a):
+    return {"c": {"w": a["w"] + 1}, "d": {"w": a["w"] + 2}}
+""")
+    store = Store(tmp_path / "blobs")
+    digest, staging, replace = store.put({"w": np.zeros(3)}), store.staging("1"), os.replace
+    instance = Instance(None, ms.Start("f", path, str(store.directory), str(staging), 0.0), load(Path(path))["f"])
+
+    def second_is_too_much(*paths):
+        if list(staging.glob("[!.]*")):
+            raise OSError(28, "No space left on device")
+        replace(*paths)
+
+    monkeypatch.setattr("os.replace", second_is_too_much)
+    got = instance.answer(ms.Invoke(1, {"a": digest}, {}))
+    assert (got.kind, "No space left" in got.reason) == ("no-room", True)
+    assert list(staging.iterdir()) == []
+    monkeypatch.setattr("os.replace", replace)
+    assert len(instance.answer(ms.Invoke(2, {"a": digest}, {})).outputs) == 2
+
+
 def test_a_warm_call_reads_and_writes_each_blob_once_and_imports_nothing(tmp_path, monkeypatch):
     """What a warm call does beyond its work: the count of it, not the time (`benchmarks/warm_calls.py`)."""
-    from nodes.platform import messages as ms
     from nodes.platform.instance import Instance
     from nodes.platform.library import Path, load
 
@@ -335,9 +409,12 @@ def f(a, b):
     staging = store.staging("1")
     instance = Instance(None, ms.Start("f", path, str(store.directory), str(staging), 0.0), load(Path(path))["f"])
     before = set(sys.modules)
-    got = instance.answer(ms.Invoke(1, {"a": digests[0], "b": {"x": digests[1], "y": digests[2]}}, {}))
+    inputs = {"a": digests[0], "b": {"x": digests[1], "y": digests[2]}}
+    got = instance.answer(ms.Invoke(1, inputs, {}, store.seals(digests)))
     assert isinstance(got, ms.Result)
-    assert count == {"read": 3, "stage": 2, "hash": 5}
+    assert count == {"read": 3, "stage": 2, "hash": 2}
+    instance.answer(ms.Invoke(1, inputs, {}))
+    assert count == {"read": 6, "stage": 4, "hash": 7}
     assert set(sys.modules) == before
     assert got.outputs["c"] == digests[0]
     assert store.put({"w": np.full(3, 3)}) == got.outputs["d"]

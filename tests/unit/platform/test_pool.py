@@ -1,17 +1,21 @@
 """The pool's own doings, on instances that are no processes and a clock that is set."""
 
+import os
+import select
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodes.errors import InputError
-from nodes.platform import instances, outcomes
+from nodes.errors import InputError, RunError
+from nodes.platform import needs, outcomes, processes
 from nodes.platform import messages as ms
 from nodes.platform import store as stores
-from nodes.platform.instances import KEEP_ALIVE, START_LIMIT, WATCH_S, Pool
+from nodes.platform.instances import KEEP_ALIVE, Pool
 from nodes.platform.outcomes import Invocation
 from nodes.platform.store import Store
+from nodes.platform.tending import START_LIMIT, WATCH_S
 from tests.unit.platform.fakes import Clock, Fakes
 
 F = Invocation("f", "/mine.py", memory=100)
@@ -175,6 +179,19 @@ def test_who_finds_no_memory_waits_in_turn(make):
     assert (len(bed.fakes), bed.pool.waiting, bed.pool.warm) == (3, 0, {"f": 1})
 
 
+def test_what_is_free_is_what_another_would_find(make):
+    bed = make(memory=250)
+    assert bed.pool.free == 250
+    first, second = bed.cold(), bed.cold()
+    assert bed.pool.free == 50
+    bed.submit(G)
+    assert bed.pool.free == 0  # one waits for it
+    bed.run(first)
+    bed.pool.step()
+    bed.run(second)  # has nothing to do any more: it would make room
+    assert (bed.pool.used, bed.pool.free) == (200, 150)
+
+
 def test_an_idle_one_goes_for_another_function_the_one_used_longest_ago_first(make):
     bed = make(memory=300)
     fakes = [bed.cold(Invocation(name, "/mine.py", memory=100)) for name in ("a", "b", "c")]
@@ -210,7 +227,7 @@ def test_what_cannot_be_is_refused_at_once(make, invocation, kind, said):
 
 
 def test_too_many_that_wait_are_refused(make, monkeypatch):
-    monkeypatch.setattr(instances, "QUEUE", 3)
+    monkeypatch.setattr(needs, "QUEUE", 3)
     bed = make(memory=100)
     bed.cold()
     for _ in range(5):
@@ -308,6 +325,18 @@ def test_a_damaged_blob_is_dropped(make):
     assert bed.store.missing([digest]) == [digest]
 
 
+def test_a_blob_that_was_not_given_is_not_dropped(make):
+    bed = make()
+    digest = bed.store.put({"w": np.zeros(3)})
+    fake = bed.cold()
+    for dropped in (digest, "no digest"):
+        fake.fails("damaged", dropped)
+        bed.pool.step()
+        assert bed.came[-1].kind == "damaged"
+        bed.submit()
+    assert digest in bed.store
+
+
 @pytest.mark.parametrize(("code", "said"), [(3, "exit code 3"), (-11, "signal 11"), (-9, "for want of memory")])
 def test_one_that_dies_says_how(make, code, said):
     bed = make()
@@ -318,7 +347,7 @@ def test_one_that_dies_says_how(make, code, said):
     assert said in got.reason
 
 
-@pytest.mark.parametrize("what", ["bytes", "result", "start", "ready"])
+@pytest.mark.parametrize("what", ["bytes", "result", "start", "ready", "no digest"])
 def test_what_an_instance_says_out_of_turn_is_its_end(make, what):
     bed = make()
     fake = bed.cold()
@@ -331,10 +360,64 @@ def test_what_an_instance_says_out_of_turn_is_its_end(make, what):
             fake.say(ms.Start("f", "", "", "", 0.0))
         case "ready":
             fake.ready()
+        case "no digest":
+            fake.result(outputs={"w": "../../mine"})
     bed.pool.step()
     bed.pool.step()
     assert bed.came[0].kind == "died"
     assert fake.killed
+
+
+def test_one_that_has_ended_is_an_event_whoever_has_its_socket(make):
+    bed = make()
+    fake = bed.cold()
+    child = fake.socket.dup()  # of a process that it has started
+    fake.say(ms.Said(b"last words"))
+    fake.die(4)
+    assert select.select([bed.pool], [], [], 0)[0]
+    bed.pool.step()
+    assert bed.heard == [b"last words"]
+    assert (bed.came[0].kind, "exit code 4" in bed.came[0].reason) == ("died", True)
+    assert fake.killed  # and with it what it had started
+    assert bed.pool.used == 0
+    assert not select.select([bed.pool], [], [], 0)[0]
+    child.close()
+
+
+def test_nothing_is_looked_at_while_instances_end(make):
+    bed = make()
+    fake = bed.cold()
+    fake.dies_at_once = False
+    bed.pool.cancel(1)
+    assert bed.pool.due() is None
+    fake.die(-9)
+    assert select.select([bed.pool], [], [], 0)[0]
+
+
+def test_one_that_never_stops_talking_holds_up_nobody(make, monkeypatch):
+    monkeypatch.setattr(processes, "_CHUNK", 64)
+    bed = make()
+    talking, other = bed.cold(), bed.cold()
+    for _ in range(200):
+        talking.say(ms.Said(bytes(64)))
+    other.result()
+    bed.pool.step()
+    assert len(bed.came) == 1
+    assert 0 < len(bed.heard) < 200
+    while len(bed.heard) < 200:
+        bed.pool.step()
+
+
+def test_without_a_process_to_be_had_the_call_fails_and_nothing_is_left(make):
+    bed = make()
+    bed.fakes.refusal = OSError(11, "Resource temporarily unavailable")
+    before = os.listdir("/proc/self/fd")
+    bed.submit()
+    bed.pool.step()
+    assert (bed.came[0].kind, "temporarily" in bed.came[0].reason) == ("no-start", True)
+    assert (bed.pool.used, bed.pool.cold) == (0, {})
+    assert list((bed.store.directory / "staging").iterdir()) == []
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_who_is_not_wanted_any_more_is_ended(make):
@@ -361,7 +444,7 @@ def test_at_the_end_of_the_unit_nothing_is_left(make):
 
 
 def test_a_function_that_needs_more_than_was_thought_waits_for_it(make, monkeypatch):
-    monkeypatch.setattr(instances, "UNKNOWN_MEMORY", 100)
+    monkeypatch.setattr(needs, "UNKNOWN_MEMORY", 100)
     bed = make(memory=300)
     other = bed.cold(G)
     unknown = Invocation("f", "/mine.py")
@@ -427,9 +510,11 @@ def test_outputs_are_in_the_store_when_the_outcome_comes_and_stay_if_pinned(tmp_
     bed.store.pin([digest])
     bed.submit()
     other = stores.stage(fake.directory, {"w": np.ones(100)})
-    got = bed.run(fake, outputs={"weights": other})
+    third = stores.stage(fake.directory, {"w": np.full(100, 2)})
+    got = bed.run(fake, outputs={"weights": other, "more": third})
     assert got.kind == "no-room"
     assert not fake.killed
+    assert list(fake.directory.iterdir()) == []  # what nobody takes takes no room either
     bed.store.unpin([digest])
     bed.submit()
     stores.stage(fake.directory, {"w": np.ones(100)})
@@ -441,7 +526,7 @@ def test_inputs_stay_in_the_store_while_they_are_worked_on(make):
     bed.store.limit = 1200
     digest = bed.store.put({"w": np.zeros(100)})
     fake = bed.cold(Invocation("f", "/mine.py", inputs={"w": digest}, memory=100))
-    with pytest.raises(instances.RunError, match="no room"):
+    with pytest.raises(RunError, match="no room"):
         bed.store.put({"w": np.ones(100)})
     bed.run(fake)
     bed.store.put({"w": np.ones(100)})

@@ -64,6 +64,7 @@ def test_a_damaged_blob_is_an_error_and_is_dropped(store, how):
     digest, other = store.put(blob(1)), store.put(blob(2))
     path = store.directory / f"{digest}.safetensors"
     data = path.read_bytes()
+    path.chmod(0o644)
     match how:
         case "flipped":
             path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
@@ -85,6 +86,74 @@ def test_a_damaged_blob_is_an_error_and_is_dropped(store, how):
     assert store.get(other)["w"][0] == 2
     store.put(blob(1))
     assert store.get(digest)["w"][0] == 1
+
+
+@pytest.fixture
+def hashed(monkeypatch):
+    """How often a blob was hashed."""
+    count = []
+    monkeypatch.setattr(stores, "arrays_digest", lambda arrays: count.append(1) or arrays_digest(arrays))
+    return count
+
+
+@pytest.mark.parametrize("how", ["put", "adopted", "put again", "got", "pinned"])
+def test_a_file_whose_seal_is_unbroken_is_not_hashed_again(store, hashed, how):
+    if how == "adopted":
+        staging = store.staging("1")
+        digest = stores.stage(staging, blob(1))
+        store.adopt(staging, digest)
+    else:
+        digest = store.put(blob(1))
+    if how == "put again":
+        store.put(blob(1))
+    if how == "got":
+        store.get(digest)
+    if how == "pinned":
+        store.pin([digest])
+    assert len(files(store)) == 1
+    assert (store.directory / files(store)[0]).stat().st_mode & 0o777 == 0o444
+    hashed.clear()
+    seals = store.seals([digest, "0" * 64])
+    assert seals.keys() == {digest}
+    assert stores.read(store.directory, digest, seals[digest])["w"][0] == 1
+    assert not hashed
+    assert stores.read(store.directory, digest)["w"][0] == 1
+    assert len(hashed) == 1
+    store.drop(digest)
+    assert not store.seals([digest])
+    with pytest.raises(DamagedError, match="no such blob"):
+        stores.read(store.directory, digest, seals[digest])
+
+
+@pytest.mark.parametrize("how", ["written to", "in its place", "kept its time"])
+def test_a_file_whose_seal_is_broken_is_hashed(store, hashed, how):
+    digest = store.put(blob(1))
+    path = store.directory / f"{digest}.safetensors"
+    os.utime(path, ns=(1, 1))  # a kernel's clock may be coarse
+    seal = stores.seal_of(path)
+    damaged = path.read_bytes()[:-1] + b"x"
+    if how == "in its place":
+        path.unlink()
+    else:
+        path.chmod(0o644)
+    path.write_bytes(damaged)
+    if how == "kept its time":
+        os.utime(path, ns=(1, 1))
+        assert stores.seal_of(path)[:3] == seal[:3]
+    hashed.clear()
+    with pytest.raises(DamagedError, match="content of digest"):
+        stores.read(store.directory, digest, seal)
+    assert len(hashed) == 1
+    store.put(blob(1))  # it is thought to be here; its seal is not made good by that
+    assert not store.seals([digest])
+
+
+def test_what_was_there_before_has_no_seal(tmp_path, hashed):
+    digest = Store(tmp_path).put(blob(1))
+    again = Store(tmp_path)
+    assert not again.seals([digest])
+    assert again.get(digest)["w"][0] == 1
+    assert len(hashed) == 2
 
 
 def test_a_blob_that_came_as_another_is_not_kept(store):
@@ -151,6 +220,33 @@ def test_the_room_is_kept_and_the_least_used_go_first(tmp_path_factory, acts):
         assert set(used) == {d for d in digests if d in store}
         assert store.bytes <= store.limit
         assert len(files(store)) == len(used)
+
+
+def test_without_room_on_the_file_system_a_blob_is_refused(store, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(RunError, match="No space left"):
+        store.put(blob(1))
+    assert len(store) == 0
+    assert not files(store)
+
+
+def test_what_nobody_takes_over_is_removed(store):
+    staging = store.staging("1")
+    digest = stores.stage(staging, blob(1))
+    stores.reject(staging, [digest, digest, "0" * 64, "../../no-digest"])
+    assert not list(staging.iterdir())
+
+
+def test_a_file_that_is_gone_is_found_out_by_who_reads_it(store):
+    digest = store.put(blob(1))
+    (store.directory / f"{digest}.safetensors").unlink()
+    assert store.put(blob(1)) == digest  # it is thought to be here
+    with pytest.raises(DamagedError):
+        store.get(digest)
+    assert store.missing([digest]) == [digest]
 
 
 def test_a_writers_blob_is_taken_over_once(store):

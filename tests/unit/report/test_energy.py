@@ -111,6 +111,11 @@ def test_runs_of_earlier_versions_have_none_of_it(both: Path) -> None:
     assert record.schemes[0].active_j is None
 
 
+def test_what_servers_alone_draw_is_not_told_as_that_of_devices(run_of: RunOf) -> None:
+    drawn = {"energy": {"nodes": {"edge-north": {"kind": "edge", "active_j": 3.0}}, "active_j": 0}, "cost": {}}
+    assert load(with_energy(run_of(schemes=["fedfly"]), drawn)).schemes[0].active_j is None
+
+
 @pytest.mark.parametrize(
     "broken",
     [

@@ -73,6 +73,7 @@ def test_a_device_that_nobody_knows_the_power_of_is_named():
 def test_work_counts_once_and_only_within_the_training():
     spans = [span("step", -1.0, 1.0), span("profile", 0.5, 2.0), span("step", 9.0, 11.0)]
     assert told(plan_of(), spans)["nodes"]["dev-1"]["busy_s"] == pytest.approx(3.0)
+    assert told(plan_of(), [span("select", 1.0, 1.5)])["nodes"]["dev-1"]["busy_s"] == pytest.approx(0.5)
 
 
 def test_who_died_draws_no_more():

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
+from nodes import schemes
 from nodes.events import Span
 from nodes.wire.task import Select
 from testbed.experiment.plan import SelectPlan
 from testbed.report.pipelines import Pipelined
 from testbed.report.records import SchemeRecord
+from testbed.run import assignment
+from testbed.run.data import Prepared
 from testbed.run.small import section, uncontrolled, ways
 from testbed.run.taken import moves_stages_of
 from tests import support
@@ -51,6 +55,20 @@ def test_where_there_is_no_control_it_is_said_why(select, why):
     assert [one.name for one in ways(plan_of(select), ("fedavg",))] == ["fedavg"]
     assert why in uncontrolled(select)
     assert why in section(ways(plan_of(select), ("fedavg",))[0], [], {})["no_control"]
+
+
+def test_a_scheme_and_its_control_are_two_tasks():
+    plan = plan_of(HARD)
+    session = SimpleNamespace(plan=replace(plan, workload=replace(plan.workload, hierarchical=True)), references={})
+    tasks = [
+        assignment.task(session, schemes.get(way.scheme), Prepared({}, {}, (1, 8, 8), 10), {"tail.step": 0.01}, way)
+        for way in ways(plan, ("splitfed",))
+    ]
+    assert [(task.id, task.scheme, task.select.rule) for task in tasks] == [
+        ("splitfed", "splitfed", "hard"), ("splitfed-random", "splitfed", "random")
+    ]  # fmt: skip
+    for task in tasks:  # no part hears what is on its way to the other task's
+        assert {placed.part.task for placed in task.placement} == {task.id}
 
 
 def test_without_a_selection_nothing_changes():
