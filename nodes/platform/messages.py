@@ -17,14 +17,13 @@ import msgspec
 
 from nodes.errors import WireError
 from nodes.platform.functions import Interface
+from nodes.wire.platform_messages import Digests as Digests
 
 MAX_HEADER = 1 << 24
 MAX_FRAME = 1 << 29
 _LENGTH = 4
 
 Frames = Sequence[bytes | memoryview]
-Digests = dict[str, str | dict[str, str]]
-"""Blobs by input: one, or several by names of their own."""
 
 
 class Start(msgspec.Struct, frozen=True, tag="start"):

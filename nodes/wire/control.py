@@ -11,6 +11,17 @@ import msgspec
 
 from nodes.events import Span
 from nodes.learn.pacing import Window
+from nodes.wire.jobs import UnitSettings
+from nodes.wire.platform_control import Battery as Battery
+from nodes.wire.platform_control import CancelJob as CancelJob
+from nodes.wire.platform_control import Charged as Charged
+from nodes.wire.platform_control import FromPlatform, ToPlatform
+from nodes.wire.platform_control import JobStatus as JobStatus
+from nodes.wire.platform_control import Kept as Kept
+from nodes.wire.platform_control import PlacedRound as PlacedRound
+from nodes.wire.platform_control import Platform as Platform
+from nodes.wire.platform_control import Radio as Radio
+from nodes.wire.platform_control import Submit as Submit
 from nodes.wire.task import Task
 
 BEAT_S = 1.0
@@ -33,7 +44,8 @@ class NodeFile(msgspec.Struct, frozen=True):
     """What a node is born with: a file mounted into its container alone.
 
     ``speed`` is what training steps are paced to, None for as fast as they go; ``dilation`` the real seconds that a
-    virtual one takes, by which time limits on the emulated network are longer.
+    virtual one takes, by which time limits on the emulated network are longer. With ``platform`` the node is a unit of
+    the serverless platform.
     """
 
     name: str
@@ -45,6 +57,7 @@ class NodeFile(msgspec.Struct, frozen=True):
     secret_key: str
     data_port: int
     dilation: float = 1.0
+    platform: UnitSettings | None = None
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
@@ -242,7 +255,7 @@ class Exit(msgspec.Struct, frozen=True, tag="exit"):
 
 FromNode: TypeAlias = (
     Hello | Ready | Started | Events | Progress | RoundDone | TaskDone | Measured | SpeedReady | SpeedChecked
-    | Pacing | Failed | Beat
+    | Pacing | Failed | Beat | FromPlatform
 )
 ToNode: TypeAlias = (
     Configure
@@ -258,6 +271,7 @@ ToNode: TypeAlias = (
     | StopTask
     | Exit
     | Beat
+    | ToPlatform
 )
 
 _encoder = msgspec.msgpack.Encoder()

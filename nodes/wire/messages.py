@@ -2,7 +2,7 @@
 
 Messages go to *parts* (`PartId`), never to nodes: a part may move while a message is on its way. Every message is
 one `Envelope` (a msgpack header) followed by raw tensor frames. What only parts of pipelines say is in
-`nodes.wire.pipeline_messages`.
+`nodes.wire.pipeline_messages`, what units of the serverless platform say in `nodes.wire.platform_messages`.
 """
 
 from __future__ import annotations
@@ -12,22 +12,12 @@ from typing import Any, TypeAlias
 import msgspec
 
 from nodes.policies.layouts import Layout
+from nodes.wire.parts import PartId as PartId
 from nodes.wire.pipeline_messages import PipelineBody
+from nodes.wire.platform_messages import PlatformBody
 
 PROTOCOL = 1
 """Version of the envelope; a node refuses any other."""
-
-
-class PartId(msgspec.Struct, frozen=True, array_like=True, order=True):
-    """Address of a piece of a task: ``("fedfly", "tail", "pi3-1")`` is the edge half of pi3-1's model."""
-
-    task: str
-    role: str
-    owner: str
-
-    def __str__(self) -> str:
-        """``role:owner``, as it stands in events."""
-        return f"{self.role}:{self.owner}" if self.owner else self.role
 
 
 class Work(msgspec.Struct, frozen=True, array_like=True, order=True):
@@ -270,6 +260,7 @@ Body: TypeAlias = (
     | Close
     | Moved
     | PipelineBody
+    | PlatformBody
 )
 
 

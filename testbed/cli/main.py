@@ -28,8 +28,8 @@ app = typer.Typer(
 )
 
 VERBS = (
-    "doctor", "validate", "plan", "mobility", "up", "down", "ls", "inspect", "exec", "shell", "run", "report",
-    "compare", "clean",
+    "doctor", "validate", "plan", "mobility", "up", "down", "ls", "inspect", "exec", "shell", "run", "submit", "status",
+    "cancel", "report", "compare", "clean",
 )  # fmt: skip
 
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}

@@ -14,6 +14,7 @@ from nodes.policies.layouts import Layout
 from nodes.policies.samples import FORMS, named
 from nodes.policies.selection import BLIND
 from nodes.policies.units import Battery
+from testbed.cli import showtasks
 from testbed.cli.options import Format, print_json
 from testbed.emulation.links.shape import Schedule, Shape
 from testbed.emulation.record import TraceRecord
@@ -34,7 +35,7 @@ def show(plan: Plan, format_: Format) -> None:
     console = Console()
     work = plan.workload
     own = "".join(f", {device}'s at {cut}" for device, cut in work.cuts.items())
-    trained = (
+    trained = showtasks.in_brief(plan) if plan.tasks else (
         f"{', '.join(work.schemes)} with {work.model} cut at {work.cut}{own} on {named(work.data.set)}, "
         f"{work.rounds} rounds of batch {work.batch}"
         if plan.trains
@@ -56,7 +57,7 @@ def show(plan: Plan, format_: Format) -> None:
         console.print(f"  {line}", highlight=False)
     for move in plan.moves:
         console.print(f"  {move.device} moves to {move.to} {when(move)}", highlight=False)
-    for line in [*selection(plan), *pipeline(plan, _known_times(plan))]:
+    for line in [*showtasks.platform(plan), *selection(plan), *pipeline(plan, _known_times(plan))]:
         console.print(f"  {line}", highlight=False)
     total = sum(n.speed for n in plan.nodes)
     console.print(f"  {total:g} cores of training speed in all", highlight=False)

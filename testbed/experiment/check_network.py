@@ -14,7 +14,7 @@ from testbed.experiment.model import Spec
 from testbed.experiment.problems import did_you_mean
 
 NAME_LENGTH = 32
-_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
 
 def check(spec: Spec, document: Document) -> list[InputError]:
@@ -36,7 +36,7 @@ def check(spec: Spec, document: Document) -> list[InputError]:
 
 def _presence(spec: Spec, document: Document) -> Iterator[InputError]:
     """What training needs, where the file asks for it; else it is a topology that only stands, of any nodes."""
-    if not {"workload", "mobility"} & spec.model_fields_set:
+    if not {"workload", "mobility", "tasks"} & spec.model_fields_set:
         if not (spec.sites or spec.devices or spec.hosts or spec.cloud):
             yield document.problem(
                 ("hosts",), "there are no nodes", wanted="hosts, or sites, devices and a cloud",
@@ -51,8 +51,9 @@ def _presence(spec: Spec, document: Document) -> Iterator[InputError]:
         )
     if spec.cloud is None:
         yield document.problem(
-            ("cloud",), "there is no cloud: a workload needs its aggregator",
-            remedy="add 'cloud: {}', or take workload and mobility out for a topology that only stands (testbed up)",
+            ("cloud",), "there is no cloud: a workload needs its aggregator, tasks their orchestrator",
+            remedy="add 'cloud: {}', or take workload, tasks and mobility out for a topology that only stands (testbed "
+            "up)",
         )
 
 
@@ -68,13 +69,13 @@ def _names(spec: Spec, document: Document) -> Iterator[InputError]:
 
     seen: dict[str, tuple[str, Steps]] = {}
     for kind, name, path in named:
-        if len(name) > NAME_LENGTH or not _LABEL.fullmatch(name) or "--" in name:
+        if len(name) > NAME_LENGTH or not LABEL.fullmatch(name) or "--" in name:
             yield document.problem(
                 path,
                 f"{name!r} cannot be the name of {_a(kind)}",
                 wanted=f"a-z, 0-9 and single '-' inside, {NAME_LENGTH} characters at most",
                 found=f"{len(name)} characters" if len(name) > NAME_LENGTH else name,
-                remedy=_better_name(name),
+                remedy=better_name(name),
             )
         if name in seen:
             other, there = seen[name]
@@ -97,7 +98,8 @@ def _all_devices(spec: Spec) -> Iterator[tuple[str, str]]:
             yield name, group
 
 
-def _better_name(name: str) -> str:
+def better_name(name: str) -> str:
+    """A remedy for a name that cannot be one."""
     better = re.sub(r"-+", "-", re.sub(r"[^a-z0-9]+", "-", name.lower())).strip("-")[:NAME_LENGTH].strip("-")
     return f"call it {better!r}" if better else "give it a name of letters"
 

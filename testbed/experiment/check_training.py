@@ -23,7 +23,13 @@ ROUNDING = 0.002
 
 
 def check(spec: Spec, document: Document) -> list[InputError]:
-    """All problems of the training part."""
+    """All problems of the training part; those of tasks are told by `check_tasks`."""
+    work = [] if spec.tasks else of_work(spec, document)
+    return [*work, *_moves(spec, document), *_orders(spec, document)]
+
+
+def of_work(spec: Spec, document: Document) -> list[InputError]:
+    """All problems of the workload itself."""
     return [
         *_schemes(spec, document),
         *_strategy(spec, document),
@@ -33,8 +39,6 @@ def check(spec: Spec, document: Document) -> list[InputError]:
         *_batch(spec, document),
         *_selection(spec, document),
         *_fractions(spec, document),
-        *_moves(spec, document),
-        *_orders(spec, document),
     ]
 
 

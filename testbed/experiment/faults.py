@@ -96,7 +96,7 @@ class Resolver:
     def __init__(self, spec: Spec, document: Document) -> None:
         self.document = document
         self.rounds = spec.workload.rounds
-        self.drops = spec.workload.late.drop is not None
+        self.drops = spec.workload.late.drop is not None or bool(spec.tasks)
         self.alone = set(spec.workload.scheme) <= set(PIPELINED_SCHEMES) & set(SPLIT_SCHEMES)
         """Whether devices can train without any edge server."""
         self.devices = list(resolve.devices(spec))

@@ -7,7 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed.experiment import check_network, check_pipeline, check_training, faults, motion, planner, site_table
+from testbed.experiment import (
+    check_network,
+    check_pipeline,
+    check_tasks,
+    check_training,
+    faults,
+    likeness,
+    motion,
+    planner,
+    site_table,
+    taskview,
+)
 from testbed.experiment.document import Document, read
 from testbed.experiment.model import Spec
 from testbed.experiment.overrides import apply
@@ -44,8 +55,12 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
     for override in overrides:
         apply(document, override)
     site_table.expand(document)
+    likeness.expand(document)
     spec = validate(document)
+    tasks = check_tasks.check(spec, document)
+    spec = taskview.settled(spec, document)
     raise_all([
+        *tasks,
         *check_network.check(spec, document),
         *check_training.check(spec, document),
         *check_pipeline.check(spec, document),

@@ -1,7 +1,7 @@
 """The experiment file as a whole.
 
-Its parts: `network` and `link_settings` (what there is), `training` (what it does), `emulating` (how it is made
-real).
+Its parts: `network` and `link_settings` (what there is), `training` and `tasking` (what it does), `emulating` (how it
+is made real).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from testbed.experiment.link_settings import Links
 from testbed.experiment.link_values import Dilation
 from testbed.experiment.network import Cloud, Devices, Host, Profile, Site
 from testbed.experiment.section import Section
+from testbed.experiment.tasking import Platform, Task
 from testbed.experiment.training import Mobility, Workload
 
 
@@ -52,6 +53,10 @@ class Spec(Section):
     """What breaks, and when."""
     workload: Workload = Workload()
     """What is trained, and how."""
+    tasks: dict[str, Task] = Field(default_factory=dict)
+    """Instead of a workload: learning tasks by name, which come to the serverless platform. See [tasks](tasks.md)."""
+    platform: Platform = Platform()
+    """How the serverless platform runs `tasks`."""
     dilation: Dilation = 1.0
     """For what does not fit on this machine: run everything so many times slower (speeds and rates divided, delays,
     traces and deadlines multiplied), and tell all in the experiment's own time. `auto`: by the smallest factor that

@@ -11,7 +11,7 @@ from testbed.experiment.profiles import BUILTIN
 from testbed.experiment.training import keys_of_move
 from testbed.experiment.validation import dotted, known_keys
 
-_NAMED = {"sites", "devices", "hosts", "profiles"}
+_NAMED = {"sites", "devices", "hosts", "profiles", "tasks"}
 """Sections whose keys are names that the user chose."""
 
 

@@ -18,6 +18,7 @@ from nodes.policies.prediction import Prediction
 from nodes.policies.units import Battery, Power
 from testbed.emulation.links.shape import Schedule, Shape
 from testbed.errors import InputError
+from testbed.experiment.taskplan import PlatformPlan, TaskPlan
 
 
 @dataclass(frozen=True)
@@ -285,6 +286,8 @@ class Plan:
     speed_check: float = 5.0           # s that bring-up has all nodes train at once to measure their speeds; 0: not
     ipv6: bool = False                 # whether nodes have an IPv6 address beside the other
     decisions: tuple[Decision, ...] | None = None  # of another run's pipelines, to be done again; None: their own
+    tasks: tuple[TaskPlan, ...] = ()   # of the serverless platform; `workload` is then what speeds are measured with
+    platform: PlatformPlan = field(default_factory=PlatformPlan)
     places: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)  # see `where`
 
     def where(self, *keys: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from nodes.policies.samples import FORMS
 from testbed.emulation.links.shape import Shape
 from testbed.errors import InputError
-from testbed.experiment import charging, faults, motion, resolve
+from testbed.experiment import charging, faults, motion, resolve, taskplanner
 from testbed.experiment.check_training import data_directory
 from testbed.experiment.document import Document, Steps
 from testbed.experiment.model import Spec
@@ -59,7 +59,7 @@ def build(spec: Spec, document: Document) -> Plan:
         links=tuple(_links(spec, document, nodes, timeline)),
         moves=timeline.moves,
         faults=faults.plan(spec.faults, faults.Resolver(spec, document)),
-        workload=_workload(spec, document),
+        workload=workload(spec, document),
         link_backend=spec.emulation.links,
         lead=spec.mobility.lead,
         tolerances=Tolerances(**dict(spec.tolerances)),
@@ -73,6 +73,8 @@ def build(spec: Spec, document: Document) -> Plan:
         interruption=spec.mobility.interruption if spec.mobility.enabled else 0.0,
         predictions=timeline.predictions,
         predictor=motion.predictor(spec),
+        tasks=taskplanner.tasks(spec, document, workload),
+        platform=taskplanner.platform(spec, document),
     )
 
 
@@ -183,9 +185,10 @@ def _link(name: str, kind: str, a: str, b: str, there: Way, back: Way) -> LinkPl
     return LinkPlan(name, kind, a, b, there.shape, back.shape, there.trace, back.trace)
 
 
-def _workload(spec: Spec, document: Document) -> WorkloadPlan:
-    workload = spec.workload
-    data, split, optimizer = workload.data, workload.data.split, workload.optimizer
+def workload(spec: Spec, document: Document) -> WorkloadPlan:
+    """What is trained, and how, with every name resolved."""
+    work = spec.workload
+    data, split, optimizer = work.data, work.data.split, work.optimizer
     directory = data_directory(spec, document)
     fractions = split.fractions
     if fractions is not None:  # shares such as three times 33.3% are close enough to be meant as the whole
@@ -194,8 +197,8 @@ def _workload(spec: Spec, document: Document) -> WorkloadPlan:
     cut = _known_cut(spec)
     own = {name: _known_cut(spec, group) for name, group in resolve.devices(spec).items()}
     return WorkloadPlan(
-        schemes=tuple(workload.scheme),
-        model=workload.model,
+        schemes=tuple(work.scheme),
+        model=work.model,
         cut=cut,
         data=DataPlan(
             set=data.set,
@@ -207,21 +210,21 @@ def _workload(spec: Spec, document: Document) -> WorkloadPlan:
             synthetic=FORMS[data.set].synthetic,
             select=_select(data.select),
         ),
-        rounds=workload.rounds,
-        batch=workload.batch,
-        local_epochs=workload.local_epochs,
+        rounds=work.rounds,
+        batch=work.batch,
+        local_epochs=work.local_epochs,
         lr=optimizer.lr,
         momentum=optimizer.momentum,
         weight_decay=optimizer.weight_decay,
-        threads=workload.threads,
-        strategy=workload.strategy,
+        threads=work.threads,
+        strategy=work.strategy,
         cuts={name: k for name, k in own.items() if k != cut},
-        drop=workload.late.drop,
-        hierarchical=workload.aggregation == "hierarchical",
-        pipeline=_pipeline(workload.pipeline),
+        drop=work.late.drop,
+        hierarchical=work.aggregation == "hierarchical",
+        pipeline=_pipeline(work.pipeline),
         cuts_written=tuple(
             name for name, group in resolve.devices(spec).items()
-            if workload.cut is not None or spec.devices[group].cut is not None
+            if work.cut is not None or spec.devices[group].cut is not None
         ),
     )
 
@@ -256,8 +259,10 @@ def _rendered(spec: Spec, document: Document) -> str:
         steps: Steps = ("mobility", "trace") if short else ("mobility", "trace", "file")
         data = _with(data, steps, str(motion.trace_path(spec, document).resolve()))
     directory = data_directory(spec, document)
-    if directory is not None:
+    if directory is not None and not spec.tasks:
         data = _with(data, ("workload", "data", "dir"), str(directory))
+    for steps, path in taskplanner.paths(spec, document).items():
+        data = _with(data, steps, str(path))
     for name, profile in spec.profiles.items():
         if profile.charging and profile.charging[0].file is not None:
             path = charging.file(document, profile.charging[0].file).resolve()

@@ -31,6 +31,7 @@ from testbed.experiment import (
     powering,
     selecting,
     site_table,
+    tasking,
     trace_settings,
     training,
 )
@@ -86,6 +87,11 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("workload.pipeline.plan", pipelining.PlannedStage),
     ("workload.late", averaging.Late),
     ("workload.optimizer", training.Optimizer),
+    ("tasks.NAME", tasking.Task),
+    ("tasks.NAME.privacy", tasking.Privacy),
+    ("tasks.NAME.arrivals", tasking.Arrivals),
+    ("platform", tasking.Platform),
+    ("platform.weights", tasking.Objective),
     ("emulation", emulating.Emulation),
     ("tolerances", emulating.Tolerances),
 )
@@ -97,6 +103,7 @@ _TYPES = {
     "parse_area": "[[x, y], [x, y]]", "parse_place": "[lat, lon]",
     "parse_watts": "watts", "parse_joules": "energy",
     "parse_charging": "list of [charging](#profilesnamecharging), or a file",
+    "parse_often": "how often", "parse_times": "duration, or a list of them",
     "parse_probing": "`adaptive`, `off` or `{every: duration}`",
 }  # fmt: skip
 
@@ -129,6 +136,7 @@ booleans. Paths are relative to the experiment file. What each setting of a link
 | power | `20dBm` | `dBm` | a bare number |
 | watts | `2.7W` | `mW` `W` `kW` | a bare number, `0` excepted |
 | energy | `15Wh`, `4410mAh at 3.7V` | `J` `kJ` `MJ` `mWh` `Wh` `kWh`, or `mAh` `Ah` at `mV` `V` | a charge alone |
+| how often | `0.1/s` | `/s` `/min` `/h` | a bare number |
 | frequency | `5.2GHz` | `Hz` `kHz` `MHz` `GHz` | a bare number |
 
 Negative values (levels and powers excepted), NaN and infinity are refused everywhere.

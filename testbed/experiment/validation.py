@@ -178,7 +178,7 @@ def _elsewhere(key: object) -> str | None:
     """Where a key belongs that is right and in the wrong place."""
     sections: tuple[Steps, ...] = (
         (), ("workload",), ("workload", "data"), ("workload", "data", "split"), ("workload", "optimizer"),
-        ("mobility",), ("emulation",), ("tolerances",),
+        ("mobility",), ("emulation",), ("tolerances",), ("platform",),
     )  # fmt: skip
     for path in sections:
         if key in (known_keys(path) or ()):

@@ -12,6 +12,16 @@ _FROM = {
 }
 
 
+_SCHEMES = (
+    "Each scheme begins with batteries as the experiment has them. Schemes let no device go: one at its reserve trains "
+    "on, and the run is invalid."
+)
+_PLATFORM = (
+    "A device at its reserve is let go: others finish without it. What it draws while idling goes on all the same, so "
+    "a battery may end below its reserve."
+)
+
+
 def energy_grid(record: RunRecord) -> Grid:
     """Each node of which it is known what it draws, and all devices together."""
     known = {text(scheme.energy.get("bytes_from")) for scheme in record.schemes} & set(_FROM)
@@ -51,8 +61,7 @@ def battery_grid(record: RunRecord) -> Grid:
         "Batteries",
         ("device", "capacity", "begin", "end", "least", "reserve", "charged", "at its reserve after", "empty after",
          "scheme"),
-        note="Each scheme begins with batteries as the experiment has them. Schemes let no device go: one at its "
-        "reserve trains on, and the run is invalid.",
+        note=_PLATFORM if any(scheme.tasks for scheme in record.schemes) else _SCHEMES,
     )  # fmt: skip
     for scheme in record.schemes:
         for name, row in table(scheme.energy.get("nodes")).items():

@@ -17,7 +17,9 @@ from testbed.report import (
     motionmap,
     pipelinegrids,
     pipelines,
+    placements,
     selectiongrids,
+    taskgrids,
     watchgrids,
     words,
 )
@@ -38,6 +40,9 @@ _FEW_MOVES = 6
 _QUEUES = (
     "Bytes waiting for the wire, looked at once a second; only links that held or dropped anything. Lateness is how "
     "much later than due the relay handed frames over: what it adds to the links' own delays."
+)
+_PLACEMENT = (
+    "A lane an instance at a time; grey: fetching weights from other units, and starting a process. Lines: handovers."
 )
 _BATTERIES = "What was left in each battery, as a share of its capacity; of small changes the axis does not begin at 0."
 
@@ -98,6 +103,10 @@ def _sections(record: RunRecord, found: list[Saving]) -> list[Section]:
         Section("Restart or migrate", "saving", _plots(saving_plot(record, found)),
                 [comparison] if comparison else []),
         Section("Schemes", "schemes", [], _filled(grids.scheme_grid(record))),
+        Section("Tasks", "tasks", _plots(placements.accuracy_plot(record)), _filled(taskgrids.task_grid(record))),
+        Section("Placement over time", "placement", _plots(placements.placement_plot(record), _PLACEMENT),
+                _filled(taskgrids.round_grid(record)) + _filled(taskgrids.placement_grid(record)), True),
+        Section("Cost by task", "billing", [], _filled(taskgrids.cost_grid(record))),
         Section("Accuracy", "accuracy", _plots(accuracy_plot(record)), _filled(grids.accuracy_grid(record)), True),
         Section("Selection of data", "selection", [],
                 _filled(selectiongrids.rule_grid(record)) + _filled(selectiongrids.device_grid(record))),
@@ -133,7 +142,8 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
     links = record.manifest.get("links")
     facts: list[tuple[str, Any]] = [
         ("run", record.run),
-        ("scheme", ", ".join(s.name for s in record.schemes)),
+        ("scheme", ", ".join(s.name for s in record.schemes if not s.tasks)),
+        ("tasks", ", ".join(name for s in record.schemes for name in s.tasks)),
         ("data", _data(record.manifest.get("data"))),
         ("rounds", max((s.rounds for s in record.schemes), default=None)),
         ("devices", len(record.devices) or None),

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import yaml
 
 from testbed.report import words
-from testbed.report.records import MoveRecord, RunRecord, SchemeRecord, whole
+from testbed.report.records import MoveRecord, RunRecord, SchemeRecord, number, text, whole
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -66,7 +66,18 @@ def _verdict(record: RunRecord) -> str:
     return "\n".join([f"verdict: {record.verdict}", *record.reasons])
 
 
+def _tasks(scheme: SchemeRecord) -> Iterator[Case]:
+    """Tasks of the serverless platform, which are to be done."""
+    for name, task in scheme.tasks.items():
+        state, why = text(task.get("state"), "unknown"), text(task.get("reason"))
+        problem = "" if state == "done" else f"task {name} is {state}" + (f": {why}" if why else "")
+        yield Case(f"{scheme.name}.tasks", name, number(task.get("took_s")), problem)
+
+
 def _rounds(record: RunRecord, scheme: SchemeRecord) -> Iterator[Case]:
+    if scheme.tasks:
+        yield from _tasks(scheme)
+        return
     workload = _spec(record).get("workload")
     asked = whole(workload.get("rounds")) if isinstance(workload, dict) else None
     for count in range(1, max(asked or 0, scheme.last_round) + 1):

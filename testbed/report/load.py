@@ -99,8 +99,10 @@ def _scheme(
     spans = _events(path / "events.jsonl", missing)
     name = name or next((s.scheme for s in spans if s.scheme), path.name)
     metrics = [m for m in _metrics(path / "metrics.csv", missing) if m.get("scheme") in (None, "", name)]
-    devices = _device_rounds(row, metrics, spans)
-    accuracy = _scores(row.get("accuracy_by_round"), metrics, spans, "accuracy")
+    tasks = {k: v for k, v in table(row.get("tasks")).items() if isinstance(v, Mapping)}
+    # Rounds are those of one task: several have no accuracy after round 2.
+    devices = {} if tasks else _device_rounds(row, metrics, spans)
+    accuracy = () if tasks else _scores(row.get("accuracy_by_round"), metrics, spans, "accuracy")
     done = whole(row.get("rounds"))
     return SchemeRecord(
         name=name,
@@ -108,7 +110,7 @@ def _scheme(
         reasons=tuple(map(str, items(row.get("reasons")))),
         rounds=len(accuracy) if done is None else done,
         accuracy=accuracy,
-        loss=_scores(row.get("loss_by_round"), metrics, spans, "loss"),
+        loss=() if tasks else _scores(row.get("loss_by_round"), metrics, spans, "loss"),
         weights_sha256=text(row.get("weights_sha256")) or None,
         duration_s=number(row.get("duration_s")),
         begin=_begin(row, manifest, name, spans),
@@ -125,6 +127,9 @@ def _scheme(
         energy=table(row.get("energy")),
         cost=table(row.get("cost")),
         selection=table(row.get("selection")),
+        tasks=tasks,
+        placements=tuple(table(one) for one in items(row.get("placements"))),
+        predictions=table(row.get("predictions")),
     )
 
 

@@ -132,6 +132,9 @@ class SchemeRecord:
     energy: Mapping[str, Any] = field(default_factory=dict)  # joules of devices, and of each node
     cost: Mapping[str, Any] = field(default_factory=dict)  # of work and traffic, by node
     selection: Mapping[str, Any] = field(default_factory=dict)  # which samples were trained on, and what that took
+    tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # of the serverless platform, by name
+    placements: tuple[Mapping[str, Any], ...] = ()  # what its orchestrator decided, in order of time
+    predictions: Mapping[str, Any] = field(default_factory=dict)  # how far that was from what was measured
 
     def died(self, node: str) -> float | None:
         """When a node died, s after training began; None if it did not."""

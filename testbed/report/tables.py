@@ -7,7 +7,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from testbed.report import grids, selectiongrids, words
+from testbed.report import grids, selectiongrids, taskgrids, words
 from testbed.report.grids import Cell, Grid
 from testbed.report.records import RunRecord
 
@@ -30,12 +30,24 @@ def comparison_table(record: RunRecord) -> Table | None:
 def summary_table(record: RunRecord) -> RenderableType:
     """Schemes, rounds, moves and verdict, as far as they are known."""
     parts: list[RenderableType] = [rich_table(grids.scheme_grid(record))] if record.schemes else []
+    parts += [rich_table(_narrow_tasks(record))] if any(scheme.tasks for scheme in record.schemes) else []
     shown = (selectiongrids.rule_grid(record), grids.rounds_grid(record))
     parts += [rich_table(grid) for grid in shown if grid.rows]
     moves = _moves(record)
     if moves.rows:
         parts.append(rich_table(moves))
     return Group(*parts, _verdict(record))
+
+
+def _narrow_tasks(record: RunRecord) -> Grid:
+    """The tasks, without what eighty columns do not hold."""
+    grid = taskgrids.task_grid(record)
+    keep = [i for i, name in enumerate(grid.head)
+            if name in ("task", "state", "came", "took", "rounds", "accuracy", "active energy", "cost")]  # fmt: skip
+    narrow = Grid(grid.title, tuple(grid.head[i] for i in keep), names=2)
+    for row in grid.rows:
+        narrow.add(*(row[i] for i in keep))
+    return narrow
 
 
 def print_summary(record: RunRecord, console: Console) -> None:

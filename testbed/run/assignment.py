@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Protocol
+
 from nodes import schemes
 from nodes.schemes import Members, Scheme
-from nodes.wire.task import Pipeline, Task
+from nodes.wire.task import Pipeline, Placed, Task
 from testbed.errors import RunError
+from testbed.experiment.plan import Plan
 from testbed.run.data import Prepared
 from testbed.run.patience import patience
-from testbed.run.session import Session
 from testbed.run.small import Way
 from testbed.run.staging import memory, stagings
 
 
-def task(session: Session, scheme: Scheme, prepared: Prepared, reference: dict[str, float], way: Way) -> Task:
+class Known(Protocol):
+    """What is known of an experiment when a task is assigned; a `testbed.run.session.Session` is."""
+
+    @property
+    def plan(self) -> Plan:
+        """The experiment."""
+
+    @property
+    def references(self) -> Mapping[int, Mapping[str, float]]:
+        """Step times, s by operation, by cut."""
+
+    @property
+    def layer_times(self) -> dict[str, float]:
+        """Times by layer, s; empty without a pipeline."""
+
+
+def task(session: Known, scheme: Scheme, prepared: Prepared, reference: dict[str, float], way: Way) -> Task:
     """The task that one scheme of a session's workload is.
 
     Args:
@@ -27,7 +46,6 @@ def task(session: Session, scheme: Scheme, prepared: Prepared, reference: dict[s
         RunError: A device has no edge server where it starts, and the scheme needs one.
     """
     plan, work, name = session.plan, session.plan.workload, scheme.name
-    references = session.references
     devices = tuple(sorted(n.name for n in plan.nodes if n.kind == "device"))
     sites = {n.name: n.site or "" for n in plan.nodes if n.kind == "device"}
     edge_of = {d: plan.site(sites[d]).edge or "" for d in devices}
@@ -42,23 +60,34 @@ def task(session: Session, scheme: Scheme, prepared: Prepared, reference: dict[s
     edges = tuple(sorted(n.name for n in plan.nodes if n.kind == "edge"))
     hierarchical = work.hierarchical and scheme.split
     collectors = schemes.place_collectors(name, edges) if hierarchical else []
+    placement = (*scheme.place(name, Members(devices, edge_of, cloud, edges)), *collectors)
+    return placed(session, scheme, prepared, reference, way, name, placement)
+
+
+def placed(
+    session: Known, scheme: Scheme, prepared: Prepared, reference: dict[str, float], way: Way, name: str,
+    placement: tuple[Placed, ...],
+) -> Task:  # fmt: skip
+    """The same where it is known which node has which of its parts: a task by that name."""
+    plan, work, references = session.plan, session.plan.workload, session.references
+    devices = tuple(sorted(n.name for n in plan.nodes if n.kind == "device"))
+    edges = tuple(sorted(n.name for n in plan.nodes if n.kind == "edge"))
     strategy = work.strategy if work.strategy in scheme.strategies else scheme.strategies[0]
     return Task(
-        id=name, scheme=name, strategy=strategy, seed=plan.seed, model=work.model,
+        id=name, scheme=scheme.name, strategy=strategy, seed=plan.seed, model=work.model,
         cut=work.cut, in_shape=prepared.in_shape, classes=prepared.classes, rounds=work.rounds, batch=work.batch,
         local_epochs=work.local_epochs, lr=work.lr, momentum=work.momentum, weight_decay=work.weight_decay,
         threads=work.threads, augment=work.data.set == "cifar10", owners=devices,
         samples=dict(prepared.samples),
-        placement=(*scheme.place(name, Members(devices, edge_of, cloud, edges)), *collectors),
-        reference=reference, data=dict(prepared.paths), options=dict(work.options),
-        edges=edges, drop_s=work.drop, hierarchical=hierarchical,
+        placement=placement, reference=reference, data=dict(prepared.paths), options=dict(work.options),
+        edges=edges, drop_s=work.drop, hierarchical=work.hierarchical and scheme.split,
         cuts=dict(work.cuts), references={k: dict(ops) for k, ops in references.items() if k != work.cut},
         patience=patience(plan, [reference, *references.values()], session.layer_times if scheme.pipelined else None),
         pipeline=_pipeline(session, scheme), select=way.told(),
     )  # fmt: skip
 
 
-def _pipeline(session: Session, scheme: Scheme) -> Pipeline | None:
+def _pipeline(session: Known, scheme: Scheme) -> Pipeline | None:
     if not scheme.pipelined:
         return None
     plan, asked = session.plan, vars(session.plan.workload.pipeline)

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from nodes.wire.control import NodeFile
+from nodes.wire.jobs import UnitSettings
 from nodes.wire.keys import KeyPair
 from testbed.emulation.containers import Launch, Mount
 from testbed.experiment.plan import NodePlan
@@ -32,14 +33,17 @@ def prepare(directory: Path) -> None:
         (directory / name).mkdir(mode=0o755, exist_ok=True)
 
 
-def write(directory: Path, plan: NodePlan, keys: KeyPair, control: KeyPair, dilation: float = 1.0) -> Launch:
-    """Write a node's file and say how its container is launched."""
+def write(
+    directory: Path, plan: NodePlan, keys: KeyPair, control: KeyPair, dilation: float = 1.0,
+    platform: UnitSettings | None = None,
+) -> Launch:  # fmt: skip
+    """Write a node's file and say how its container is launched; with ``platform`` it is a unit of that."""
     home = directory / "n" / plan.name
     home.mkdir(mode=0o755, parents=True, exist_ok=True)
     file = NodeFile(
         name=plan.name, kind=plan.kind, speed=plan.speed if plan.paced else None, control=f"ipc://{_CONTROL}/s",
         control_key=control.public, public_key=keys.public, secret_key=keys.secret, data_port=DATA_PORT,
-        dilation=dilation,
+        dilation=dilation, platform=platform,
     )  # fmt: skip
     path = home / "node.json"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o400)
@@ -60,6 +64,11 @@ def socket(directory: Path) -> Path:
     return directory / "c" / "s"
 
 
-def shard(directory: Path, node: str) -> tuple[Path, str]:
-    """Where a node's data goes: the path on the host and inside its container."""
-    return directory / "n" / node / "data.safetensors", f"{_HERE}/data.safetensors"
+def shard(directory: Path, node: str, name: str = "data") -> tuple[Path, str]:
+    """Where a node's data of that name goes: the path on the host and inside its container."""
+    return own_file(directory, node, f"{name}.safetensors")
+
+
+def own_file(directory: Path, node: str, name: str) -> tuple[Path, str]:
+    """A file for a node alone: the path on the host and inside its container."""
+    return directory / "n" / node / name, f"{_HERE}/{name}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -75,14 +75,21 @@ def described(plan: Plan, found: Split) -> dict[str, Any]:
     }
 
 
-def write(found: Split, directory: Path) -> Prepared:
-    """Write the shards of a run: training samples to the devices, the test set to the cloud."""
+def write(found: Split, directory: Path, *, name: str = "data", testers: Iterable[str] = ()) -> Prepared:
+    """Write the shards of a run: training samples to the devices, the test set to the cloud.
+
+    Args:
+        found: What to write.
+        directory: The run's own.
+        name: Of the shards, where nodes have several.
+        testers: Nodes that have the test set, too.
+    """
     data = found.data
     samples = {device: (data.train_x[own], data.train_y[own]) for device, own in found.owned.items()}
-    samples[found.cloud] = (data.test_x, data.test_y)
+    samples |= dict.fromkeys([found.cloud, *testers], (data.test_x, data.test_y))
     paths: dict[str, str] = {}
     for node, (x, y) in samples.items():
-        host, paths[node] = birth.shard(directory, node)
+        host, paths[node] = birth.shard(directory, node, name)
         shards.write(host, x, y, data.classes, data.mean, data.std)
         os.chown(host, birth.NODE_USER, birth.NODE_USER)
         host.chmod(0o400)

@@ -70,7 +70,7 @@ def measured(plan: Plan, spans: Sequence[Span], begin: float, end: float) -> tup
             continue
         until = max(begin, min(end, died.get(node.name, end)))
         found[node.name] = Used(
-            begin, until, _merged(work.get(node.name, ()), begin, until),
+            begin, until, merged(work.get(node.name, ()), begin, until),
             [one for one in crossed.get(node.name, ()) if begin <= one.begin < until],
         )  # fmt: skip
     return found, known_from
@@ -192,7 +192,7 @@ def _powers(power: Power, used: Used, also: Iterable[float]) -> list[tuple[float
     return found
 
 
-def _merged(stretches: Iterable[tuple[float, float]], begin: float, end: float) -> list[tuple[float, float]]:
+def merged(stretches: Iterable[tuple[float, float]], begin: float, end: float) -> list[tuple[float, float]]:
     """Stretches one after the other, within two moments: a node that does two things at once computes once."""
     found: list[tuple[float, float]] = []
     for since, until in sorted(stretches):

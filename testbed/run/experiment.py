@@ -11,10 +11,12 @@ from typing import Any
 
 from testbed.emulation.execute import ExecResult
 from testbed.emulation.host import preflight
+from testbed.errors import InputError
 from testbed.experiment import load_plan
 from testbed.experiment.plan import Plan
 from testbed.run import data
 from testbed.run.live import Live
+from testbed.run.platform import known, training
 from testbed.run.record import RunDirectory, new_run_id
 from testbed.run.runner import Result, conclude, train
 from testbed.run.session import Session
@@ -77,10 +79,25 @@ class StandingBed:
     def train(self, scheme: str | None = None) -> Result:
         """Train a scheme (the file's, by default) on this bed; results go to a run directory of their own."""
         self._plan.require_training()
+        if self._plan.tasks:
+            return self._run_tasks(scheme)
         names = (scheme,) if scheme else self._plan.workload.schemes
         directory = RunDirectory(self._runs, new_run_id(self._plan.name))
         outcomes = train(self.session, names, data.split(self._plan), directory, self._live, threading.Event(), [])
         result = conclude(self.session, names, outcomes, directory, self._live)
+        directory.hand_over()
+        self.session.limit(standing=True)
+        return result
+
+    def _run_tasks(self, scheme: str | None) -> Result:
+        """Have the tasks come that the file has."""
+        if scheme is not None:
+            raise InputError("tasks have schemes of their own", wanted="train() for all tasks of the file",
+                             found=f"scheme {scheme}", where=self._plan.source)  # fmt: skip
+        directory = RunDirectory(self._runs, new_run_id(self._plan.name))
+        splits = known.split(self._plan)
+        outcomes = [training.train(self.session, splits, directory, threading.Event(), [])]
+        result = conclude(self.session, (), outcomes, directory, self._live)
         directory.hand_over()
         self.session.limit(standing=True)
         return result

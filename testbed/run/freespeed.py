@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from nodes.policies.samples import FORMS
 from nodes.wire import control as ctl
+from testbed.experiment.plan import WorkloadPlan
 from testbed.run import reference, speed
 from testbed.run.again import moves_stages
 
@@ -65,9 +66,29 @@ def _layer_times(session: Session, seconds: float, torch: str, size: int) -> dic
     return known
 
 
-def _free_speed(session: Session, seconds: float, cut: int, *, layers: int = 0) -> dict[str, float]:
+def reference_at(session: Session, work: WorkloadPlan, cut: int, seconds: float = MEASURE_S) -> dict[str, float]:
+    """Reference times of any work at a cut: stored ones, or measured now.
+
+    Raises:
+        NodeError: The node that measures failed, or did not answer.
+        InputError: The stored ones cannot be read.
+    """
+    torch = next(iter(session.versions.values()), {}).get("torch", "?")
+    key = reference.key(work.model, cut, work.batch, work.threads, torch, FORMS[work.data.set])
+    known = reference.load(key)
+    if known is None:
+        with session.live.phase(f"measuring {work.model} cut at {cut} (once per machine)", seconds):
+            known = _free_speed(session, seconds, cut, work=work)
+        reference.store(key, known)
+    return known
+
+
+def _free_speed(
+    session: Session, seconds: float, cut: int, *, layers: int = 0, work: WorkloadPlan | None = None
+) -> dict[str, float]:
     """Of whole steps at this cut, or, if ``layers`` says of how many samples, of single layers."""
-    work, samples = session.plan.workload, FORMS[session.plan.workload.data.set]
+    work = work or session.plan.workload
+    samples = FORMS[work.data.set]
     batch = layers or work.batch
     node = next(n.name for n in session.plan.nodes if n.kind == "cloud")
     if node in session.limits:  # the bed has stood for a while; `limit` puts them in force again

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 from typing import Any
@@ -28,6 +28,7 @@ import networkx as nx
 
 from nodes.events import Span
 from testbed.experiment.plan import Move, Plan
+from testbed.run.virtual import VirtualTime
 
 
 @dataclass
@@ -59,6 +60,20 @@ class Carried:
     def late(self) -> float | None:
         """Seconds from when the port was to move to when it had moved; None if it has not, or was not due."""
         return None if self.due is None or not self.moved else self.moved - self.due
+
+
+def told(carried: Carried, time: VirtualTime) -> Carried:
+    """A move in virtual time."""
+    return replace(
+        carried,
+        noticed=time.at(carried.noticed),
+        begin=time.at(carried.begin) if carried.done else 0.0,
+        end=time.at(carried.end) if carried.done else 0.0,
+        due=None if carried.due is None else time.at(carried.due),
+        moved=time.at(carried.moved) if carried.done else 0.0,
+        command_s=time.lasting(carried.command_s),
+        gap=None if carried.gap is None else time.lasting(carried.gap),
+    )
 
 
 def path_limit(plan: Plan, source: str, target: str, state_bytes: int) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +21,19 @@ from testbed.run import again, data, energy, manifest, microbatches, small, spee
 from testbed.run.foreseen import keep_timeline
 from testbed.run.live import Live
 from testbed.run.outcome import Outcome
+from testbed.run.platform import known as knowing
+from testbed.run.platform import outcome as platform_outcome
+from testbed.run.platform import running
+from testbed.run.platform import training as platform
 from testbed.run.record import EventLog, RunDirectory, new_run_id, plain_calibration, write_metrics
 from testbed.run.seen import seen as watch_sums
 from testbed.run.session import Session
 from testbed.run.staging import stagings
 from testbed.run.task import TaskRun
 from testbed.run.watch import plain
+
+AnyOutcome = Outcome | platform_outcome.Outcome
+"""Of a scheme, or of the tasks of a serverless platform."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,7 @@ def run(plan: Plan, base: Path, live: Live, argv: Sequence[str] = ()) -> Result:
     """
     plan.require_training()
     preflight()
-    split = data.split(plan)
+    split = knowing.split(plan) if plan.tasks else data.split(plan)
     run_id = new_run_id(plan.name)
     stop = threading.Event()
     directory = RunDirectory(base, run_id)
@@ -87,7 +94,7 @@ def run(plan: Plan, base: Path, live: Live, argv: Sequence[str] = ()) -> Result:
                 directory.discard()  # nothing was measured yet: nothing is left
                 raise
             try:
-                outcomes = train(session, plan.workload.schemes, split, directory, live, stop, list(argv))
+                outcomes = _train(session, split, directory, live, stop, list(argv))
             finally:
                 with live.phase("taking everything down"):
                     session.close()
@@ -95,6 +102,15 @@ def run(plan: Plan, base: Path, live: Live, argv: Sequence[str] = ()) -> Result:
     finally:
         if directory.path.exists():
             directory.hand_over()
+
+
+def _train(
+    session: Session, split: data.Split | Mapping[str, data.Split], directory: RunDirectory, live: Live,
+    stop: threading.Event, argv: list[str],
+) -> Sequence[AnyOutcome]:  # fmt: skip
+    if isinstance(split, Mapping):
+        return [platform.train(session, split, directory, stop, argv)]
+    return train(session, session.plan.workload.schemes, split, directory, live, stop, argv)
 
 
 def train(
@@ -133,11 +149,11 @@ def train(
 
 
 def conclude(
-    session: Session, names: Sequence[str], outcomes: list[Outcome], directory: RunDirectory, live: Live
+    session: Session, names: Sequence[str], outcomes: Sequence[AnyOutcome], directory: RunDirectory, live: Live
 ) -> Result:
     """Write the run's summary and report."""
     rows = [outcome.row for outcome in outcomes]
-    asked = [way.name for way in small.ways(session.plan, names)]
+    asked = [running.NAME] if session.plan.tasks else [way.name for way in small.ways(session.plan, names)]
     result = dict(rows[0]) if len(asked) == 1 else _several(session, asked, rows)
     result["timings"] = session.timings
     directory.write_json("summary.json", result)

@@ -33,6 +33,7 @@ from testbed.experiment.plan import NodePlan, Plan
 from testbed.run import birth, deaths, freespeed, speed, targets
 from testbed.run.control import ControlServer, Said, make_keys
 from testbed.run.live import Live
+from testbed.run.platform import settings
 from testbed.run.virtual import VirtualTime
 
 READY_S = 120.0
@@ -121,7 +122,8 @@ class Session:
         def launch(node: NodePlan) -> Launch:
             if node.name not in node_keys:
                 return Launch(node.command)
-            return birth.write(ledger.directory, node, node_keys[node.name], keys, self.plan.dilation)
+            unit = settings.unit(self.plan, node) if self.plan.tasks else None
+            return birth.write(ledger.directory, node, node_keys[node.name], keys, self.plan.dilation, unit)
 
         self._bed = Bed(self.real, self.run_id, ledger, launch)
         nodes = len(self.plan.nodes)

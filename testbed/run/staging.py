@@ -159,7 +159,7 @@ def problem_of(
         InputError: A layer has no times.
     """
     asked, node = plan.workload.pipeline, plan.node(device)
-    network, has = _Network(plan), memory(plan)
+    network, has = Network(plan), memory(plan)
     edges = sorted(n.name for n in plan.nodes if n.kind == "edge")
     servers = []
     for edge in edges:
@@ -184,7 +184,7 @@ def backhaul(plan: Plan) -> tuple[tuple[str, str, float, float], ...]:
 
     That much an operator knows of its own wired network; devices need not measure it.
     """
-    network = _Network(plan)
+    network = Network(plan)
     edges = sorted(n.name for n in plan.nodes if n.kind == "edge")
     ways = ((a, b, network.between(a, b)) for a, b in permutations(edges, 2))
     return tuple((a, b, rate, rtt) for a, b, (rate, _, rtt) in ways)
@@ -237,7 +237,7 @@ def _held(plan: Plan, device: str) -> int:
     return int(share * min(data.train_samples or form.train, form.train)) * form.nbytes
 
 
-class _Network:
+class Network:
     """Rates and delays between nodes as they are at the start."""
 
     def __init__(self, plan: Plan) -> None:

@@ -271,7 +271,7 @@ class TaskRun:
             "notes": recovery.notes(spans, outcome.begin),
             "standbys": recovery.standbys(spans, outcome.moves),
         }
-        moves = [self._told(carried) for carried in self._replay.carried]
+        moves = [moved.told(carried, self._time) for carried in self._replay.carried]
         died = {one.node: one.at for one in self._deaths}
         outcome.mobility = mobile.section(self._plan, moves, downs, outcome.begin, outcome.end, died)
 
@@ -286,7 +286,7 @@ class TaskRun:
 
     def _describe_moves(self) -> None:
         outcome, spans = self.outcome, self._log.spans
-        moves = [self._told(carried) for carried in self._replay.carried]
+        moves = [moved.told(carried, self._time) for carried in self._replay.carried]
         for carried in [c for c in moves if c.done]:
             notices = [c.noticed for c in moves if c.device == carried.device]
             until = min((n for n in notices if n > carried.noticed), default=math.inf)
@@ -300,20 +300,6 @@ class TaskRun:
                     self._span("move", carried.device, carried.noticed, carried.end, row),
                 ]
             )
-
-    def _told(self, carried: moved.Carried) -> moved.Carried:
-        """A move in virtual time."""
-        at, lasting = self._time.at, self._time.lasting
-        return replace(
-            carried,
-            noticed=at(carried.noticed),
-            begin=at(carried.begin) if carried.done else 0.0,
-            end=at(carried.end) if carried.done else 0.0,
-            due=None if carried.due is None else at(carried.due),
-            moved=at(carried.moved) if carried.done else 0.0,
-            command_s=lasting(carried.command_s),
-            gap=None if carried.gap is None else lasting(carried.gap),
-        )
 
     def _virtual(self, pacing: ctl.Pacing) -> ctl.Pacing:
         times = {name: self._time.lasting(getattr(pacing, name)) for name in ("dropped_s", "asked_s", "took_s")}

@@ -1,0 +1,301 @@
+"""The serverless platform on a bed that stands: tasks come, the timeline is replayed, until all tasks have ended."""
+
+from __future__ import annotations
+
+import gc
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from nodes.events import Span
+from nodes.wire import control as ctl
+from testbed.errors import NodeError, RoambedError
+from testbed.run import moves as moved
+from testbed.run import recovery
+from testbed.run.breaking import Breaking
+from testbed.run.control import Said
+from testbed.run.platform import desk, jobs, settings
+from testbed.run.platform.arrivals import Arrivals
+from testbed.run.platform.book import Book, Entry
+from testbed.run.platform.known import Known
+from testbed.run.platform.modems import Modems
+from testbed.run.platform.outcome import Outcome
+from testbed.run.platform.requests import Answering, Preparing
+from testbed.run.record import EventLog
+from testbed.run.replay import Replay
+from testbed.run.session import Session
+from testbed.run.watch import Watch
+
+NAME = "platform"
+"""What the results are called, as those of a workload are by its scheme."""
+_ALL = ""
+"""Task of notices and the like that are for a unit, whatever task its functions work for."""
+_CHECK_S = 1.0
+_MEET_S = 1.5
+_SETTLE_S = 1.5
+"""What nodes have still to say when the last task has ended comes within so long."""
+_STUCK_S = 120.0
+"""Virtual seconds without a sign of progress, besides 100 of the slowest steps, after which the platform is stuck."""
+
+
+class PlatformRun:
+    """Runs the tasks of a plan.
+
+    Args:
+        session: Limited and calibrated. known: Entries of the file, by name. log: Where events go.
+        stop: Set to end early, in order. sources: Users' functions, by the built-in one that they replace.
+    """
+
+    def __init__(
+        self, session: Session, known: dict[str, Known], log: EventLog, stop: threading.Event,
+        sources: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        self._session, self._plan, self._time = session, session.plan, session.time
+        self._known, self._log, self._stop = known, log, stop
+        self._sources = dict(sources or {})
+        self._cloud = settings.orchestrator(self._plan)
+        self._replay = Replay(session, _ALL, session.real.moves)
+        self._breaking = Breaking(session, _ALL, session.real.faults)
+        self._book = Book()
+        comes = [(at, name, known[task.name]) for task in self._plan.tasks for name, at in task.comes]
+        self._arrivals = Arrivals(comes)
+        self.outcome = Outcome(self._book)
+        self._answering = Answering(self._book, self._arrivals, self._submit, self._tell, known)
+        self._modems: Modems | None = None
+        self._idle_since: float | None = None
+
+    def run(self) -> Outcome:
+        """Run to the end of all tasks, a failure or an interruption; never raises for what happens to nodes."""
+        outcome, session, plan = self.outcome, self._session, self._plan
+        kinds = {"device", "edge"}
+        session.training, session.optional = True, kinds
+        session.expendable = {node.name for node in plan.nodes if node.kind in kinds}
+        watch = Watch(session.bed, self._log.path.with_name("watch.csv"), self._time.spans)
+        taking: desk.Desk | None = None
+        try:
+            self._replay.go_home()
+            links = {link.link: link for link in session.calibration}
+            self._tell(ctl.Platform(settings.platform(plan, links)))
+            torch = next(iter(session.versions.values()), {}).get("torch", "?")
+            preparing = Preparing(plan, session.directory, torch, self._known)
+            taking = desk.Desk(session.directory / desk.NAME, preparing)
+            gc.collect()
+            self._meet()
+            begin = time.monotonic()
+            outcome.begin = self._time.at(begin)
+            session.live.say(f"  tasks come to the [bold]serverless platform[/bold], {plan.platform.policy}")
+            session.bed.play(begin)
+            self._replay.start(begin)
+            self._breaking.start(begin)
+            watch.start(begin)
+            self._modems = Modems(plan, outcome.begin, self._time, self._to)
+            self._second()
+            self._loop(watch, taking)
+            outcome.interrupted = bool(self._stop.is_set() and (self._book.running or len(self._arrivals)))
+        except RoambedError as error:
+            outcome.failure = error
+        finally:
+            outcome.end = self._time.at(time.monotonic())
+            if taking is not None:
+                taking.close()
+            watch.stop()
+            gc.unfreeze()
+        outcome.watched = watch.watched
+        outcome.notes += [watch.failure] if watch.failure else []
+        if outcome.begin:
+            self._wrap_up(watch)
+        session.training, session.expendable, session.optional = False, set(), set()
+        return outcome
+
+    def _tell(self, message: ctl.ToNode) -> None:
+        self._session.control.send(self._cloud, message)
+
+    def _meet(self) -> None:
+        """Let units say how they stand, which they do every second, before the first task comes."""
+        until = time.monotonic() + _MEET_S * self._plan.dilation
+        while (left := until - time.monotonic()) > 0:
+            with suppress(queue.Empty):
+                self._hear(self._session.control.inbox.get(timeout=left))
+
+    @property
+    def _now(self) -> float:
+        """Virtual s since tasks began to come."""
+        return self._time.at(time.monotonic()) - self.outcome.begin
+
+    # --- the loop ---------------------------------------------------------------------------------------
+
+    def _loop(self, watch: Watch, taking: desk.Desk) -> None:
+        checked = 0.0
+        progressed = time.monotonic()
+        while not self._stop.is_set() and not self._ended():
+            self._replay.run_due()
+            self._breaking.run_due()
+            self._tell_links()
+            self._tell_lost()
+            for _, name, known in self._arrivals.come(self._now):
+                self._submit(known, name)
+            while not taking.requests.empty():
+                self._answering.answer(taking.requests.get(), self._now)
+            now = time.monotonic()
+            if now - checked >= _CHECK_S:
+                checked = now
+                gc.freeze()  # see TaskRun
+                self.outcome.notes += self._session.check()
+                self._log.add(watch.take())
+                self._second()
+            if not self._book.running:
+                progressed = now
+            if now - progressed > self._patience():
+                raise self._stuck(now - progressed)
+            try:
+                said = self._session.control.inbox.get(timeout=self._timeout(now))
+            except queue.Empty:
+                continue
+            if isinstance(said.message, ctl.Progress | ctl.JobStatus | ctl.PlacedRound | ctl.Charged | ctl.RoundDone):
+                progressed = said.at
+            self._hear(said)
+
+    def _ended(self) -> bool:
+        """Whether nothing is left to do, nor expected, and what nodes had to say about it is there."""
+        if self._book.running or len(self._arrivals):
+            self._idle_since = None
+            return False
+        self._idle_since = time.monotonic() if self._idle_since is None else self._idle_since
+        linger = max(_SETTLE_S, self._plan.platform.linger * self._plan.dilation)
+        return time.monotonic() - self._idle_since >= linger
+
+    def _timeout(self, now: float) -> float:
+        dues = [due for due in (self._replay.next_due(), self._breaking.next_due()) if due is not None]
+        if (at := self._arrivals.due()) is not None:
+            dues.append(now + (at - self._now) * self._plan.dilation)
+        return min(0.25, max(0.0, min(dues) - now)) if dues else 0.25
+
+    def _patience(self) -> float:
+        real = self._session.real
+        if real.tolerances.round_deadline is not None:
+            return real.tolerances.round_deadline
+        slowest = min(node.speed for node in real.nodes if node.kind != "host")
+        steps = [max(ops.values()) for known in self._known.values() for ops in known.references.values()]
+        return _STUCK_S * real.dilation + 100 * max(steps, default=0.0) / slowest
+
+    def _stuck(self, since: float) -> NodeError:
+        waiting = ", ".join(f"{entry.name} ({entry.status.state})" for entry in self._book.running)
+        return NodeError(
+            f"the platform stands still: nothing was heard of its tasks for {since:.0f} s", found=waiting,
+            where=self._cloud, remedy="events.jsonl has the last thing each node did; if this is normal, raise "
+            "tolerances.round_deadline",
+        )  # fmt: skip
+
+    def _submit(self, known: Known, name: str) -> None:
+        self._book.open(name, known, self._now)
+        self._session.live.say(f"    {name} comes [dim]{self._now:.1f} s[/dim]")
+        self._tell(ctl.Submit(jobs.job(known, name, self._sources)))
+
+    # --- what nodes are told ----------------------------------------------------------------------------
+
+    def _to(self, node: str, message: ctl.ToNode) -> None:
+        if node not in self._session.lost:
+            self._session.control.send(node, message)
+
+    def _tell_links(self) -> None:
+        """Say, and write down, which devices' links have gone down or come up, and where they have gone."""
+        if self._modems is not None:
+            changed, carried = self._replay.changed(), self._replay.carried
+            self._log.add(self._modems.links(self._time.at(time.monotonic()), changed, carried, NAME))
+
+    def _second(self) -> None:
+        if self._modems is not None:
+            self._modems.second(self._time.at(time.monotonic()), self._log.spans, list(self._session.lost))
+
+    def _tell_lost(self) -> None:
+        """Say which nodes have died."""
+        for name in self._session.lost.keys() - {died.node for died in self.outcome.died}:
+            death, kind = self._session.lost[name], self._plan.node(name).kind
+            self._session.control.broadcast(ctl.Died(_ALL, name))
+            when = self._breaking.killed.get(name)
+            at = death.at if when is None else when
+            died = recovery.Died(name, kind, self._time.at(at), death.how, asked=when is not None)
+            self.outcome.died.append(died)
+            attrs = {"state": "died", "asked": died.asked}
+            self._log.add([Span(kind="node", node=name, scheme=NAME, begin=died.at, end=died.at, attrs=attrs)])
+            if died.owns:
+                self._replay.bury(name, at)
+            self._session.live.warn(f"{name} died; tasks go on without it, as far as they can")
+            if not died.asked:
+                self.outcome.notes.append(f"{name} {died.how}, which nobody had asked for")
+
+    # --- what nodes say ---------------------------------------------------------------------------------
+
+    def _hear(self, said: Said) -> None:
+        message, at = said.message, self._time.at(said.at) - self.outcome.begin
+        match message:
+            case ctl.Events():
+                self._log.add(self._time.spans(message.spans))
+            case ctl.Failed():
+                if said.node not in self._session.lost:
+                    raise NodeError(f"{said.node} failed: {message.reason}", where=said.node)
+            case _:
+                entry = self._book.hear(message, at)
+                if entry is not None:
+                    self._show(entry, message, at)
+
+    def _show(self, entry: Entry, message: ctl.FromNode, at: float) -> None:
+        live, when = self._session.live, f"[dim]{at:.1f} s[/dim]"
+        match message:
+            case ctl.RoundDone():
+                score = "averaged" if message.accuracy is None else f"accuracy {message.accuracy:.1%}"
+                live.say(f"    {entry.name} round {message.round}/{entry.known.task.work.rounds}  {score}  {when}")
+                attrs: dict[str, Any] = {"accuracy": message.accuracy, "loss": message.loss}
+                attrs |= {"missing": list(message.missing)} if message.missing else {}
+                moment = self.outcome.begin + at
+                self._log.add([Span(kind="accuracy", node=self._cloud, scheme=entry.known.task.work.schemes[0],
+                                    task=entry.name, round=message.round, begin=moment, end=moment,
+                                    attrs=attrs)])  # fmt: skip
+            case ctl.JobStatus(status=status) if entry.over:
+                why = f": {status.reason}" if status.reason else ""
+                say = live.say if status.state == "done" else live.warn
+                say(f"    {entry.name} {status.state}{why}  {when}")
+            case ctl.PlacedRound() if message.unmet:
+                live.warn(f"    {entry.name} round {message.round} has no place: {', '.join(message.unmet)}")
+            case _:
+                pass
+
+    # --- the end ----------------------------------------------------------------------------------------
+
+    def _wrap_up(self, watch: Watch) -> None:
+        outcome = self.outcome
+        self._as_can_be(self._session.bed.rest)
+        self._log.add(watch.take())
+        while not self._session.control.inbox.empty():
+            said = self._session.control.inbox.get()
+            if not isinstance(said.message, ctl.Failed):
+                self._hear(said)
+        self._tell_lost()
+        outcome.downs = [down.told(self._time) for down in self._replay.downs]
+        not_done = [*self._as_can_be(self._replay.finish), *self._as_can_be(self._breaking.finish)]
+        if not outcome.failure and not outcome.interrupted:
+            outcome.notes += not_done
+        self._tell_links()
+        outcome.moves = [moved.told(one, self._time) for one in self._replay.carried]
+        broken = [
+            replace(one, begin=self._time.at(one.begin), end=None if one.end is None else self._time.at(one.end))
+            for one in self._breaking.broken
+        ]
+        outcome.recovery = {
+            "faults": recovery.faults(broken, outcome.begin),
+            "deaths": recovery.deaths(outcome.died, [], outcome.begin),
+            "notes": recovery.notes(self._log.spans, outcome.begin),
+        }
+
+    def _as_can_be(self, put_right: Callable[[], list[str] | None]) -> list[str]:
+        """Put something right, as far as links and nodes are still there."""
+        try:
+            return put_right() or []
+        except RoambedError as error:
+            if self.outcome.failure is None:
+                self.outcome.notes.append(error.message)
+            return []

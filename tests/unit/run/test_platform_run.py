@@ -1,0 +1,248 @@
+"""The platform's run with an orchestrator that is played: tasks come, are told, cancelled, refused, and end."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from nodes.wire import control as ctl
+from nodes.wire.jobs import Status
+from testbed.errors import InputError, NodeError
+from testbed.experiment.plan import Move
+from testbed.experiment.taskplan import PlatformPlan
+from testbed.run import deaths
+from testbed.run import replay as replaying
+from testbed.run.platform import desk, running, summary, training
+from testbed.run.platform.running import PlatformRun
+from testbed.run.record import EventLog
+from tests.unit.run import platforms
+from tests.unit.run.platforms import Orchestra
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Runs a plan; returns the outcome. ``control`` is the orchestra, ``during`` is called with it in a thread."""
+    monkeypatch.setattr(running, "Watch", platforms.Watch)
+    monkeypatch.setattr(running, "_MEET_S", 0.0)
+    monkeypatch.setattr(running, "_SETTLE_S", 0.05)
+    monkeypatch.setattr(replaying, "_AFTER_S", 0.0)
+
+    def go(plan, control, *, during=None, lost=None, stop=None):
+        session = platforms.session(plan, tmp_path, control)
+        session.lost.update(lost or {})
+        log = EventLog(tmp_path / "events.jsonl")
+        known = {task.name: platforms.known(plan, task) for task in plan.tasks}
+        made = PlatformRun(session, known, log, stop or platforms.stop())
+        helper = None
+        if during is not None:
+            helper = threading.Thread(target=during, args=(session,))
+            helper.start()
+        outcome = made.run()
+        if helper is not None:
+            helper.join(timeout=10)
+        log.close()
+        outcome.log = log
+        return outcome
+
+    return go
+
+
+def ask(session, **request):
+    """As the command line does, of the run in this directory."""
+    path = session.directory / desk.NAME
+    until = time.monotonic() + 5
+    while not path.exists() and time.monotonic() < until:
+        threading.Event().wait(0.01)
+    import socket
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+        other.settimeout(10)
+        other.connect(str(path))
+        other.sendall(json.dumps(request).encode() + b"\n")
+        return json.loads(other.makefile().readline())
+
+
+def test_tasks_come_in_their_time_and_the_run_ends_with_the_last(run):
+    plan = platforms.plan(platforms.task(), platforms.task("later", comes=(("later-2", 0.1), ("later-1", 0.3))))
+    control = Orchestra()
+    outcome = run(plan, control)
+    assert outcome.failure is None
+    assert not outcome.interrupted
+    entries = outcome.book.entries
+    assert list(entries) == ["digits", "later-2", "later-1"]
+    assert [entry.status.state for entry in entries.values()] == ["done"] * 3
+    assert entries["later-1"].submitted >= 0.3
+    assert [node for node, _ in control.said(ctl.Submit)] == ["cloud"] * 3
+    assert isinstance(control.sent[0][1], ctl.Platform), "before the first task"
+    first = [type(message) for _, message in control.sent].index(ctl.Submit)
+    before = control.sent[:first]
+    assert {node for node, message in before if isinstance(message, ctl.Radio)} == {"dev-1", "dev-2"}
+    assert [(node, message.left_j) for node, message in before if isinstance(message, ctl.Battery)] == [
+        ("dev-1", pytest.approx(240.0, abs=1.0))
+    ]
+    kinds = [span.kind for span in outcome.log.spans]
+    assert kinds.count("accuracy") == 6
+    assert {span.task for span in outcome.log.spans if span.kind == "accuracy"} == set(entries)
+
+
+def test_tasks_that_are_refused_or_fail_are_results_and_others_go_on(run):
+    def play(job):
+        if job.name == "bad":
+            return [ctl.JobStatus(Status(name="bad", state="refused", reason="best achievable 12 s"))]
+        return platforms.well(job)
+
+    plan = platforms.plan(platforms.task("bad"), platforms.task("good", comes=(("good", 0.1),)))
+    outcome = run(plan, Orchestra(play))
+    assert outcome.failure is None
+    assert {name: entry.status.state for name, entry in outcome.book.entries.items()} == {
+        "bad": "refused", "good": "done",
+    }  # fmt: skip
+    rows = summary.tasks(plan, outcome.book, outcome.log.spans, training.Rates(plan, (), outcome.begin), outcome.begin)
+    assert rows["bad"]["reason"] == "best achievable 12 s"
+    assert rows["bad"]["rounds_done"] == 0
+    assert rows["bad"]["accuracy"] is None
+
+
+def test_who_waits_for_nothing_waits_as_long_as_was_asked_for(run):
+    plan = replace(platforms.plan(platforms.task(comes=())), platform=PlatformPlan(linger=0.6))
+    begin = time.monotonic()
+    outcome = run(plan, Orchestra())
+    assert time.monotonic() - begin >= 0.6
+    assert outcome.book.entries == {}
+
+
+def test_tasks_are_submitted_told_of_and_cancelled_while_others_run(run):
+    answers = {}
+
+    def play(job):
+        return [platforms.running(job)] if job.name == "digits" else platforms.well(job)
+
+    def during(session):
+        answers["again"] = ask(session, do="submit", name="digits")
+        answers["status"] = ask(session, do="status")
+        answers["unknown"] = ask(session, do="submit", name="digit")
+        answers["none"] = ask(session, do="sing")
+        answers["to come"] = ask(session, do="cancel", task="late")
+        answers["cancel"] = ask(session, do="cancel", task="digits")
+        answers["nobody"] = ask(session, do="cancel", task="digits-9")
+
+    plan = platforms.plan(platforms.task(), platforms.task("late", comes=(("late", 60.0),)))
+    outcome = run(plan, Orchestra(play), during=during)
+    assert answers["again"]["submitted"] == ["digits-2"]
+    rows = {row["task"]: row for row in answers["status"]["tasks"]}
+    assert rows["digits"]["state"] in ("queued", "running")
+    assert rows["late"]["state"] == "to come"
+    assert "did you mean 'digits'" in answers["unknown"]["error"]["remedy"]
+    assert answers["unknown"]["exit_code"] == 2
+    assert "submit, status, cancel" in answers["none"]["error"]["wanted"]
+    assert answers["to come"] == {"cancelled": "late", "was": "to come"}
+    assert answers["cancel"]["was"] == "running"
+    assert "no task 'digits-9'" in answers["nobody"]["error"]["message"]
+    assert {n: e.status.state for n, e in outcome.book.entries.items()} == {"digits": "cancelled", "digits-2": "done"}
+
+
+def test_a_device_moves_and_its_modem_says_so(run):
+    def play(job):
+        return [platforms.running(job)]
+
+    def during(session):
+        until = time.monotonic() + 5
+        while len([node for node, _ in session.control.said(ctl.Radio) if node == "dev-1"]) < 2:
+            assert time.monotonic() < until
+            threading.Event().wait(0.02)
+        ask(session, do="cancel", task="digits")
+
+    plan = platforms.plan(platforms.task(), moves=(Move("dev-1", "south", at=0.1),), lead=0.05)
+    control = Orchestra(play)
+    outcome = run(plan, control, during=during)
+    notices = [message for node, message in control.said(ctl.Notice) if node == "dev-1"]
+    assert [(one.task, one.edge, one.done) for one in notices] == [("", "edge-south", False), ("", "edge-south", True)]
+    radios = [(message.up, message.down) for node, message in control.said(ctl.Radio) if node == "dev-1"]
+    assert radios == [(20e6, 40e6), (10e6, 30e6)], "at north, then at south"
+    assert [(one.device, one.to) for one in outcome.moves] == [("dev-1", "south")]
+    assert outcome.notes == []
+
+
+def test_who_has_died_is_told_to_all_and_the_run_goes_on(run):
+    gone = {"edge-south": deaths.Death(time.monotonic(), "died (exit code 137)")}
+    control = Orchestra()
+    outcome = run(platforms.plan(), control, lost=gone)
+    assert control.said(ctl.Died) == [("", ctl.Died("", "edge-south"))]
+    assert outcome.failure is None
+    assert "nobody had asked for" in outcome.notes[0]
+    assert outcome.recovery["deaths"][0]["node"] == "edge-south"
+
+
+def test_a_platform_that_stands_still_ends_the_run_and_says_what_waits(run, monkeypatch):
+    plan = platforms.plan(tolerances=replace(platforms.plan().tolerances, round_deadline=0.3))
+    outcome = run(plan, Orchestra(lambda job: [platforms.running(job)]))
+    assert isinstance(outcome.failure, NodeError)
+    assert "digits (running)" in outcome.failure.found
+
+
+def test_a_unit_that_cannot_go_on_ends_the_run(run):
+    outcome = run(platforms.plan(), Orchestra(lambda job: [ctl.Failed("a defect")]))
+    assert isinstance(outcome.failure, NodeError)
+    assert "a defect" in outcome.failure.message
+
+
+def test_an_interruption_ends_it_in_order(run):
+    stop = threading.Event()
+    outcome = run(platforms.plan(), Orchestra(lambda job: [stop.set(), platforms.running(job)][1:]), stop=stop)
+    assert outcome.interrupted
+    assert outcome.failure is None
+    assert outcome.book.entries["digits"].status.state in ("queued", "running")
+
+
+def test_the_summary_adds_up(run):
+    plan = platforms.plan()
+    outcome = run(plan, Orchestra())
+    rates = training.Rates(plan, (), outcome.begin)
+    row = summary.tasks(plan, outcome.book, outcome.log.spans, rates, outcome.begin)["digits"]
+    assert (row["state"], row["rounds_done"], row["kept_sha256"]) == ("done", 2, "k" * 64)
+    assert row["accuracy_by_round"] == pytest.approx([0.6, 0.7])
+    assert row["best"] == pytest.approx(0.7)
+    functions = row["functions"]
+    assert functions["aggregate"]["gb_s"] == pytest.approx(2 * 0.4 * 2.0)
+    assert functions["aggregate"]["price"] == pytest.approx(2 * 0.8 * 2.0), "2 a GB-second in the cloud"
+    assert functions["aggregate"]["fetched"] == 1_000_000
+    assert (row["calls"], row["cold"], row["warm"], row["sent"]) == (4, 4, 0, 2_000_000)
+    sent = 8 * 1e6 / (1448 / 1514) / 20e6
+    assert row["energy"]["dev-1"]["send_j"] == pytest.approx(2 * 1.6 * sent)
+    assert row["active_j"] == pytest.approx(row["energy"]["dev-1"]["active_j"])
+    first = row["round_rows"][0]
+    assert (first["predicted_s"], first["predicted_j"], first["cuts"]) == (2.0, 3.0, {"dev-1": 2, "dev-2": 1})
+    assert first["measured_j"] == pytest.approx(row["active_j"] / 2)
+    placements = summary.placements(outcome.book)
+    assert [one["round"] for one in placements] == [1, 2]
+    assert placements[0]["rows"][-1] == {"function": "aggregate", "owner": "", "unit": "cloud"}
+    assert json.dumps(placements)
+    bill = summary.charges(plan, outcome.book)
+    assert bill["calls"] == 4
+    assert set(bill["units"]) == {"dev-1", "cloud"}
+    found = summary.predictions({"digits": row})
+    assert found["rounds_s"] == 2
+    assert found["error_j_mean"] == pytest.approx(first["measured_j"] / 3.0 - 1)
+
+
+def test_pacing_of_invocations_adds_up_by_node(run):
+    def play(job):
+        told = {"steps": 10, "late": 1, "dropped_s": 0.0, "asked_s": 2.0, "took_s": 2.5}
+        found = platforms.well(job)
+        found[2:2] = [platforms.charged(job, "train-device", "dev-1", values={"pacing": told}) for _ in range(2)]
+        return found
+
+    outcome = run(platforms.plan(), Orchestra(play))
+    found = training.pacing(outcome, platforms.VirtualTime())
+    assert found["dev-1"].steps == 20
+    assert found["dev-1"].took_s == pytest.approx(5.0)
+
+
+def test_a_desk_of_nobody_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("ROAMBED_RUN_DIR", str(tmp_path))
+    with pytest.raises(InputError, match="no run takes tasks"):
+        desk.ask(None, {"do": "status"})
