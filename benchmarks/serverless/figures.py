@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.grid import figures as grid
 from benchmarks.grid.figures import measured, most
 from benchmarks.orchestrator.measure import Small, gap_p95
-from benchmarks.serverless import small
+from benchmarks.serverless import compared, small
 from benchmarks.serverless.alone import case
 from benchmarks.serverless.cells import SIZES, Cell
 from benchmarks.serverless.store import Found
@@ -17,6 +17,8 @@ from benchmarks.serverless.store import Found
 Results = Mapping[str, Found]
 
 LIMITS: dict[str, tuple[str, float]] = {
+    "worst_against_baseline_pct": ("at most", 3.0),
+    "prediction_error_pct": ("at most", 15.0),
     "greedy_gap_pct_p95": ("at most", 5.0),
     "decide_10k_s": ("at most", 1.0),
     "small_data_time_ratio": ("at least", 2.0),
@@ -54,6 +56,7 @@ def figures(results: Results, cells: Sequence[Cell]) -> dict[str, Any]:
         results: By name of cell. cells: What was to be measured: the quick list or the whole grid.
     """
     return {
+        **compared.figures(results, cells),
         "greedy_gap_pct_p95": gap(results, cells),
         "decide_10k_s": longest(results, cells),
         **small.figures(results, cells),
@@ -79,5 +82,7 @@ def _told(results: Results, cell: Cell, found: Found) -> dict[str, Any]:
         gaps = [one.gap for one in map(case, found.rows)]
         return {"gaps_pct": [None if one is None or math.isinf(one) else round(one, 4) for one in gaps],
                 "missed": sum(one is not None and math.isinf(one) for one in gaps)}  # fmt: skip
+    if cell.kind == "platform":
+        return {**compared.told(cell, found), **found.row}
     more = small.told(results, cell) if cell.kind in ("accuracy", "small") else {}
     return {**more, **found.row}

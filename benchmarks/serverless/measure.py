@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -14,21 +15,25 @@ from benchmarks import selection
 from benchmarks.grid import bench
 from benchmarks.grid.machine import REPOSITORY
 from benchmarks.grid.store import mark
-from benchmarks.serverless import alone, lessons
+from benchmarks.serverless import alone, lessons, scenarios
 from benchmarks.serverless.cells import ALONE, MEMORY, Cell, fingerprint
 from benchmarks.serverless.lessons import LESSONS
-from benchmarks.serverless.store import Found, trained
+from benchmarks.serverless.scenarios import KEEP_ALIVE_S, SCENARIOS
+from benchmarks.serverless.store import Found, ran, trained
 from testbed.experiment import load_plan
 from testbed.experiment.plan import Plan
 
 _OURS = (Path(selection.__file__), *sorted((REPOSITORY / "benchmarks" / "orchestrator").glob("*.py")))
 """Code beside that of `benchmarks.grid.bench.code` that results depend on."""
+_MORE_S = 1.0
+"""After the last instance's time is over, until the next run begins."""
 
 
 class Bench(bench.Bench[Cell, Found]):
     """Measures what is not in the store yet."""
 
     name = "serverless"
+    _rested = 0.0  # when instances of the run before have ended
 
     def mark(self, cell: Cell) -> str:
         ours = mark(*(path.read_text() for path in _OURS)) if cell.bed in (MEMORY, ALONE) else ""
@@ -61,10 +66,19 @@ class Bench(bench.Bench[Cell, Found]):
 
     def plan(self, cell: Cell, scratch: Path) -> Plan:
         path = scratch / f"{cell.bed}.yaml"
-        path.write_text(lessons.experiment(LESSONS[cell.setting], cell.way, cell.rule, cell.seed, self.data))
+        make: Any = scenarios if cell.kind == "platform" else lessons
+        what = SCENARIOS[cell.setting] if cell.kind == "platform" else LESSONS[cell.setting]
+        path.write_text(make.experiment(what, cell.way, cell.rule, cell.seed, self.data))
         return load_plan(path, [])
 
     def measure(self, session: Any, standing: Plan, cell: Cell, scratch: Path) -> Found:
+        if cell.kind == "platform":
+            time.sleep(max(0.0, self._rested - time.monotonic()))
+            try:
+                summary = bench.served(session, self.plan(cell, scratch), scratch)
+            finally:
+                self._rested = time.monotonic() + KEEP_ALIVE_S + _MORE_S
+            return Found(cell.name, self.mark(cell), [ran(summary)])
         done = bench.trained(session, self.plan(cell, scratch), cell.way, scratch)
         return Found(cell.name, self.mark(cell), [trained(done.summary)])
 

@@ -8,7 +8,7 @@ from statistics import mean, median
 
 from benchmarks.grid.figures import measured
 from benchmarks.grid.page import Page, Parts, every, plus_minus, verdict
-from benchmarks.serverless import words
+from benchmarks.serverless import runs, words
 from benchmarks.serverless.cells import SPLIT, Cell
 from benchmarks.serverless.figures import LIMITS, Results, as_json, cases, figures
 from benchmarks.serverless.lessons import ALL, CONTROL, LESSONS
@@ -19,6 +19,10 @@ from benchmarks.serverless.store import Found
 
 def _parts(results: Results, cells: Sequence[Cell]) -> Parts:
     return (
+        ("Orchestrators", runs.comparisons(results, cells)),
+        ("Tasks", runs.tasks(results, cells)),
+        ("Predicted and measured", runs.predictions(results, cells)),
+        ("Small data on the platform", runs.ruled(results, cells)),
         ("Small data: accuracy", _accuracies(results, cells)),
         ("Small data: what it saves", _savings(results, cells)),
         ("Decisions", _decisions(results, cells)),
@@ -126,5 +130,6 @@ PAGE = Page(
     as_json=as_json,
     plots=plots,
     parts=_parts,
+    true=("blind_beaten",),
     share="+.2f",
 )

@@ -8,8 +8,10 @@ from statistics import mean
 from benchmarks.grid.figures import measured
 from benchmarks.grid.plots import standalone
 from benchmarks.serverless.cells import Cell
+from benchmarks.serverless.compared import against, pairs
 from benchmarks.serverless.figures import Results
 from benchmarks.serverless.lessons import ALL, LESSONS
+from benchmarks.serverless.scenarios import SCENARIOS
 from benchmarks.serverless.small import group, saved
 from testbed.report import style
 
@@ -17,10 +19,36 @@ from testbed.report import style
 def plots(results: Results, cells: Sequence[Cell]) -> dict[str, str]:
     """Every plot there is something for: name and SVG text."""
     made = {
+        "serverless-orchestrators": _orchestrators(results, cells),
         "serverless-accuracy": _accuracy(results, cells),
         "serverless-small": _savings(results, cells),
     }
     return {name: text for name, text in made.items() if text is not None}
+
+
+def _orchestrators(results: Results, cells: Sequence[Cell]) -> str | None:
+    """How far the objective of each baseline is above the orchestrator's, a row a scenario and baseline."""
+    rows = []
+    for scenario, policy in pairs(cells):
+        found = against(results, cells, scenario, policy)
+        if found is not None:
+            rows.append((f"{SCENARIOS[scenario].title}, {policy}", mean(found.other) / mean(found.ours)))
+    if not rows:
+        return None
+    rows.sort(key=lambda row: row[0])
+    with style.drawing("serverless-orchestrators"):
+        figure = style.figure(1.2 + 0.3 * len(rows), 8.0)
+        axes = figure.subplots()
+        places = [len(rows) - i for i in range(len(rows))]
+        axes.barh(places, [value for _, value in rows], height=0.6, color=style.SCHEMES[1])
+        axes.axvline(1.0, color=style.SCHEMES[5], linewidth=1.2)
+        axes.set_yticks(places, [title for title, _ in rows])
+        axes.grid(axis="x")
+        axes.grid(visible=False, axis="y")
+        axes.set_xlim(left=0)
+        axes.set_xlabel("measured objective of the baseline over the orchestrator's")
+        style.margins(figure, left=2.9, right=0.2, top=0.2, bottom=0.5)
+        return standalone(figure)
 
 
 def _accuracy(results: Results, cells: Sequence[Cell]) -> str | None:

@@ -55,6 +55,43 @@ def trained(summary: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+TASK = (
+    "of", "state", "reason", "submitted_s", "began_s", "ended_s", "waited_s", "took_s", "rounds", "rounds_done",
+    "owners", "calls", "cold", "warm", "failed", "gb_s", "sent", "fetched", "price", "active_j",
+    "weights_sha256",
+)  # fmt: skip
+ROUND = ("round", "at_s", "accuracy", "predicted_s", "measured_s", "predicted_j", "measured_j", "decisions", "cuts")
+
+
+def ran(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of a run of tasks on the platform.
+
+    ``dropped`` has by round how many owners were not averaged, ``decided_s`` the longest decision, ``batteries`` what
+    was left at least above the reserve, by device that has one.
+    """
+    tasks = {
+        name: {
+            **{key: task.get(key) for key in TASK},
+            "dropped": {str(row["round"]): len(row["devices"]) for row in task["dropped"]},
+            "round_rows": [{key: row.get(key) for key in ROUND} for row in task["round_rows"]],
+            "energy": {device: row["active_j"] for device, row in task["energy"].items()},
+        }
+        for name, task in summary["tasks"].items()
+    }
+    nodes = summary.get("energy", {}).get("nodes", {})
+    return {
+        "tasks": tasks,
+        "decided_s": max((one["decided_s"] for one in summary["placements"]), default=0.0),
+        "unmet": sorted({name for one in summary["placements"] for name in one["unmet"]}),
+        "batteries": {name: row["battery"]["least_j"] - row["battery"]["reserve_j"]
+                      for name, row in nodes.items() if "battery" in row},
+        "handovers": sum(1 for move in summary["moves"] if move.get("task")),
+        "verdict": summary["verdict"],
+        "reasons": list(summary["reasons"]),
+        "duration_s": summary["duration_s"],
+    }  # fmt: skip
+
+
 def said(found: Found) -> str:
     """What a cell came to, short."""
     row = found.row
@@ -62,5 +99,8 @@ def said(found: Found) -> str:
         return f"{len(found.rows)} cases"
     if "seconds" in row:
         return f"{max(row['seconds']):.2f} s"
+    if "tasks" in row:
+        states = ", ".join(sorted({str(task["state"]) for task in row["tasks"].values()}))
+        return f"{row['verdict']}, {len(row['tasks'])} tasks {states}"
     accuracy = f"{row['accuracy'][-1]:.1%}" if row.get("accuracy") else ""
     return f"{row['verdict']}, {accuracy}" if "verdict" in row else accuracy

@@ -7,6 +7,12 @@ from benchmarks.serverless.lessons import DEVICES, SHARE
 
 _SHARE = f"{SHARE:.0%}".replace("%", " %")
 MEANING = {
+    "worst_against_baseline_pct": "by how much the orchestrator's measured objective is above a baseline's, worst "
+    "scenario and baseline, means over the seeds [%]",
+    "blind_beaten": "whether it beats each blind baseline, outside the interval, in the scenario about what that is "
+    "blind to",
+    "blind_beaten_by_pct": "by how much less its objective is there, of the baseline's [%]",
+    "prediction_error_pct": "seconds of all rounds predicted against measured, worst run of the orchestrator [%]",
     "greedy_gap_pct_p95": f"greedy above exact, 95th percentile of {CASES} small cases [%]",
     "decide_10k_s": "longest of the decisions on 10,000 units [s]",
     "small_data_time_ratio": f"the devices' time of work on all data over that on {_SHARE} (`hard`, its selection "
@@ -21,17 +27,34 @@ MEANING = {
 }
 
 HOW = f"""\
-How: *small data* is learnt by {DEVICES} devices with an equal share of the samples each, an edge server and a cloud; a
-device keeps {_SHARE} of its samples by the rule, and trains for as many epochs. Accuracy takes trainings that have
-(nearly) come to rest: they run in memory, batch by batch and round by round as the schemes do it, on all seeds, and
-are paired by seed (the same initial weights and samples). Time, energy and bytes are measured on containers and links,
-over the first two rounds of the same trainings; the selection is spent once a task, so it weighs more here than over a
-whole training. *Time* is what devices work, the selection included; *energy* is active energy: computing and radio,
-not idling ([the model](energy.md)); *bytes* are all that leaves devices by their links, models included. *Greedy
-against exact* and *decisions* are those of [the orchestrator's benchmark](orchestrator.md): problems made up from
-seeds, on which nothing runs."""
+How: *orchestrators* are held against each other by what the objective came to when tasks had run on containers and
+links: seconds of their rounds, joules that devices took, money charged, and what owners count for that were left out of
+a round; where a round was not done, all of them (a task that is refused or fails pays for what is missing). Runs are
+paired by seed; each begins without instances, so starts count. *Small data* is learnt by {DEVICES} devices with an
+equal share of the samples each, an edge server and a cloud; a device keeps {_SHARE} of its samples by the rule, and
+trains for as many epochs. Accuracy takes trainings that have (nearly) come to rest: they run in memory, batch by batch
+and round by round as the schemes do it, on all seeds, paired by seed (the same initial weights and samples). Time,
+energy and bytes are measured on containers and links, over the first two rounds of the same trainings; the selection is
+spent once a task, so it weighs more here than over a whole training. *Time* is what devices work, the selection
+included; *energy* is active energy: computing and radio, not idling ([the model](energy.md)); *bytes* are all that
+leaves devices by their links, models included. *Greedy against exact* and *decisions* are those of
+[the orchestrator's benchmark](orchestrator.md): problems made up from seeds, on which nothing runs."""
 
 ABOUT: dict[str, tuple[str, ...]] = {
+    "Orchestrators": (
+        "Means over the seeds, with the 95 % interval of the difference, paired by seed (Student's t). *Above*: of the",
+        "baseline's objective over the orchestrator's; below 0 the baseline was better. *Left out*: owners by round.",
+        "",
+    ),
+    "Tasks": (
+        "*To 90 %*: seconds until a task was first as accurate as 90 % of what the orchestrator's run ended with.",
+        "",
+    ),
+    "Predicted and measured": (
+        "Of the orchestrator's runs, all rounds together: by how much predictions were above what was measured.",
+        "",
+    ),
+    "Small data on the platform": ("The orchestrator, with a share of the data by rule and at random.", ""),
     "Small data: accuracy": (
         "Points against all data and against the control, paired by seed, with the 95 % interval (Student's t). The",
         "figures are of the embedded images and text; other tasks stand here as they are.",

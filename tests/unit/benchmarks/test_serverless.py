@@ -17,14 +17,18 @@ from benchmarks.grid.figures import held
 from benchmarks.grid.machine import Machine
 from benchmarks.grid.store import Store
 from benchmarks.orchestrator.measure import Judged, Small
-from benchmarks.serverless import alone, cells, lessons, measure, small, store
+from benchmarks.serverless import alone, cells, compared, foreseen, lessons, measure, scenarios, small, store
 from benchmarks.serverless.__main__ import GRID
-from benchmarks.serverless.cells import PACK, Cell
+from benchmarks.serverless.cells import PACK, Cell, run
+from benchmarks.serverless.compared import against, cost
 from benchmarks.serverless.figures import LIMITS, as_json, figures
 from benchmarks.serverless.lessons import ALL, CONTROL, LESSONS, RULE
 from benchmarks.serverless.page import PAGE
 from benchmarks.serverless.plots import plots
+from benchmarks.serverless.scenarios import ABSENT, BASELINES, GREEDY, SCENARIOS
 from benchmarks.serverless.store import Found
+from nodes.policies.baselines import POLICIES
+from nodes.policies.orchestrating import predict
 from nodes.policies.samples import FORMS
 from nodes.policies.selection import RULES
 from testbed.experiment import load_plan
@@ -37,6 +41,9 @@ POINTS = {ALL: 0.0, RULE: -1.5, CONTROL: -3.0}
 SHARE = {ALL: 1.0}
 """Of the time, energy and bytes on all data; of all else `LESS`."""
 LESS = 0.35
+WORSE = {GREEDY: 1.0}
+"""Seconds of a round over the orchestrator's; of all baselines `MORE`."""
+MORE = 1.2
 
 
 def small_case(number: int, gap_pct: float = 1.0) -> dict[str, Any]:
@@ -54,6 +61,32 @@ def trained(rule: str, seed: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def task(rounds: int = 3, each: float = 5.0, **more: Any) -> dict[str, Any]:
+    """A task's part of a run's row, all of it done."""
+    rows = [
+        {"round": n, "at_s": 1.0 + n * each, "accuracy": 0.1 * n, "predicted_s": 4.8, "measured_s": each,
+         "predicted_j": 9.0, "measured_j": 10.0, "decisions": 1, "cuts": {"dev-1": 2, "dev-2": 2, "dev-3": 7}}
+        for n in range(1, rounds + 1)
+    ]  # fmt: skip
+    return {
+        "of": "images", "state": "done", "reason": "", "submitted_s": 1.0, "began_s": 1.0, "ended_s": 1 + rounds * each,
+        "waited_s": 0.0, "took_s": rounds * each, "rounds": rounds, "rounds_done": rounds,
+        "owners": ["dev-1", "dev-2", "dev-3"], "calls": 20, "cold": 6, "warm": 14, "failed": 0, "gb_s": 9.0,
+        "sent": 10**7, "fetched": 10**6, "price": 0.01, "active_j": 30.0, "weights_sha256": "a" * 64, "dropped": {},
+        "round_rows": rows, "energy": {"dev-1": 10.0, "dev-2": 20.0}, **more,
+    }  # fmt: skip
+
+
+def ran(cell: Cell) -> dict[str, Any]:
+    """A run's row."""
+    each = 5.0 * WORSE.get(cell.way, MORE) * (1 + 0.01 * cell.seed)
+    return {
+        "tasks": {name: task(asked.rounds, each) for name, asked in SCENARIOS[cell.setting].tasks.items()},
+        "decided_s": 0.3, "unmet": [], "batteries": {"dev-3": 0.5} if SCENARIOS[cell.setting].left else {},
+        "handovers": len(SCENARIOS[cell.setting].moves), "verdict": "ok", "reasons": [], "duration_s": 20.0,
+    }  # fmt: skip
+
+
 def result(cell: Cell) -> Found:
     """As a run that keeps every promise has it."""
     match cell.kind:
@@ -64,6 +97,8 @@ def result(cell: Cell) -> Found:
         case "accuracy":
             last = 0.9 + 0.001 * cell.seed + POINTS.get(cell.rule, -5.0) / 100
             rows = [{"accuracy": [0.2 + 0.01 * cell.seed, 0.3, last], "batches": 3520, "select_s": 0.1, "train_s": 9.0}]
+        case "platform":
+            rows = [ran(cell)]
         case _:
             rows = [trained(cell.rule, cell.seed)]
     return Found(cell.name, "m", rows, took_s=10.0)
@@ -81,6 +116,9 @@ def test_a_run_that_keeps_every_promise_has_every_figure() -> None:
     assert all(held(LIMITS, name, found[name]) for name in LIMITS), found
     assert found["greedy_gap_pct_p95"] == pytest.approx(1.0)
     assert found["decide_10k_s"] == 0.6
+    assert found["blind_beaten"] is True
+    assert found["worst_against_baseline_pct"] < 0
+    assert found["prediction_error_pct"] < 8
     assert found["small_data_time_ratio"] == found["small_data_bytes_ratio"] == pytest.approx(1 / LESS, abs=1e-3)
     assert found["small_data_accuracy_delta"] == pytest.approx(-1.5)
     assert found["random_accuracy_delta"] == pytest.approx(-3.0)
@@ -149,7 +187,9 @@ def test_a_figure_without_all_that_it_stands_on_is_none() -> None:
         found[missing.name] = Found(missing.name, "m", failed="the machine went down")
         if missing.kind == "small" and missing.rule == CONTROL:
             continue  # stands beside, and no figure on it
-        assert None in figures(found, QUICK).values(), missing.name
+        told = figures(found, QUICK)
+        assert told["blind_beaten_by_pct"]
+        assert None in told.values(), missing.name
     nothing = figures({}, QUICK)
     assert {nothing[name] for name in LIMITS} == {None}
 
@@ -177,6 +217,134 @@ def test_a_training_is_kept_as_sums_over_its_devices() -> None:
     assert (row["select_s"], row["kept"]) == (0.5, 9)
     del summary["selection"]
     assert (store.trained(summary)["select_s"], store.trained(summary)["kept"]) == (0.0, None)
+
+
+# --- orchestrators ------------------------------------------------------------------------------------------
+
+
+def test_an_objective_is_of_all_that_a_run_came_to() -> None:
+    one = SCENARIOS["one"]
+    time_w, energy_w, price_w = one.weights
+    found = cost(one, {"tasks": {"images": task(dropped={"2": 1})}})
+    assert found.objective == pytest.approx(time_w * 15 + energy_w * 30 + price_w * 0.01 + ABSENT)
+    assert (found.absent, found.cold, found.warm) == (1, 6, 14)
+
+
+def test_rounds_that_were_not_done_count_as_left_out() -> None:
+    """A task that gave up early is not cheaper for it; one that is done before its last round is."""
+    one = SCENARIOS["one"]
+    short = task(1, rounds=3, ended_s=9.0)
+    failed = cost(one, {"tasks": {"images": {**short, "state": "failed"}}})
+    assert failed.absent == 6
+    assert failed.seconds == 8.0
+    done = cost(one, {"tasks": {"images": short}})
+    assert (done.absent, done.seconds) == (0, 5.0)
+    nothing = {"state": "refused", "began_s": None, "rounds_done": 0, "round_rows": [], "active_j": 0.0, "price": 0.0}
+    refused = cost(one, {"tasks": {"images": {**short, **nothing}}})
+    assert refused.objective == 9 * ABSENT
+    assert min(refused.objective, failed.objective) > cost(one, {"tasks": {"images": task()}}).objective
+
+
+def test_a_baseline_is_beaten_only_outside_the_interval() -> None:
+    listed = [run("one", who, seed) for seed in (1, 2, 3) for who in (GREEDY, "blind-speed")]
+    found = recorded(listed)
+    sure = against(found, listed, "one", "blind-speed")
+    assert sure is not None
+    assert sure.beaten
+    assert sure.above_pct == pytest.approx(100 * (1 / 1.2 - 1), rel=0.25)
+    slow = run("one", GREEDY, 3)
+    found[slow.name] = replace(found[slow.name], rows=[{**ran(slow), "tasks": {"images": task(each=7.0)}}])
+    unsure = against(found, listed, "one", "blind-speed")
+    assert unsure is not None
+    assert not unsure.beaten
+    assert unsure.less_pct[0] > 0
+    alone = [run("one", who, 1) for who in (GREEDY, "blind-speed")]
+    once = against(found, alone, "one", "blind-speed")
+    assert once is not None
+    assert not once.beaten
+    del found[slow.name]
+    assert against(found, listed, "one", "blind-speed") is None
+
+
+def test_the_worst_baseline_counts() -> None:
+    found = recorded(QUICK)
+    better = run("mobile", "all-edge", 1)
+    found[better.name] = replace(found[better.name], rows=[{**ran(better), "tasks": {"images": task(each=4.0)}}])
+    told = figures(found, QUICK)
+    ours = compared.costs(found, run("mobile", GREEDY, 1))
+    assert ours is not None
+    other = compared.costs(found, better)
+    assert other is not None
+    assert told["worst_against_baseline_pct"] == pytest.approx(100 * (ours.objective / other.objective - 1), abs=1e-3)
+    assert not held(LIMITS, "worst_against_baseline_pct", told["worst_against_baseline_pct"])
+    assert "**missed**" in PAGE.text(found, QUICK, HERE, [], quick=True, data="x")
+
+
+def test_a_run_is_kept_as_what_is_needed_of_it() -> None:
+    row = task()
+    told = {
+        **{key: row[key] for key in store.TASK}, "dropped": [{"round": 2, "devices": ["dev-1"]}], "devices": {},
+        "round_rows": [{**one, "began_s": 0.0} for one in row["round_rows"]],
+        "energy": {"dev-1": {"active_j": 10.0, "compute_j": 9.0}},
+    }  # fmt: skip
+    battery = {"least_j": 210.0, "reserve_j": 200.0}
+    summary = {
+        "tasks": {"images": told}, "moves": [{"task": "images"}, {"task": None}], "verdict": "ok", "reasons": [],
+        "placements": [{"decided_s": 0.2, "unmet": ["battery"]}, {"decided_s": 0.1, "unmet": []}], "duration_s": 9.0,
+        "energy": {"nodes": {"dev-1": {"battery": battery}, "dev-2": {}}},
+    }  # fmt: skip
+    kept = store.ran(summary)
+    assert json.loads(json.dumps(kept)) == kept
+    assert kept["tasks"]["images"] == {**row, "dropped": {"2": 1}, "energy": {"dev-1": 10.0}}
+    assert (kept["decided_s"], kept["unmet"], kept["handovers"]) == (0.2, ["battery"], 1)
+    assert kept["batteries"] == {"dev-1": 10.0}
+
+
+def test_time_to_an_accuracy() -> None:
+    assert compared.reached(task(), 0.2) == 10.0
+    assert compared.reached(task(), 0.9) is None
+
+
+@pytest.mark.parametrize("cell", [c for c in FULL if c.kind == "platform" and c.seed == 1], ids=lambda c: c.name)
+def test_every_run_is_an_experiment_that_fits_on_two_cores(cell: Cell, tmp_path: Path) -> None:
+    scenario = SCENARIOS[cell.setting]
+    path = tmp_path / "cell.yaml"
+    path.write_text(scenarios.experiment(scenario, cell.way, cell.rule, cell.seed))
+    plan = load_plan(path, [])
+    assert sum(node.speed for node in plan.nodes) <= 1.7
+    assert (plan.seed, plan.platform.policy, plan.platform.weights) == (cell.seed, cell.way, scenario.weights)
+    assert [one.name for one in plan.tasks] == list(scenario.tasks)
+    assert {one.absent for one in plan.tasks} == {ABSENT}
+    for one in plan.tasks:
+        asked = one.work.data.select
+        assert (None if asked is None else (asked.rule, asked.share)) == (
+            None if cell.rule == ALL else (cell.rule, 0.3)
+        )  # fmt: skip
+    assert len(plan.moves) == len(scenario.moves)
+    batteries = {node.name: node.battery for node in plan.nodes if node.battery is not None}
+    assert bool(batteries) is bool(scenario.left)
+    for name, left in scenario.left:
+        assert batteries[name].spare_j == pytest.approx(left)
+
+
+@pytest.mark.parametrize("name", [name for name, at in SCENARIOS.items() if at.blind])
+def test_a_scenario_is_about_what_its_baseline_is_blind_to(name: str, tmp_path: Path) -> None:
+    """By prediction: it decides otherwise than the orchestrator, and worse, or against a constraint."""
+    scenario = SCENARIOS[name]
+    path = tmp_path / "cell.yaml"
+    path.write_text(scenarios.experiment(scenario, GREEDY, ALL, 1))
+    problem = foreseen.problem(load_plan(path, []))
+    judged = {}
+    for policy in (GREEDY, *(one for one in BASELINES if one.startswith("blind"))):
+        placement = POLICIES[policy](problem).placement
+        assert placement is not None
+        found = predict(problem, placement)
+        judged[policy] = (found.objective, [one.name for one in found.violations])
+    ours, broken = judged[GREEDY]
+    assert not broken
+    objective, broken = judged[scenario.blind]
+    assert objective > 1.25 * ours or broken == ["battery"]
+    assert not broken or name == "weak-batteries"
 
 
 # --- cells --------------------------------------------------------------------------------------------------
@@ -235,8 +403,8 @@ def test_what_is_trained_in_memory_is_what_is_trained_on_containers(tmp_path: Pa
         path.write_text(lessons.experiment(lesson, "splitfed", RULE, 3))
         work = load_plan(path, []).workload
         job, chosen = lesson.job(None), lessons.choice(RULE)
-        assert (job.name, job.model, job.batch, job.lr) == (work.data.set, work.model, work.batch, work.optimizer.lr)
-        assert (work.optimizer.momentum, work.optimizer.weight_decay) == (0.9, 0.0)
+        assert (job.name, job.model, job.batch, job.lr) == (work.data.set, work.model, work.batch, work.lr)
+        assert (work.momentum, work.weight_decay) == (0.9, 0.0)
         assert work.data.select is not None
         assert (chosen.rule, chosen.share, chosen.by, chosen.features) == (
             work.data.select.rule, work.data.select.share, work.data.select.by, work.data.select.features
@@ -308,7 +476,8 @@ def test_figures_are_the_same_from_what_was_kept(tmp_path: Path) -> None:
 
 
 def test_the_figures_that_are_wanted_are_all_there() -> None:
-    keys = ("greedy_gap_pct_p95", "decide_10k_s", "small_data_time_ratio", "small_data_energy_ratio",
+    keys = ("worst_against_baseline_pct", "blind_beaten", "greedy_gap_pct_p95", "decide_10k_s",
+            "small_data_time_ratio", "small_data_energy_ratio",
             "small_data_bytes_ratio", "small_data_accuracy_delta", "random_accuracy_delta", "cases")  # fmt: skip
     assert set(keys) <= set(as_json(recorded(QUICK), QUICK))
     assert len(as_json({}, QUICK)["cases"]) == len(QUICK)
