@@ -36,7 +36,8 @@ class Bench(bench.Bench[Cell, Found]):
     _rested = 0.0  # when instances of the run before have ended
 
     def mark(self, cell: Cell) -> str:
-        ours = mark(*(path.read_text() for path in _OURS)) if cell.bed in (MEMORY, ALONE) else ""
+        bare = cell.bed in (MEMORY, ALONE)
+        ours = mark(*(path.read_text() for path in _OURS)) if bare else mark(self._experiment(cell))
         return fingerprint(cell, self.code + ours, self.data or "embedded")
 
     def bed(self, cells: Sequence[Cell]) -> dict[str, Found]:
@@ -66,10 +67,13 @@ class Bench(bench.Bench[Cell, Found]):
 
     def plan(self, cell: Cell, scratch: Path) -> Plan:
         path = scratch / f"{cell.bed}.yaml"
-        make: Any = scenarios if cell.kind == "platform" else lessons
-        what = SCENARIOS[cell.setting] if cell.kind == "platform" else LESSONS[cell.setting]
-        path.write_text(make.experiment(what, cell.way, cell.rule, cell.seed, self.data))
+        path.write_text(self._experiment(cell))
         return load_plan(path, [])
+
+    def _experiment(self, cell: Cell) -> str:
+        if cell.kind == "platform":
+            return scenarios.experiment(SCENARIOS[cell.setting], cell.way, cell.rule, cell.seed, self.data)
+        return lessons.experiment(LESSONS[cell.setting], cell.way, cell.rule, cell.seed, self.data)
 
     def measure(self, session: Any, standing: Plan, cell: Cell, scratch: Path) -> Found:
         if cell.kind == "platform":
