@@ -2,6 +2,7 @@
 
 Two runs are *the same* when every scheme ended with equal weights and every round of every device took the same time
 within the tolerance. Other differences (versions, calibration) are listed, as what may explain it; they do not decide.
+Tasks of a serverless platform are compared as schemes are, by their names.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from testbed.report.conditions import Difference, calibrations, manifests
 from testbed.report.grids import BAD, GOOD, Cell, Grid
 from testbed.report.load import load
 from testbed.report.records import RunRecord, SchemeRecord
+from testbed.report.taskrecords import by_task
 
 TOLERANCE = 0.05
 
@@ -86,7 +88,8 @@ def compare(a: Path, b: Path, tolerance: float = TOLERANCE) -> Comparison:
     Raises:
         InputError: They have no scheme in common.
     """
-    left, right = load(a), load(b)
+    whole = load(a), load(b)
+    left, right = (by_task(record) for record in whole)
     pairs = _pairs(left, right)
     matched = [_scheme(x, y, tolerance) for x, y in pairs]
     reasons = [f"{name}: only in {run.run}" for run, name in _unmatched(left, right, pairs)]
@@ -96,8 +99,8 @@ def compare(a: Path, b: Path, tolerance: float = TOLERANCE) -> Comparison:
         left.rendered.splitlines(), right.rendered.splitlines(), left.run, right.run, lineterm="", n=1
     )
     return Comparison(
-        a=_name(left, a),
-        b=_name(right, b),
+        a=_name(whole[0], a),
+        b=_name(whole[1], b),
         tolerance=tolerance,
         same=not reasons,
         reasons=tuple(reasons),

@@ -99,7 +99,7 @@ def rounds_grid(record: RunRecord) -> Grid:
         names=2,
     )  # fmt: skip
     for device in record.devices:
-        for scheme in record.schemes:
+        for scheme in _of_rounds(record):
             rounds = {r.round: r for r in scheme.devices.get(device, ())}
             moved = {m.round for m in scheme.moves if m.device == device}
             times = [
@@ -111,12 +111,17 @@ def rounds_grid(record: RunRecord) -> Grid:
     return grid
 
 
+def _of_rounds(record: RunRecord) -> list[SchemeRecord]:
+    """Schemes that have rounds of their own; those of a platform are its tasks'."""
+    return [scheme for scheme in record.schemes if not scheme.tasks]
+
+
 def accuracy_grid(record: RunRecord) -> Grid:
     """Accuracy after each round."""
     shown, left_out = _rounds(record)
     note = " ".join([*_averaged_without(record), left_out.strip()]).strip()
     grid = Grid("Accuracy after each round", ("scheme", *(f"round {n}" for n in shown)), note=note)
-    for scheme in record.schemes:
+    for scheme in _of_rounds(record):
         known = dict(enumerate(scheme.accuracy, start=1))
         grid.add(scheme.name, *(words.percent(known.get(n)) for n in shown))
     return grid

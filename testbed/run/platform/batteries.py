@@ -76,7 +76,8 @@ class Batteries:
         for span in spans:
             if span.kind in WORK and span.node in self._accounts:
                 self._accounts[span.node].work.append((span.begin, span.end))
-        crossed, _ = carried(self._plan, rates, spans)
+        links = [span for span in spans if span.kind == "link"]  # without any, messages would count, and these again
+        crossed = carried(self._plan, rates, links)[0] if links else {}
         found = {}
         for name, account in self._accounts.items():
             power, meter = account.node.power, account.meter

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from nodes.wire import control as ctl
 from nodes.wire.jobs import Status
@@ -94,7 +97,8 @@ class Book:
             case ctl.JobStatus(status=status):
                 entry = self.entries.get(status.name)
                 if entry is not None and not entry.over:
-                    entry.states.append((at, status))
+                    scores = {"accuracy": _number(status.accuracy), "best": _number(status.best)}
+                    entry.states.append((at, msgspec.structs.replace(status, **scores)))
             case ctl.PlacedRound() | ctl.Charged() | ctl.Kept() | ctl.RoundDone() | ctl.TaskDone():
                 entry = self.entries.get(message.task)
                 if entry is not None:
@@ -121,6 +125,11 @@ class Book:
         return found
 
 
+def _number(value: float | None) -> float | None:
+    """A score; None where it is none (a model that has come apart has a loss of NaN)."""
+    return value if value is not None and math.isfinite(value) else None
+
+
 def _write_down(
     entry: Entry, message: ctl.PlacedRound | ctl.Charged | ctl.Kept | ctl.RoundDone | ctl.TaskDone, at: float
 ) -> None:
@@ -130,9 +139,10 @@ def _write_down(
         case ctl.Charged():
             entry.charges.append((at, message))
         case ctl.Kept(digest=digest, accuracy=accuracy):
-            entry.kept = digest, accuracy
+            entry.kept = digest, _number(accuracy)
         case ctl.RoundDone():
             if message.round not in [one.round for one in entry.rounds]:
-                entry.rounds.append(Done(at, message.round, message.accuracy, message.loss, tuple(message.missing)))
+                scores = (_number(message.accuracy), _number(message.loss))
+                entry.rounds.append(Done(at, message.round, *scores, tuple(message.missing)))
         case ctl.TaskDone(weights_sha256=digest):
             entry.weights_sha256 = digest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import socket
 import threading
@@ -10,7 +11,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from testbed.cli import main
 from testbed.errors import InputError, RoambedError
 from testbed.run.platform import desk
 from testbed.run.platform.desk import Desk
@@ -23,6 +23,7 @@ ROWS = [{"task": "digits", "state": "running", "round": 1, "rounds": 3, "accurac
 
 @pytest.fixture(scope="module")
 def app():
+    main = importlib.import_module("testbed.cli.main")  # the package has a function of that name
     if not main.app.registered_commands:
         main._wire()
     return main.app

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from nodes.policies.baselines import POLICIES
 from testbed.cli import show, showtasks
 from testbed.errors import InputError
-from testbed.experiment import load_plan, tasking
+from testbed.experiment import load_plan, submitting, tasking
 from testbed.experiment.units import UnitError
 
 GOOD = """\
@@ -234,3 +234,55 @@ def test_the_topology_that_ships_fits_on_two_cores():
     plan = load_plan("topologies/serverless.yaml")
     assert math.fsum(node.speed for node in plan.nodes) <= 1.7
     assert {task.name for task in plan.tasks} == {"digits", "moves", "later"}
+
+
+# --- a user's own functions, and tasks that are submitted ---
+
+OWN = """\
+from nodes.platform.functions import MIB, Tensors, function
+
+@function(inputs={"models": Tensors(many=True), "samples": dict[str, float]}, outputs={"weights": Tensors()},
+          memory=96 * MIB, name="%s")
+def mine(models, samples):
+    return {"weights": next(iter(models.values()))}
+"""
+
+
+def test_functions_that_nothing_would_invoke_are_refused(write, tmp_path):
+    (tmp_path / "my.py").write_text(OWN % "median")
+    with pytest.raises(InputError) as caught:
+        load_plan(write(("policy: greedy", "functions: my.py")))
+    assert "nothing would ever invoke them" in caught.value.message
+    assert "aggregate" in caught.value.wanted
+
+
+def test_tasks_of_another_file_are_those_of_a_run(write, tmp_path):
+    plan = load_plan(write())
+    other = tmp_path / "more.yaml"
+    other.write_text("tasks:\n  extra: {like: digits, rounds: 7, at: 3s}\n  own: {model: cnn, scheme: fedavg}\n")
+    extra, own = submitting.tasks_of(other, plan)
+    assert (extra.name, extra.work.rounds, extra.cuts, extra.comes) == ("extra", 7, (2, 3), (("extra", 3.0),))
+    assert extra.owners == ("dev-1", "dev-2")
+    assert (own.name, own.cuts, own.owners) == ("own", (5,), ("dev-1", "dev-2", "lone"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "line"),
+    [
+        ("tasks:\n  extra: {like: digits, batch: 5000}\n", "a batch is more than", 2),
+        ("tasks:\n  extra: {model: lenet}\n", "unknown model 'lenet'", 2),
+        ("tasks:\n  extra: {owners: [nobody]}\n", "no device 'nobody'", 2),
+        ("tasks:\n  extra: {like: nothing}\n", "no task 'nothing'", 2),
+        ("sites: {north: {}}\ntasks:\n  extra: {model: cnn}\n", "this is no file of tasks", 1),
+        ("tasks: 5\n", "this is no file of tasks", 1),
+        ("tasks: {}\n", "there are no tasks", 1),
+    ],
+)
+def test_what_cannot_be_submitted_is_told_where_it_stands(write, tmp_path, text, message, line):
+    plan = load_plan(write())
+    other = tmp_path / "more.yaml"
+    other.write_text(text)
+    with pytest.raises(InputError) as caught:
+        submitting.tasks_of(other, plan)
+    assert message in caught.value.message
+    assert caught.value.where == f"{other}:{line}"

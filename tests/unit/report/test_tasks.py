@@ -12,6 +12,7 @@ from rich.console import Console
 
 from nodes.events import Span
 from testbed.report import html, placements, taskgrids
+from testbed.report.compare import compare
 from testbed.report.junit import cases
 from testbed.report.load import load
 from testbed.report.tables import print_summary
@@ -29,7 +30,8 @@ TASK = {
     "state": "done", "reason": "all 1 rounds are done", "scheme": "fedfly", "model": "cnn", "data": "digits",
     "share": 0.3, "submitted_s": 0.0, "waited_s": 1.5, "took_s": 4.0, "deadline_s": 60.0, "rounds": 1, "rounds_done": 1,
     "accuracy": 0.62, "best": 0.62, "accuracy_by_round": [0.62], "round_rows": [ROW], "active_j": 3.1,
-    "functions": {"train-device": FUNCTION, "train-edge": FUNCTION}, **FUNCTION, "calls": 8, "devices": {},
+    "functions": {"train-device": FUNCTION, "train-edge": FUNCTION}, **FUNCTION, "calls": 8, "kept_sha256": "ab" * 32,
+    "devices": {"phone": [{"round": 1, "time_s": 2.2, "batches": 5}]},
 }  # fmt: skip
 REFUSED = {"state": "refused", "reason": "best achievable 12 s", "rounds": 3, "rounds_done": 0, "round_rows": [],
            "functions": {}}  # fmt: skip
@@ -123,6 +125,14 @@ def test_the_page_and_the_terminal_have_the_tasks(record):
 def test_a_ci_sees_which_tasks_were_not_done(record):
     found = {case.name: case.problem for case in cases(record) if case.group == "platform.tasks"}
     assert found == {"digits": "", "late": "task late is refused: best achievable 12 s"}
+
+
+def test_two_runs_are_compared_task_by_task(record, tmp_path):
+    found = compare(tmp_path, tmp_path)
+    assert [pair.a for pair in found.schemes] == ["digits", "late"]
+    assert found.schemes[0].equal_digest
+    assert [row.device for row in found.schemes[0].rounds] == ["phone"]
+    assert not found.schemes[1].equal_digest, "it has no model"
 
 
 def test_a_run_without_tasks_has_none_of_it(both):

@@ -261,3 +261,13 @@ def test_rows_of_bills_add_up():
     }  # fmt: skip
     times = [one["gb_s"] for one in rows.values()]
     assert all(a == b for a, b in pairwise(times))
+
+
+def test_a_second_in_which_nobody_looked_at_links_counts_nothing_twice():
+    plan = platforms.plan()
+    batteries, rates = Batteries(plan, BEGIN), Rates(plan, (), BEGIN)
+    sent = Span(kind="send", node="dev-1", peer="edge-north", begin=BEGIN, end=BEGIN + 1, bytes=2_500_000)
+    batteries.changes(BEGIN + 1.0, [sent], rates)
+    assert batteries.left()["dev-1"] == pytest.approx(240.0 - 0.3), "idling alone"
+    batteries.changes(BEGIN + 2.0, [link_span(0.0, 2.0, 2_500_000, 0)], rates)
+    assert batteries.left()["dev-1"] == pytest.approx(240.0 - 0.6 - 1.6), "a second on the air"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import threading
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 
 from nodes.wire import control as ctl
 from nodes.wire.jobs import Status
+from testbed.emulation.calibrate import Gap
 from testbed.errors import InputError, NodeError
 from testbed.experiment.plan import Move
 from testbed.experiment.taskplan import PlatformPlan
@@ -30,6 +32,8 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setattr(running, "_MEET_S", 0.0)
     monkeypatch.setattr(running, "_SETTLE_S", 0.05)
     monkeypatch.setattr(replaying, "_AFTER_S", 0.0)
+    monkeypatch.setattr(replaying, "measure_gap", lambda _: nullcontext(Gap(0.0, 0)))
+    monkeypatch.setattr(replaying.targets, "gap", lambda *_: None)
 
     def go(plan, control, *, during=None, lost=None, stop=None):
         session = platforms.session(plan, tmp_path, control)
@@ -127,8 +131,8 @@ def test_tasks_are_submitted_told_of_and_cancelled_while_others_run(run):
         answers["unknown"] = ask(session, do="submit", name="digit")
         answers["none"] = ask(session, do="sing")
         answers["to come"] = ask(session, do="cancel", task="late")
-        answers["cancel"] = ask(session, do="cancel", task="digits")
         answers["nobody"] = ask(session, do="cancel", task="digits-9")
+        answers["cancel"] = ask(session, do="cancel", task="digits")
 
     plan = platforms.plan(platforms.task(), platforms.task("late", comes=(("late", 60.0),)))
     outcome = run(plan, Orchestra(play), during=during)
@@ -246,3 +250,21 @@ def test_a_desk_of_nobody_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("ROAMBED_RUN_DIR", str(tmp_path))
     with pytest.raises(InputError, match="no run takes tasks"):
         desk.ask(None, {"do": "status"})
+
+
+def test_a_model_that_has_come_apart_has_no_score(run):
+    def play(job):
+        nan = float("nan")
+        done = Status(name=job.name, state="done", accuracy=nan, best=nan)
+        return [
+            platforms.running(job), platforms.placed(job, seconds=float("inf")),
+            ctl.RoundDone(job.name, 1, nan, float("inf")), ctl.Kept(job.name, "k", nan), ctl.JobStatus(done),
+        ]  # fmt: skip
+
+    plan = platforms.plan()
+    outcome = run(plan, Orchestra(play))
+    rates = training.Rates(plan, (), outcome.begin)
+    rows = summary.tasks(plan, outcome.book, outcome.log.spans, rates, outcome.begin)
+    everything = [rows, summary.placements(outcome.book), summary.predictions(rows), outcome.book.rows()]
+    assert json.dumps(everything, allow_nan=False)
+    assert rows["digits"]["accuracy_by_round"] == [None]
