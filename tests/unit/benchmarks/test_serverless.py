@@ -233,7 +233,7 @@ def test_an_objective_is_of_all_that_a_run_came_to() -> None:
 def test_rounds_that_were_not_done_count_as_left_out() -> None:
     """A task that gave up early is not cheaper for it; one that is done before its last round is."""
     one = SCENARIOS["one"]
-    short = task(1, rounds=3, ended_s=9.0)
+    short = {**task(1), "rounds": 3, "ended_s": 9.0}
     failed = cost(one, {"tasks": {"images": {**short, "state": "failed"}}})
     assert failed.absent == 6
     assert failed.seconds == 8.0
