@@ -5,7 +5,7 @@ TESTBED := .venv/bin/testbed
 VENV_PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup image doctor demo test test-netem unit smoke bench bench-fidelity bench-fedfly bench-edgemove bench-orchestrator up down lint clean need-setup
+.PHONY: help setup image doctor demo test test-netem unit smoke bench bench-fidelity bench-fedfly bench-edgemove bench-orchestrator bench-serverless up down lint clean need-setup
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -50,6 +50,10 @@ bench-edgemove: setup ## EdgeMove's pipelines against bounds and baselines, into
 
 bench-orchestrator: setup ## Decision time and quality for 10 to 10,000 units, into docs/orchestrator.md (QUICK=1, OUT=DIR)
 	@$(VENV_PYTHON) -m benchmarks.orchestrator $(if $(QUICK),--quick) $(if $(OUT),--out "$(OUT)")
+
+bench-serverless: setup ## The serverless platform against baselines, small data against all, into docs/serverless.md (QUICK=1, OUT=, SEEDS=5, DATA=)
+	@$(ROOT) $(VENV_PYTHON) -m benchmarks.serverless $(if $(QUICK),--quick) $(if $(OUT),--out "$(OUT)") \
+	  $(if $(DATA),--data "$(DATA)") $(if $(SEEDS),--seeds $(SEEDS))
 
 up: need-setup ## Build a topology and leave it standing: make up TOPO=topologies/smoke.yaml
 	@test -n "$(TOPO)" || { echo "error: which topology? make up TOPO=topologies/smoke.yaml" >&2; exit 2; }

@@ -85,11 +85,11 @@ class Trained:
 
 
 class Bed:
-    """One seed of a task: shards, test set and initial weights."""
+    """One seed of a task: shards, test set and initial weights; ``data`` if it is not what is embedded."""
 
-    def __init__(self, job: Job, seed: int) -> None:
+    def __init__(self, job: Job, seed: int, data: datasets.DataSet | None = None) -> None:
         self.job, self.seed = job, seed
-        data = datasets.load(job.name, seed=seed)
+        data = datasets.load(job.name, seed=seed) if data is None else data
         names = [f"dev-{n}" for n in range(1, job.devices + 1)]
         self.shards = {
             name: _shard(data, data.train_x[own], data.train_y[own])
@@ -105,7 +105,7 @@ class Bed:
         batches = {}
         for name, shard in self.shards.items():
             batches[name] = Batches(shard, self.seed, name, job.batch)
-            if choice is not FULL:
+            if choice != FULL:
                 kept, seconds = self._select(name, choice)
                 batches[name].keep(kept)
                 spent += seconds

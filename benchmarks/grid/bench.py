@@ -21,6 +21,8 @@ from testbed.experiment.dilate import dilated
 from testbed.experiment.plan import Plan
 from testbed.run import data
 from testbed.run.live import Live
+from testbed.run.platform import known
+from testbed.run.platform import training as platform
 from testbed.run.record import RunDirectory, new_run_id
 from testbed.run.runner import train
 
@@ -153,5 +155,23 @@ def trained(session: Any, plan: Plan, scheme: str, scratch: Path) -> Trained:
         events = [event for event in map(json.loads, lines) if "kind" in event]
         manifest = json.loads((directory.path / "manifest.json").read_text())
         return Trained(outcome.row, events, manifest)
+    finally:
+        shutil.rmtree(runs, ignore_errors=True)
+
+
+def served(session: Any, plan: Plan, scratch: Path) -> Mapping[str, Any]:
+    """Run the tasks of a plan on a bed that stands as a serverless platform; returns the run's summary.
+
+    Raises:
+        Exception: What the run failed of. That a task failed is none.
+    """
+    session.plan, session.real = plan, dilated(plan)
+    runs = scratch / "runs"
+    try:
+        directory = RunDirectory(runs, new_run_id(plan.name))
+        outcome = platform.train(session, known.split(plan), directory, threading.Event(), [])
+        if outcome.failure is not None:
+            raise outcome.failure
+        return outcome.row
     finally:
         shutil.rmtree(runs, ignore_errors=True)

@@ -77,7 +77,8 @@ def judge(problem: Problem, decision: Decision) -> Judged:
     return Judged(math.inf if broken else found.objective, broken and f"breaks {broken}")
 
 
-def one_small(seed: int) -> Small:
+def one_small(seed: int, compared: int = COMPARED) -> Small:
+    """A small case; the baselines run on the first so many of them, too."""
     problem = small(seed)
     begun = time.perf_counter()
     greedy = POLICIES["greedy"](problem)
@@ -87,17 +88,23 @@ def one_small(seed: int) -> Small:
     proved = exact.placement is None or exact.bound >= exact.objective - 1e-4 * abs(exact.objective)
     return Small(seed, sum(len(one.owners) for one in problem.requests), len(problem.requests), judge(problem, exact),
                  judge(problem, greedy), proved, end - between, between - begun,
-                 {name: judge(problem, POLICIES[name](problem)) for name in BASELINES if seed < COMPARED})  # fmt: skip
+                 {name: judge(problem, POLICIES[name](problem)) for name in BASELINES if seed < compared})  # fmt: skip
 
 
-def one_large(units: int) -> Large:
-    problem = many(units, 1)
+def timed(problem: Problem) -> tuple[tuple[float, ...], Decision]:
+    """Seconds of each of some decisions about a problem, and what was decided."""
     seconds = []
     for _ in range(REPEATS):
         begun = time.perf_counter()
         decision = POLICIES["greedy"](problem)
         seconds.append(time.perf_counter() - begun)
-    return Large(units, sum(len(one.owners) for one in problem.requests), len(problem.requests), tuple(seconds),
+    return tuple(seconds), decision
+
+
+def one_large(units: int) -> Large:
+    problem = many(units, 1)
+    seconds, decision = timed(problem)
+    return Large(units, sum(len(one.owners) for one in problem.requests), len(problem.requests), seconds,
                  judge(problem, decision), bound(problem),
                  {name: judge(problem, POLICIES[name](problem)) for name in BASELINES})  # fmt: skip
 

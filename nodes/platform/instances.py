@@ -22,8 +22,8 @@ from dataclasses import replace
 from nodes.errors import InputError
 from nodes.platform import messages as ms
 from nodes.platform import outcomes
-from nodes.platform.needs import Needs, dispensable, warm
 from nodes.platform.billing import Life
+from nodes.platform.needs import Needs, dispensable, warm
 from nodes.platform.outcomes import Invocation, Outcome
 from nodes.platform.processes import Launch, launch
 from nodes.platform.slots import Call
@@ -189,12 +189,6 @@ class Pool:
     def lives(self) -> list[Life]:
         """Accounts of instances that have ended; whoever bills them takes them out."""
         return self._slots.lives
-
-    @property
-    def free(self) -> int:
-        """Bytes that another invocation would find: instances that have nothing to do make room, or are ending."""
-        taken = sum(slot.reserved for slot in self._slots.values() if slot.state in ("starting", "busy"))
-        return max(self.memory - taken - sum(self._need(call.invocation) for call in self._queue), 0)
 
     @property
     def waiting(self) -> int:

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodes.errors import InputError, RunError
-from nodes.platform import needs, outcomes, processes
 from nodes.platform import messages as ms
+from nodes.platform import needs, outcomes, processes
 from nodes.platform import store as stores
 from nodes.platform.instances import KEEP_ALIVE, Pool
 from nodes.platform.outcomes import Invocation

@@ -11,7 +11,7 @@ from tests.unit.setup.machine import ROOT
 
 TARGETS = [
     "setup", "image", "doctor", "demo", "test", "test-netem", "unit", "smoke", "bench", "bench-fidelity",
-    "bench-fedfly", "bench-edgemove", "bench-orchestrator", "up", "down", "lint", "clean",
+    "bench-fedfly", "bench-edgemove", "bench-orchestrator", "bench-serverless", "up", "down", "lint", "clean",
 ]  # fmt: skip
 
 

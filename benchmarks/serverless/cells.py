@@ -1,0 +1,140 @@
+"""The cells of the grid: a question each, answered by a training, a run, or decisions. The lists are committed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+
+from benchmarks.grid.store import mark
+from benchmarks.serverless.lessons import ALL, BED, CONTROL, LESSONS, RULE, RULES
+from benchmarks.serverless.scenarios import BASELINES, FAR, FLEET, GREEDY, SCENARIOS
+
+CASES, PACK = 200, 50
+"""Small cases that greedy is held against exact on, and how many of them a cell has."""
+SIZES = (100, 1000, 10_000)
+"""Units that are decided about; the last one is the accepted figure's."""
+SEEDS = tuple(range(1, 6))
+"""Of the accepted figures of small data."""
+MEMORY, ALONE = "memory", "alone"
+"""Beds of what needs no containers: several cells at a time, and one at a time as its time counts."""
+SPLIT = ("splitfed", "fedfly", "edgemove")
+"""Schemes that send activations."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One question.
+
+    Attributes:
+        kind: ``gap`` (greedy against exact), ``decide`` (time of decisions), ``accuracy`` (of a share of the data, in
+            memory), ``small`` (what such a share costs, on containers), ``platform`` (tasks in a scenario).
+        setting: Lesson, or scenario; of ``gap`` the first of its cases, of ``decide`` how many units.
+        way: Of ``small`` the scheme, of ``platform`` who decides.
+        rule: What is trained on: ``all``, or a share by a rule; empty where it is no matter.
+        seed: Of everything random.
+    """
+
+    kind: str
+    setting: str
+    way: str = ""
+    rule: str = ""
+    seed: int = 1
+
+    @property
+    def name(self) -> str:
+        """Unique, and readable."""
+        parts = (self.kind, self.setting, self.way, self.rule, f"seed{self.seed}" if self.seed != 1 else "")
+        return "/".join(part for part in parts if part)
+
+    @property
+    def bed(self) -> str:
+        """What it runs on."""
+        if self.kind == "platform":
+            return SCENARIOS[self.setting].fleet.name
+        return {"gap": MEMORY, "accuracy": MEMORY, "decide": ALONE}.get(self.kind, BED)
+
+    def by(self, rule: str) -> Cell:
+        """The same on other samples."""
+        return replace(self, rule=rule)
+
+
+def quick() -> list[Cell]:
+    """The committed list that the figures come from, bed by bed."""
+    embedded = [name for name, lesson in LESSONS.items() if lesson.embedded]
+    return in_order([
+        *_gaps(),
+        Cell("decide", str(SIZES[-1])),
+        *_accuracies(embedded, (ALL, RULE, CONTROL), SEEDS),
+        *_costs(embedded, ("splitfed",), (ALL, RULE), SEEDS),
+        *_costs(embedded, ("fedavg",), (ALL, RULE), SEEDS[:1]),
+        *_costs(embedded, ("splitfed",), (CONTROL,), SEEDS[:1]),
+        *(run(name, who, seed) for name, who, seeds in _ASKED for seed in seeds),
+    ])  # fmt: skip
+
+
+def full(seeds: Sequence[int], traces: bool = False) -> list[Cell]:
+    """The quick list, and the whole grid after it, so that what matters most is there first on each bed.
+
+    Args:
+        seeds: Of the grid. traces: No matter here.
+    """
+    rules = (ALL, *RULES, CONTROL)
+    listed = [*quick(), *(Cell("decide", str(units)) for units in SIZES), *_accuracies(LESSONS, rules, seeds)]
+    listed += _costs(LESSONS, ("splitfed", "fedavg"), (ALL, RULE, CONTROL), seeds)
+    listed += _costs(LESSONS, ("fedfly", "edgemove"), (ALL, RULE), seeds[:1])
+    listed += [run(name, who, seed) for seed in seeds for name in SCENARIOS for who in (GREEDY, *BASELINES)]
+    listed += [run(name, GREEDY, seed, rule) for seed in seeds for name in _RULED for rule in (RULE, CONTROL)]
+    return in_order(dict.fromkeys(listed))
+
+
+def run(scenario: str, policy: str, seed: int, rule: str = ALL) -> Cell:
+    """Tasks in a scenario, decided about by a policy."""
+    return Cell("platform", scenario, policy, rule, seed)
+
+
+_THRICE, _ONCE = (1, 2, 3), (1,)
+_ASKED = (
+    *((name, who, _THRICE) for name, at in SCENARIOS.items() if at.blind for who in (GREEDY, at.blind)),
+    *(("one", who, _ONCE) for who in BASELINES if not who.startswith("blind")),
+    *(("many", who, _ONCE) for who in (GREEDY, "all-edge")),
+    *(("mobile", who, _ONCE) for who in (GREEDY, "all-edge")),
+)
+"""Scenarios, policies and seeds of the quick list: intervals where a baseline is blind, one run of others."""
+_RULED = ("one", "one-text", "one-motion")
+"""Scenarios in which the platform also trains on shares of the data."""
+
+
+def _gaps() -> Iterator[Cell]:
+    yield from (Cell("gap", str(first)) for first in range(0, CASES, PACK))
+
+
+def _accuracies(lessons: Sequence[str] | dict[str, object], rules: Sequence[str], seeds: Sequence[int]) -> list[Cell]:
+    return [Cell("accuracy", name, rule=rule, seed=seed) for name in lessons for seed in seeds for rule in rules]
+
+
+def _costs(
+    lessons: Sequence[str] | dict[str, object], schemes: Sequence[str], rules: Sequence[str], seeds: Sequence[int]
+) -> list[Cell]:
+    return [
+        Cell("small", name, scheme, rule, seed)
+        for name in lessons for scheme in schemes for seed in seeds for rule in rules
+    ]  # fmt: skip
+
+
+def in_order(listed: Sequence[Cell] | dict[Cell, None]) -> list[Cell]:
+    """By bed, and otherwise as they are."""
+    beds = (MEMORY, ALONE, BED, FLEET.name, FAR.name)
+    return sorted(listed, key=lambda cell: beds.index(cell.bed))
+
+
+def beside(cell: Cell) -> tuple[Cell, ...]:
+    """What a cell cannot go without."""
+    if cell.kind == "platform":
+        return () if cell.way == GREEDY else (replace(cell, way=GREEDY),)
+    return (cell.by(ALL),) if cell.kind in ("accuracy", "small") and cell.rule != ALL else ()
+
+
+def fingerprint(cell: Cell, code: str, data: str) -> str:
+    """What a stored result must agree in to count: the cell, what is learnt, the code, the data."""
+    what = (LESSONS if cell.kind != "platform" else SCENARIOS).get(cell.setting)
+    return mark(asdict(cell), {} if what is None else asdict(what), code, data)

@@ -1,0 +1,527 @@
+"""The benchmark of the serverless platform: its cells, its experiment files, its arithmetic, its page."""
+
+from __future__ import annotations
+
+import json
+import math
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.grid.command import by_bed, main
+from benchmarks.grid.figures import held
+from benchmarks.grid.machine import Machine
+from benchmarks.grid.store import Store
+from benchmarks.orchestrator.measure import Judged, Small
+from benchmarks.serverless import alone, cells, compared, foreseen, lessons, measure, scenarios, small, store
+from benchmarks.serverless.__main__ import GRID
+from benchmarks.serverless.cells import PACK, Cell, run
+from benchmarks.serverless.compared import against, cost
+from benchmarks.serverless.figures import LIMITS, as_json, figures
+from benchmarks.serverless.lessons import ALL, CONTROL, LESSONS, RULE
+from benchmarks.serverless.page import PAGE
+from benchmarks.serverless.plots import plots
+from benchmarks.serverless.scenarios import ABSENT, BASELINES, GREEDY, SCENARIOS
+from benchmarks.serverless.store import Found
+from nodes.policies.baselines import POLICIES
+from nodes.policies.orchestrating import predict
+from nodes.policies.samples import FORMS
+from nodes.policies.selection import RULES
+from testbed.experiment import load_plan
+
+QUICK = cells.quick()
+FULL = cells.full([1, 2, 3, 4, 5])
+HERE = Machine((("machine", "a test"),))
+POINTS = {ALL: 0.0, RULE: -1.5, CONTROL: -3.0}
+"""Of accuracy against all data, in the results below."""
+SHARE = {ALL: 1.0}
+"""Of the time, energy and bytes on all data; of all else `LESS`."""
+LESS = 0.35
+WORSE = {GREEDY: 1.0}
+"""Seconds of a round over the orchestrator's; of all baselines `MORE`."""
+MORE = 1.2
+
+
+def small_case(number: int, gap_pct: float = 1.0) -> dict[str, Any]:
+    return asdict(Small(number, 4, 1, Judged(100.0), Judged(100.0 + gap_pct), True, 0.5, 0.1))
+
+
+def trained(rule: str, seed: int) -> dict[str, Any]:
+    """A row of a training on containers."""
+    part = SHARE.get(rule, LESS)
+    return {
+        "busy_s": 10.0 * part, "sent_bytes": 10**7 * part, "received_bytes": 10**7 * part, "compute_j": 30.0 * part,
+        "send_j": 3.0 * part, "receive_j": 1.0 * part, "active_j": 34.0 * part, "round_s": 5.0 * part,
+        "batches": round(176 * part), "select_s": 0.0 if rule == ALL else 0.1, "kept": None if rule == ALL else 431,
+        "bytes_from": "links", "accuracy": [0.2 + 0.01 * seed, 0.3], "verdict": "ok", "reasons": [], "duration_s": 12.0,
+    }  # fmt: skip
+
+
+def task(rounds: int = 3, each: float = 5.0, **more: Any) -> dict[str, Any]:
+    """A task's part of a run's row, all of it done."""
+    rows = [
+        {"round": n, "at_s": 1.0 + n * each, "accuracy": 0.1 * n, "predicted_s": 4.8, "measured_s": each,
+         "predicted_j": 9.0, "measured_j": 10.0, "decisions": 1, "cuts": {"dev-1": 2, "dev-2": 2, "dev-3": 7}}
+        for n in range(1, rounds + 1)
+    ]  # fmt: skip
+    return {
+        "of": "images", "state": "done", "reason": "", "submitted_s": 1.0, "began_s": 1.0, "ended_s": 1 + rounds * each,
+        "waited_s": 0.0, "took_s": rounds * each, "rounds": rounds, "rounds_done": rounds,
+        "owners": ["dev-1", "dev-2", "dev-3"], "calls": 20, "cold": 6, "warm": 14, "failed": 0, "gb_s": 9.0,
+        "sent": 10**7, "fetched": 10**6, "price": 0.01, "active_j": 30.0, "weights_sha256": "a" * 64, "dropped": {},
+        "round_rows": rows, "energy": {"dev-1": 10.0, "dev-2": 20.0}, **more,
+    }  # fmt: skip
+
+
+def ran(cell: Cell) -> dict[str, Any]:
+    """A run's row."""
+    each = 5.0 * WORSE.get(cell.way, MORE) * (1 + 0.01 * cell.seed)
+    return {
+        "tasks": {name: task(asked.rounds, each) for name, asked in SCENARIOS[cell.setting].tasks.items()},
+        "decided_s": 0.3, "unmet": [], "batteries": {"dev-3": 0.5} if SCENARIOS[cell.setting].left else {},
+        "handovers": len(SCENARIOS[cell.setting].moves), "verdict": "ok", "reasons": [], "duration_s": 20.0,
+    }  # fmt: skip
+
+
+def result(cell: Cell) -> Found:
+    """As a run that keeps every promise has it."""
+    match cell.kind:
+        case "gap":
+            rows = [small_case(int(cell.setting) + i) for i in range(PACK)]
+        case "decide":
+            rows = [{"units": int(cell.setting), "owners": 9, "tasks": 2, "seconds": [0.5, 0.6], "why_not": ""}]
+        case "accuracy":
+            last = 0.9 + 0.001 * cell.seed + POINTS.get(cell.rule, -5.0) / 100
+            rows = [{"accuracy": [0.2 + 0.01 * cell.seed, 0.3, last], "batches": 3520, "select_s": 0.1, "train_s": 9.0}]
+        case "platform":
+            rows = [ran(cell)]
+        case _:
+            rows = [trained(cell.rule, cell.seed)]
+    return Found(cell.name, "m", rows, took_s=10.0)
+
+
+def recorded(listed: Sequence[Cell]) -> dict[str, Found]:
+    return {cell.name: result(cell) for cell in listed}
+
+
+# --- arithmetic ---------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_keeps_every_promise_has_every_figure() -> None:
+    found = figures(recorded(QUICK), QUICK)
+    assert all(held(LIMITS, name, found[name]) for name in LIMITS), found
+    assert found["greedy_gap_pct_p95"] == pytest.approx(1.0)
+    assert found["decide_10k_s"] == 0.6
+    assert found["blind_beaten"] is True
+    assert found["worst_against_baseline_pct"] < 0
+    assert found["prediction_error_pct"] < 8
+    assert found["small_data_time_ratio"] == found["small_data_bytes_ratio"] == pytest.approx(1 / LESS, abs=1e-3)
+    assert found["small_data_accuracy_delta"] == pytest.approx(-1.5)
+    assert found["random_accuracy_delta"] == pytest.approx(-3.0)
+    assert found["small_data_accuracy_delta_by"] == {"images": pytest.approx(-1.5), "text": pytest.approx(-1.5)}
+
+
+def test_figures_are_of_the_worst_embedded_task_and_of_no_other() -> None:
+    found = recorded(FULL)
+    for seed in range(1, 6):
+        worse = Cell("accuracy", "text", rule=RULE, seed=seed)
+        found[worse.name] = replace(found[worse.name], rows=[{**found[worse.name].row, "accuracy": [0.5]}])
+        other = Cell("accuracy", "motion", rule=RULE, seed=seed)
+        found[other.name] = replace(found[other.name], rows=[{**found[other.name].row, "accuracy": [0.0]}])
+        slow = Cell("small", "motion", "splitfed", RULE, seed)
+        found[slow.name] = replace(found[slow.name], rows=[{**found[slow.name].row, "busy_s": 1000.0}])
+    told = figures(found, FULL)
+    assert told["small_data_accuracy_delta"] == pytest.approx(-40.3)
+    assert told["small_data_accuracy_delta_by"]["images"] == pytest.approx(-1.5)
+    assert told["small_data_time_ratio"] == pytest.approx(1 / LESS, abs=1e-3)
+    assert not held(LIMITS, "small_data_accuracy_delta", told["small_data_accuracy_delta"])
+
+
+def test_bytes_count_where_the_model_is_split() -> None:
+    """A whole model on the device sends the same weights whatever it is trained on."""
+    found = recorded(QUICK)
+    for name in ("images", "text"):
+        cell = Cell("small", name, "fedavg", RULE)
+        found[cell.name] = replace(found[cell.name], rows=[{**found[cell.name].row, "sent_bytes": 10**7}])
+    assert figures(found, QUICK)["small_data_bytes_ratio"] == pytest.approx(1 / LESS, abs=1e-3)
+
+
+def test_differences_are_paired_by_seed() -> None:
+    listed = [Cell("accuracy", "images", rule=rule, seed=seed) for seed in (1, 2) for rule in (ALL, RULE)]
+    last = {(ALL, 1): 0.5, (RULE, 1): 0.45, (ALL, 2): 0.9, (RULE, 2): 0.89}
+    found = {
+        cell.name: replace(result(cell), rows=[{"accuracy": [last[cell.rule, cell.seed]]}]) for cell in listed
+    }  # fmt: skip
+    mine = [cell for cell in listed if cell.rule == RULE]
+    assert small.deltas(found, mine) == [pytest.approx(-5), pytest.approx(-1)]
+    assert small.deltas(found, [*mine, Cell("accuracy", "images", rule=RULE, seed=3)]) is None
+
+
+def test_a_case_that_greedy_missed_counts() -> None:
+    found = recorded(QUICK)
+    missed = {**small_case(0), "greedy": asdict(Judged(math.inf, "memory"))}
+    rows = [missed] * PACK
+    found["gap/0"] = replace(found["gap/0"], rows=rows)
+    assert figures(found, QUICK)["greedy_gap_pct_p95"] is None
+    [told] = [case for case in as_json(found, QUICK)["cases"] if case["name"] == "gap/0"]
+    assert (told["missed"], set(told["gaps_pct"])) == (PACK, {None})
+    nothing = {**missed, "exact": asdict(Judged(math.inf, "memory"))}
+    found["gap/0"] = replace(found["gap/0"], rows=[nothing] * PACK)
+    assert figures(found, QUICK)["greedy_gap_pct_p95"] == pytest.approx(1.0)
+
+
+def test_a_decision_that_is_none_has_no_time() -> None:
+    found = recorded(QUICK)
+    row = {**found["decide/10000"].row, "why_not": "memory"}
+    found["decide/10000"] = replace(found["decide/10000"], rows=[row])
+    assert figures(found, QUICK)["decide_10k_s"] is None
+
+
+def test_a_figure_without_all_that_it_stands_on_is_none() -> None:
+    for missing in QUICK:
+        found = recorded(QUICK)
+        found[missing.name] = Found(missing.name, "m", failed="the machine went down")
+        if missing.kind == "small" and missing.rule == CONTROL:
+            continue  # stands beside, and no figure on it
+        told = figures(found, QUICK)
+        assert told["blind_beaten_by_pct"]
+        assert None in told.values(), missing.name
+    nothing = figures({}, QUICK)
+    assert {nothing[name] for name in LIMITS} == {None}
+
+
+def test_a_training_is_held_against_the_one_in_memory() -> None:
+    listed = [Cell("small", "images", "splitfed", RULE), Cell("accuracy", "images", rule=RULE)]
+    found = recorded(listed)
+    assert small.again(found, listed[0]) is True
+    found[listed[0].name] = replace(found[listed[0].name], rows=[{**trained(RULE, 1), "accuracy": [0.21, 0.31]}])
+    assert small.again(found, listed[0]) is False
+    assert small.again({listed[0].name: found[listed[0].name]}, listed[0]) is None
+
+
+def test_a_training_is_kept_as_sums_over_its_devices() -> None:
+    node = dict.fromkeys(store.ENERGY, 2.0)
+    summary = {
+        "devices": {"dev-1": [{"time_s": 1.0, "batches": 7}], "dev-2": [{"time_s": 3.0, "batches": 7}]},
+        "energy": {"nodes": {"dev-1": node, "dev-2": node, "cloud": node}, "bytes_from": "links"},
+        "selection": {"time_s": 0.5, "kept": 9}, "accuracy_by_round": [0.5], "verdict": "ok", "reasons": [],
+        "duration_s": 4.0,
+    }  # fmt: skip
+    row = store.trained(summary)
+    assert json.loads(json.dumps(row)) == row
+    assert (row["busy_s"], row["active_j"], row["round_s"], row["batches"]) == (4.0, 4.0, 2.0, 14)
+    assert (row["select_s"], row["kept"]) == (0.5, 9)
+    del summary["selection"]
+    assert (store.trained(summary)["select_s"], store.trained(summary)["kept"]) == (0.0, None)
+
+
+# --- orchestrators ------------------------------------------------------------------------------------------
+
+
+def test_an_objective_is_of_all_that_a_run_came_to() -> None:
+    one = SCENARIOS["one"]
+    time_w, energy_w, price_w = one.weights
+    found = cost(one, {"tasks": {"images": task(dropped={"2": 1})}})
+    assert found.objective == pytest.approx(time_w * 15 + energy_w * 30 + price_w * 0.01 + ABSENT)
+    assert (found.absent, found.cold, found.warm) == (1, 6, 14)
+
+
+def test_rounds_that_were_not_done_count_as_left_out() -> None:
+    """A task that gave up early is not cheaper for it; one that is done before its last round is."""
+    one = SCENARIOS["one"]
+    short = {**task(1), "rounds": 3, "ended_s": 9.0}
+    failed = cost(one, {"tasks": {"images": {**short, "state": "failed"}}})
+    assert failed.absent == 6
+    assert failed.seconds == 8.0
+    done = cost(one, {"tasks": {"images": short}})
+    assert (done.absent, done.seconds) == (0, 5.0)
+    nothing = {"state": "refused", "began_s": None, "rounds_done": 0, "round_rows": [], "active_j": 0.0, "price": 0.0}
+    refused = cost(one, {"tasks": {"images": {**short, **nothing}}})
+    assert refused.objective == 9 * ABSENT
+    assert min(refused.objective, failed.objective) > cost(one, {"tasks": {"images": task()}}).objective
+
+
+def test_a_baseline_is_beaten_only_outside_the_interval() -> None:
+    listed = [run("one", who, seed) for seed in (1, 2, 3) for who in (GREEDY, "blind-speed")]
+    found = recorded(listed)
+    sure = against(found, listed, "one", "blind-speed")
+    assert sure is not None
+    assert sure.beaten
+    assert sure.above_pct == pytest.approx(100 * (1 / 1.2 - 1), rel=0.25)
+    slow = run("one", GREEDY, 3)
+    found[slow.name] = replace(found[slow.name], rows=[{**ran(slow), "tasks": {"images": task(each=7.0)}}])
+    unsure = against(found, listed, "one", "blind-speed")
+    assert unsure is not None
+    assert not unsure.beaten
+    assert unsure.less_pct[0] > 0
+    alone = [run("one", who, 1) for who in (GREEDY, "blind-speed")]
+    once = against(found, alone, "one", "blind-speed")
+    assert once is not None
+    assert not once.beaten
+    del found[slow.name]
+    assert against(found, listed, "one", "blind-speed") is None
+
+
+def test_the_worst_baseline_counts() -> None:
+    found = recorded(QUICK)
+    better = run("mobile", "all-edge", 1)
+    found[better.name] = replace(found[better.name], rows=[{**ran(better), "tasks": {"images": task(each=4.0)}}])
+    told = figures(found, QUICK)
+    ours = compared.costs(found, run("mobile", GREEDY, 1))
+    assert ours is not None
+    other = compared.costs(found, better)
+    assert other is not None
+    assert told["worst_against_baseline_pct"] == pytest.approx(100 * (ours.objective / other.objective - 1), abs=1e-3)
+    assert not held(LIMITS, "worst_against_baseline_pct", told["worst_against_baseline_pct"])
+    assert "**missed**" in PAGE.text(found, QUICK, HERE, [], quick=True, data="x")
+
+
+def test_a_run_is_kept_as_what_is_needed_of_it() -> None:
+    row = task()
+    told = {
+        **{key: row[key] for key in store.TASK}, "dropped": [{"round": 2, "devices": ["dev-1"]}], "devices": {},
+        "round_rows": [{**one, "began_s": 0.0} for one in row["round_rows"]],
+        "energy": {"dev-1": {"active_j": 10.0, "compute_j": 9.0}},
+    }  # fmt: skip
+    battery = {"least_j": 210.0, "reserve_j": 200.0}
+    summary = {
+        "tasks": {"images": told}, "moves": [{"task": "images"}, {"task": None}], "verdict": "ok", "reasons": [],
+        "placements": [{"decided_s": 0.2, "unmet": ["battery"]}, {"decided_s": 0.1, "unmet": []}], "duration_s": 9.0,
+        "energy": {"nodes": {"dev-1": {"battery": battery}, "dev-2": {}}},
+    }  # fmt: skip
+    kept = store.ran(summary)
+    assert json.loads(json.dumps(kept)) == kept
+    assert kept["tasks"]["images"] == {**row, "dropped": {"2": 1}, "energy": {"dev-1": 10.0}}
+    assert (kept["decided_s"], kept["unmet"], kept["handovers"]) == (0.2, ["battery"], 1)
+    assert kept["batteries"] == {"dev-1": 10.0}
+
+
+def test_time_to_an_accuracy() -> None:
+    assert compared.reached(task(), 0.2) == 10.0
+    assert compared.reached(task(), 0.9) is None
+
+
+@pytest.mark.parametrize("cell", [c for c in FULL if c.kind == "platform" and c.seed == 1], ids=lambda c: c.name)
+def test_every_run_is_an_experiment_that_fits_on_two_cores(cell: Cell, tmp_path: Path) -> None:
+    scenario = SCENARIOS[cell.setting]
+    path = tmp_path / "cell.yaml"
+    path.write_text(scenarios.experiment(scenario, cell.way, cell.rule, cell.seed))
+    plan = load_plan(path, [])
+    assert sum(node.speed for node in plan.nodes) <= 1.7
+    assert (plan.seed, plan.platform.policy, plan.platform.weights) == (cell.seed, cell.way, scenario.weights)
+    assert [one.name for one in plan.tasks] == list(scenario.tasks)
+    assert {one.absent for one in plan.tasks} == {ABSENT}
+    for one in plan.tasks:
+        asked = one.work.data.select
+        assert (None if asked is None else (asked.rule, asked.share)) == (
+            None if cell.rule == ALL else (cell.rule, 0.3)
+        )  # fmt: skip
+    assert len(plan.moves) == len(scenario.moves)
+    batteries = {node.name: node.battery for node in plan.nodes if node.battery is not None}
+    assert bool(batteries) is bool(scenario.left)
+    for name, left in scenario.left:
+        assert batteries[name].spare_j == pytest.approx(left)
+
+
+@pytest.mark.parametrize("name", [name for name, at in SCENARIOS.items() if at.blind])
+def test_a_scenario_is_about_what_its_baseline_is_blind_to(name: str, tmp_path: Path) -> None:
+    """By prediction: it decides otherwise than the orchestrator, and worse, or against a constraint."""
+    scenario = SCENARIOS[name]
+    path = tmp_path / "cell.yaml"
+    path.write_text(scenarios.experiment(scenario, GREEDY, ALL, 1))
+    problem = foreseen.problem(load_plan(path, []))
+    judged = {}
+    for policy in (GREEDY, *(one for one in BASELINES if one.startswith("blind"))):
+        placement = POLICIES[policy](problem).placement
+        assert placement is not None
+        found = predict(problem, placement)
+        judged[policy] = (found.objective, [one.name for one in found.violations])
+    ours, broken = judged[GREEDY]
+    assert not broken
+    objective, broken = judged[scenario.blind]
+    assert objective > 1.25 * ours or broken == ["battery"]
+    assert not broken or name == "weak-batteries"
+
+
+# --- cells --------------------------------------------------------------------------------------------------
+
+
+def test_the_quick_list_has_all_that_the_figures_need() -> None:
+    names = [cell.name for cell in QUICK]
+    assert len(names) >= 12
+    assert len(set(names)) == len(names)
+    assert sum(PACK for cell in QUICK if cell.kind == "gap") == cells.CASES == 200
+    for cell in QUICK:
+        assert all(other.name in names for other in cells.beside(cell))
+    for name in ("images", "text"):
+        for rule in (ALL, RULE, CONTROL):
+            assert {c.seed for c in QUICK if (c.kind, c.setting, c.rule) == ("accuracy", name, rule)} == {1, 2, 3, 4, 5}
+        costs = {c.seed for c in QUICK if (c.kind, c.setting, c.way, c.rule) == ("small", name, "splitfed", RULE)}
+        assert costs == {1, 2, 3, 4, 5}
+
+
+def test_the_grid_is_whole_and_each_bed_is_brought_up_once() -> None:
+    names = {cell.name for cell in FULL}
+    assert {cell.name for cell in QUICK} <= names
+    assert len(names) == len(FULL)
+    beds = [cell.bed for cell in FULL]
+    assert len(by_bed(FULL, GRID.bed)) == sum(a != b for a, b in zip(beds, ["", *beds], strict=False))
+    assert {cell.rule for cell in FULL if cell.kind == "accuracy"} == {ALL, *RULES}
+    assert {cell.way for cell in FULL if cell.kind == "small"} == {"splitfed", "fedavg", "fedfly", "edgemove"}
+
+
+@pytest.mark.parametrize(
+    "cell", [c for c in FULL if c.kind == "small" and c.seed == 1], ids=lambda cell: cell.name
+)  # fmt: skip
+def test_every_training_is_an_experiment_that_fits_on_two_cores(cell: Cell, tmp_path: Path) -> None:
+    lesson = LESSONS[cell.setting]
+    path = tmp_path / "cell.yaml"
+    path.write_text(lessons.experiment(lesson, cell.way, cell.rule, cell.seed))
+    plan = load_plan(path, [])
+    assert sum(node.speed for node in plan.nodes) <= 1.7
+    work = plan.workload
+    assert (plan.seed, work.schemes, work.model, work.rounds) == (cell.seed, (cell.way,), lesson.model, lesson.short)
+    assert work.batch == lesson.batch
+    if cell.rule == ALL:
+        assert work.data.select is None
+    else:
+        asked = work.data.select
+        assert asked is not None
+        assert (asked.rule, asked.share, asked.control) == (cell.rule, 0.3, False)
+    if cell.way == "splitfed":
+        assert work.cut == lesson.cut
+    assert all(node.power is not None for node in plan.nodes if node.kind == "device")
+
+
+def test_what_is_trained_in_memory_is_what_is_trained_on_containers(tmp_path: Path) -> None:
+    for lesson in LESSONS.values():
+        path = tmp_path / "cell.yaml"
+        path.write_text(lessons.experiment(lesson, "splitfed", RULE, 3))
+        work = load_plan(path, []).workload
+        job, chosen = lesson.job(None), lessons.choice(RULE)
+        assert (job.name, job.model, job.batch, job.lr) == (work.data.set, work.model, work.batch, work.lr)
+        assert (work.momentum, work.weight_decay) == (0.9, 0.0)
+        assert work.data.select is not None
+        assert (chosen.rule, chosen.share, chosen.by, chosen.features) == (
+            work.data.select.rule, work.data.select.share, work.data.select.by, work.data.select.features
+        )  # fmt: skip
+        form = FORMS[lesson.data]
+        assert (work.data.train_samples, work.data.test_samples) == (form.train, form.test)
+
+
+def test_cifar10_is_read_from_its_directory(tmp_path: Path) -> None:
+    path = tmp_path / "cell.yaml"
+    path.write_text(lessons.experiment(LESSONS["images"], "splitfed", RULE, 1, str(tmp_path)))
+    asked = load_plan(path, []).workload.data
+    assert (asked.set, asked.dir) == ("cifar10", str(tmp_path))
+    path.write_text(lessons.experiment(LESSONS["text"], "splitfed", RULE, 1, str(tmp_path)))
+    assert load_plan(path, []).workload.data.set == "docstrings"
+
+
+def test_a_fingerprint_is_of_all_that_a_result_depends_on() -> None:
+    cell = Cell("small", "images", "splitfed", RULE)
+    marks = [
+        cells.fingerprint(cell, "code", "embedded"),
+        cells.fingerprint(cell, "other", "embedded"),
+        cells.fingerprint(cell, "code", "/data/cifar10"),
+        cells.fingerprint(replace(cell, seed=2), "code", "embedded"),
+        cells.fingerprint(cell.by(ALL), "code", "embedded"),
+    ]
+    assert len(set(marks)) == len(marks)
+    assert marks[0] == cells.fingerprint(cell, "code", "embedded")
+
+
+# --- measuring ----------------------------------------------------------------------------------------------
+
+
+def test_what_needs_no_containers_goes_on_when_a_cell_fails(tmp_path: Path) -> None:
+    """In processes of its own: what failed is told, what was measured is kept, and not measured again."""
+    told: list[str] = []
+    kept = Store(tmp_path / "cells.jsonl", Found)
+    bench = measure.Bench(kept, lambda cell, found: told.append(cell.name))
+    listed = [Cell("decide", "20"), Cell("decide", "none")]
+    found = bench.bed(listed)
+    assert not found["decide/20"].failed
+    assert max(found["decide/20"].row["seconds"]) > 0
+    assert "none" in found["decide/none"].failed
+    assert sorted(told) == ["decide/20", "decide/none"]
+    again = measure.Bench(Store(tmp_path / "cells.jsonl", Found), lambda cell, found: told.append(cell.name))
+    assert again.bed(listed[:1])["decide/20"] == found["decide/20"]
+    assert len(told) == 2
+
+
+def test_a_training_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    lesson = replace(LESSONS["images"], rounds=1)
+    monkeypatch.setitem(LESSONS, "images", lesson)
+    every, part = (alone.measure(Cell("accuracy", "images", rule=rule))[0][0] for rule in (ALL, RULE))
+    assert len(every["accuracy"]) == len(part["accuracy"]) == 1
+    assert part["batches"] == pytest.approx(0.3 * every["batches"], rel=0.1)
+    assert (every["select_s"], part["select_s"] > 0) == (0.0, True)
+
+
+# --- memory and page ----------------------------------------------------------------------------------------
+
+
+def test_figures_are_the_same_from_what_was_kept(tmp_path: Path) -> None:
+    kept = Store(tmp_path / "cells.jsonl", Found)
+    for found in recorded(QUICK).values():
+        kept.add(found)
+    again = Store(tmp_path / "cells.jsonl", Found)
+    read = {cell.name: again.get(cell.name, "m") for cell in QUICK}
+    assert figures(read, QUICK) == figures(recorded(QUICK), QUICK)  # type: ignore[arg-type]
+
+
+def test_the_figures_that_are_wanted_are_all_there() -> None:
+    keys = ("worst_against_baseline_pct", "blind_beaten", "greedy_gap_pct_p95", "decide_10k_s",
+            "small_data_time_ratio", "small_data_energy_ratio",
+            "small_data_bytes_ratio", "small_data_accuracy_delta", "random_accuracy_delta", "cases")  # fmt: skip
+    assert set(keys) <= set(as_json(recorded(QUICK), QUICK))
+    assert len(as_json({}, QUICK)["cases"]) == len(QUICK)
+
+
+def test_the_page_has_every_figure_and_every_cell(tmp_path: Path) -> None:
+    PAGE.write(tmp_path, recorded(FULL), FULL, HERE, quick=False, data="embedded")
+    text = (tmp_path / "serverless.md").read_text()
+    told = json.loads((tmp_path / "serverless.json").read_text(), parse_constant=lambda name: pytest.fail(name))
+    for name in told:
+        assert name == "cases" or f"`{name}`" in text
+    for cell in FULL:
+        assert f"`{cell.name}`" in text
+    assert "missed" not in text
+    assert "A quick run" not in text
+    drawn = list(tmp_path.glob("*.svg"))
+    assert len(drawn) == len(plots(recorded(FULL), FULL)) >= 2
+    for one in drawn:
+        ET.fromstring(one.read_text())
+        assert one.name in text
+
+
+def test_a_table_has_as_many_columns_in_each_line() -> None:
+    for results in (recorded(FULL), {}):
+        lines = PAGE.text(results, FULL, HERE, [], quick=True, data="x").splitlines()
+        columns = 0
+        for line in lines:
+            if not line.startswith("|"):
+                columns = 0
+                continue
+            columns = columns or line.count("|")
+            assert line.count("|") == columns, line
+
+
+def test_the_page_says_what_was_not_measured() -> None:
+    text = PAGE.text({}, QUICK, HERE, [], quick=True, data="digits")
+    assert "A quick run" in text
+    assert "not measured" in text
+    assert f"0 of {len(QUICK)} measured, **{len(QUICK)} failed**" in text
+    assert plots({}, QUICK) == {}
+
+
+def test_the_command_lists_its_cells(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(GRID, ["--quick", "--list"]) == 0
+    assert capsys.readouterr().out.splitlines() == [cell.name for cell in QUICK]
+    assert main(GRID, ["--data", "/nowhere"]) == 2
+    assert "CIFAR-10" in capsys.readouterr().err
