@@ -128,4 +128,5 @@ def test_a_task_survives_a_handover_the_loss_of_an_edge_server_and_of_a_device(t
     spans = [json.loads(line) for line in (result.directory / "events.jsonl").read_text().splitlines()]
     died = next(death["at_s"] for death in result.summary["deaths"] if death["node"] == "edge-north")
     after = {s["node"] for s in spans if s["kind"] == "tail-step" and s["begin"] - result.summary["begin"] > died}
-    assert after and after <= {"edge-south", "cloud"}, "the platform found another place for the edge halves"
+    assert after, "the platform found another place for the edge halves"
+    assert after <= {"edge-south", "cloud"}
