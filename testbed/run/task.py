@@ -23,6 +23,7 @@ from testbed.run import moves as moved
 from testbed.run.breaking import Breaking
 from testbed.run.control import Said
 from testbed.run.data import Prepared
+from testbed.run.leisure import may_look
 from testbed.run.outcome import Outcome
 from testbed.run.record import EventLog
 from testbed.run.replay import Replay
@@ -32,7 +33,6 @@ from testbed.run.watch import Watch
 
 _START_S = 60.0
 _WRAP_UP_S = 10.0
-_CHECK_S = 1.0
 
 
 class TaskRun:
@@ -119,7 +119,8 @@ class TaskRun:
             self._breaking.run_due()
             self._tell_lost()
             now = time.monotonic()
-            if now - checked >= _CHECK_S:
+            due = min(self._dues(), default=None)
+            if may_look(now, checked, due):
                 checked = now
                 # Events are kept to the end. A collection that went through them all would stop everything here for as
                 # long as half a second, handovers too.
@@ -128,8 +129,7 @@ class TaskRun:
                 self._log.add(watch.take())
             if now - progressed > self._deadline():
                 raise self._stuck(now - progressed)
-            dues = [due for due in (self._replay.next_due(), self._breaking.next_due()) if due is not None]
-            timeout = min(0.25, max(0.0, min(dues) - now)) if dues else 0.25
+            timeout = 0.25 if due is None else min(0.25, max(0.0, due - time.monotonic()))
             try:
                 said = self._session.control.inbox.get(timeout=timeout)
             except queue.Empty:
@@ -137,6 +137,10 @@ class TaskRun:
             if isinstance(said.message, ctl.Progress | ctl.RoundDone | ctl.TaskDone):
                 progressed = said.at
             self._hear(said)
+
+    def _dues(self) -> list[float]:
+        """When something is to be done next, CLOCK_MONOTONIC."""
+        return [due for due in (self._replay.next_due(), self._breaking.next_due()) if due is not None]
 
     def _require_all(self) -> None:
         if self._session.lost:
@@ -152,7 +156,7 @@ class TaskRun:
             death, kind = self._session.lost[name], self._plan.node(name).kind
             self._session.control.broadcast(ctl.Died(self.task.id, name))
             when = self._breaking.killed.get(name)
-            at = death.at if when is None else when  # it is noticed within a second
+            at = death.at if when is None else when  # it is noticed a second later, or two
             died = recovery.Died(name, kind, self._time.at(at), death.how, asked=when is not None)
             self._deaths.append(died)
             self._log.add([self._span("node", name, died.at, died.at, {"state": "died", "asked": died.asked})])

@@ -18,6 +18,7 @@ from testbed.run import moves as moved
 from testbed.run import recovery
 from testbed.run.breaking import Breaking
 from testbed.run.control import Said
+from testbed.run.leisure import may_look
 from testbed.run.platform import desk, jobs, settings
 from testbed.run.platform.arrivals import Arrivals
 from testbed.run.platform.book import Book, Entry
@@ -34,7 +35,6 @@ NAME = "platform"
 """What the results are called, as those of a workload are by its scheme."""
 _ALL = ""
 """Task of notices and the like that are for a unit, whatever task its functions work for."""
-_CHECK_S = 1.0
 _MEET_S = 1.5
 _SETTLE_S = 1.5
 """What nodes have still to say when the last task has ended comes within so long."""
@@ -141,7 +141,8 @@ class PlatformRun:
             while not taking.requests.empty():
                 self._answering.answer(taking.requests.get(), self._now)
             now = time.monotonic()
-            if now - checked >= _CHECK_S:
+            due = min(self._dues(now), default=None)
+            if may_look(now, checked, due):
                 checked = now
                 gc.freeze()  # see TaskRun
                 self.outcome.notes += self._session.check()
@@ -151,8 +152,9 @@ class PlatformRun:
                 progressed = now
             if now - progressed > self._patience():
                 raise self._stuck(now - progressed)
+            timeout = 0.25 if due is None else min(0.25, max(0.0, due - time.monotonic()))
             try:
-                said = self._session.control.inbox.get(timeout=self._timeout(now))
+                said = self._session.control.inbox.get(timeout=timeout)
             except queue.Empty:
                 continue
             if isinstance(said.message, ctl.Progress | ctl.JobStatus | ctl.PlacedRound | ctl.Charged | ctl.RoundDone):
@@ -168,11 +170,12 @@ class PlatformRun:
         linger = max(_SETTLE_S, self._plan.platform.linger * self._plan.dilation)
         return time.monotonic() - self._idle_since >= linger
 
-    def _timeout(self, now: float) -> float:
+    def _dues(self, now: float) -> list[float]:
+        """When something is to be done next, CLOCK_MONOTONIC."""
         dues = [due for due in (self._replay.next_due(), self._breaking.next_due()) if due is not None]
         if (at := self._arrivals.due()) is not None:
             dues.append(now + (at - self._now) * self._plan.dilation)
-        return min(0.25, max(0.0, min(dues) - now)) if dues else 0.25
+        return dues
 
     def _patience(self) -> float:
         real = self._session.real
