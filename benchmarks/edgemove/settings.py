@@ -26,8 +26,7 @@ class Bed:
         device: Speed of the device, as a share of a core.
         edges: Speeds of the edge servers, by site in the order of `SITES`.
         access: Rates of a device's link at each site, up and down, Mbit/s.
-        delay: Of that link, one way, ms. queue: What it holds, ms: deep in mobile networks, so that what two sites have
-            on their way at a handover finds room.
+        delay: Of that link, one way, ms.
         backhaul: Rate between sites, and to the cloud, Mbit/s. far: Delay between sites, one way, ms, whichever way: by
             the cloud it is the same.
         trace: What moves the device: empty, ``walk``, ``drive`` or a path below the directory of traces.
@@ -39,7 +38,6 @@ class Bed:
     edges: tuple[float, ...]
     access: tuple[tuple[float, float], ...]
     delay: float = 4.0
-    queue: float = 100.0
     backhaul: float = 100.0
     far: float = 2.0
     trace: str = ""
@@ -209,7 +207,7 @@ def experiment(setting: Setting, asked: Training, data: str | None = None, trace
         *([f"  other: {{speed: 0.1, cpus: {QUOTA + 0.1:g}, memory: 512MiB}}"] if bed.others else []),
         "  cloud: {speed: 0.2, memory: 768MiB}",
         "links:",
-        f"  access: {{delay: {bed.delay:g}ms, queue: {bed.queue:g}ms}}",
+        f"  access: {{delay: {bed.delay:g}ms}}",
         *(f"  {a} -- {b}: {{rate: {bed.backhaul:g}Mbit, delay: {bed.far:g}ms}}" for a, b in combinations(bed.sites, 2)),
         *(f"  {site} -- cloud: {{rate: {bed.backhaul:g}Mbit, delay: {bed.far / 2:g}ms}}" for site in bed.sites),
         # What a bring-up measures of speeds is watched in every run all the same; the beds here are many.
