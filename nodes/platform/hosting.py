@@ -124,6 +124,7 @@ class Round:
         self._flushed = time.monotonic()
         self._update: tuple[Update, Tensors] | None = None
         self._over = False
+        self._handed_in = False  # a head's weights have gone to its tail
         self._host = Host(
             node, self._task, pacer, self, schemes.get(task.scheme).make, dilation=dilation
         )
@@ -179,7 +180,8 @@ class Round:
             return
         envelope, tensors = codec.decode(got)
         if isinstance(envelope.body, Delivered):
-            self._over = self._over or envelope.body.round == self._number
+            # One that comes before all is sent was for whom this invocation stands in for.
+            self._over = self._over or (self._handed_in and envelope.body.round == self._number)
         elif envelope.dst.task == self._task.id and envelope.dst.owner == self._owner:
             self._waiting.append((envelope, tensors, time.monotonic(), codec.size(got)))
 
@@ -209,6 +211,7 @@ class Round:
 
     def send(self, node: str, envelope: Envelope, tensors: Tensors) -> None:
         """See `nodes.runtime.host.Transport.send`."""
+        self._handed_in = self._handed_in or isinstance(envelope.body, Update)
         if envelope.dst.role in (AGGREGATOR, COLLECTOR):
             self._to_aggregator(envelope, tensors)
         elif isinstance(envelope.body, Model) and not envelope.body.attempt and not self._ship:

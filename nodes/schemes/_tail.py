@@ -119,6 +119,10 @@ class Tail(Quiet):
     def _finish_round(self, body: Update, head: dict[str, torch.Tensor]) -> None:
         if (body.round, body.attempt) != (self._round, self._attempt):
             return
+        if body.batches != self._applied + 1:
+            # Of a head that trained with another tail, which is gone: the halves would not belong together.
+            self._context.note(f"end of round {body.round} after {body.batches} batches out of turn for {self.id}")
+            return
         weights = self._stage.layers.state_dict() | head
         self._finished = Update(body.round, body.samples, body.batches, self._loss_sum, body.attempt)
         self._context.send(self.id, self._averager(), self._finished, copies(weights))

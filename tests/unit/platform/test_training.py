@@ -15,11 +15,13 @@ from nodes.platform.instances import Pool
 from nodes.platform.outcomes import Invocation
 from nodes.platform.store import Store
 from nodes.platform.streaming import Parts
+from nodes.policies.layers import LAYERS
 from nodes.runtime.host import Host
 from nodes.schemes._arrays import to_arrays
 from nodes.wire import codec
 from nodes.wire import control as ctl
-from nodes.wire.messages import PartId
+from nodes.wire.messages import Envelope, PartId, Update
+from nodes.wire.pipeline_messages import Delivered
 from tests.unit.platform.pools import drive, invoke
 from tests.unit.runtime.memory import Net, _Port
 
@@ -192,6 +194,25 @@ def test_the_half_that_is_there_first_does_not_wait_for_the_other(tmp_path, unit
     bed.drive(lambda: heads and tails)
     assert tails[0].outputs["weights"] == done.weights_sha256
     assert not bed.notes
+
+
+def test_what_comes_of_an_attempt_that_was_given_up_ends_nothing(tmp_path, units):
+    """The last words of both halves are still on their way when others begin the round again."""
+    net = Net(tmp_path, "splitfed", devices=("d1",), rounds=1)
+    task, initial = start(net)
+    done = net.run()
+    bed = units("d1", "ea")
+    model = bed.keep(initial)
+    head, tail = PartId(task.id, "head", "d1"), PartId(task.id, "tail", "d1")
+    layers = LAYERS[task.model][: task.cut_of("d1")]
+    mine = {name: array + 1 for name, array in initial.items() if name.partition(".")[0] in layers}
+    bed.parts["ea"].arrive("d1", codec.encode(Envelope(head, tail, "d1", Update(1, 160, 10, 0.0)), mine))
+    over = Envelope(PartId(task.id, "aggregator", ""), head, "ea", Delivered(1, 0))
+    bed.parts["d1"].arrive("ea", codec.encode(over))
+    found = pair(bed, task, 1, model, "d1", "ea")
+    bed.drive(lambda: found["head"] and found["tail"])
+    assert (found["head"][0].reason, found["tail"][0].reason) == ("", "")
+    assert found["tail"][0].outputs["weights"] == done.weights_sha256
 
 
 def test_a_head_without_weights_is_sent_its_layers(tmp_path, units):
