@@ -18,7 +18,9 @@ from testbed.run.energy import merged
 _SETTLED_S = 60.0
 """Work that ended so long ago overlaps with nothing that is still to be told."""
 _STEP = 1e-3
-"""Share of a battery from which on a change is worth saying; the reserve is always worth it."""
+"""Share of a battery from which on a change is worth saying; the reserve is always worth it, and so is ..."""
+_STEP_S = 0.5
+"""... what so many seconds of work take: of a large battery a thousandth is more than is kept above its reserve."""
 
 
 @dataclass
@@ -97,4 +99,8 @@ class Batteries:
         if account.told_j is None:
             return True
         crossed = (account.told_j > battery.reserve_j) != (left > battery.reserve_j)
-        return crossed or abs(left - account.told_j) >= _STEP * battery.capacity_j
+        power = account.node.power
+        worth = _STEP * battery.capacity_j
+        if power is not None:
+            worth = min(worth, _STEP_S * power.compute_w)
+        return crossed or abs(left - account.told_j) >= worth

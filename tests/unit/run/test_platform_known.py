@@ -230,6 +230,17 @@ def test_batteries_say_when_the_reserve_is_reached_however_little_that_is():
     assert isinstance(Meter(battery).left_j, float)
 
 
+def test_of_a_large_battery_every_second_of_work_is_told():
+    plan = platforms.plan()
+    battery = replace(plan.node("dev-1").battery, capacity_j=36_000.0, left_j=30_000.0)
+    nodes = tuple(replace(one, battery=battery) if one.battery else one for one in plan.nodes)
+    batteries, rates = Batteries(replace(plan, nodes=nodes), BEGIN), Rates(plan, (), BEGIN)
+    batteries.changes(BEGIN, [], rates)
+    for now in (1.0, 2.0, 3.0):
+        assert "dev-1" in batteries.changes(BEGIN + now, [work_span(now - 1, now)], rates)
+    assert batteries.changes(BEGIN + 3.2, [], rates) == {}
+
+
 def test_modems_say_what_links_are_as_they_change():
     plan = platforms.plan()
     varying = Schedule("t", (Step(0.0, 20e6), Step(5.0, 5e6), Step(6.0, 4.95e6)), (), 10.0, False)
