@@ -148,7 +148,8 @@ class Agent:
     def _wait_ms(self) -> int:
         if self._inbox:
             return 0
-        dues = [self._pool.due(), self._blobs.due(), self._standing.due(), self._seat.due() if self._seat else None]
+        standing = self._standing.due() if self._configured else None  # before that it is told to nobody
+        dues = [self._pool.due(), self._blobs.due(), standing, self._seat.due() if self._seat else None]
         least = min([_FLUSH_S, *(due for due in dues if due is not None)])
         return int(least * 1000) + (0 < least < _FLUSH_S)  # rounded up: what is not due yet is not looked after
 

@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 
 from nodes.learn import models
+from nodes.platform.agent import Agent
 from nodes.platform.outcomes import Invocation
 from nodes.platform.store import Store
 from nodes.schemes._arrays import to_arrays
 from nodes.wire import control as ctl
+from nodes.wire.jobs import UnitSettings
 from nodes.wire.messages import PartId
 from nodes.wire.platform_messages import CallEnded, CancelCall, InvokeOn, KeepBlobs, UnitState
 from nodes.wire.task import Placed, Select
+from testbed.run.control import make_keys
 from tests.unit.platform.loopback import Fleet
 from tests.unit.runtime.memory import Net
 
@@ -251,3 +254,20 @@ def test_a_unit_is_measured_before_there_are_tasks(tmp_path, fleet):
     assert window.asked_s / window.steps == pytest.approx(0.02)
     assert bed.script.states["d1"].warm == ()
     assert bed.script.states["d1"].speed == 0.5
+
+
+def test_before_it_knows_of_others_a_unit_has_nothing_to_say_and_waits(tmp_path):
+    keys, pairs = make_keys(["d1"])
+    file = ctl.NodeFile(
+        name="d1", kind="device", speed=None, control=f"ipc://{tmp_path / 'control'}", control_key=keys.public,
+        public_key=pairs["d1"].public, secret_key=pairs["d1"].secret, data_port=0,
+        platform=UnitSettings(memory=1 << 30, orchestrator="cloud", store=str(tmp_path / "store")),
+    )  # fmt: skip
+    agent = Agent(file, listen="127.0.0.1")
+    agent._standing._told_at -= 10
+    assert agent._standing.due() == 0
+    assert agent._wait_ms() > 0
+    agent._configured = True
+    assert agent._wait_ms() == 0
+    agent._stop = True
+    assert agent.run() == 0
