@@ -63,10 +63,11 @@ class Calls:
         return call.number in self.open
 
     def lose(self, unit: str) -> list[Call]:
-        """A unit is lost: its open invocations, which are taken out of the books."""
+        """A unit is lost: its open invocations, which are taken out of the books; nobody wants their results."""
         gone = [call for call in self.open.values() if call.unit == unit]
         for call in gone:
             self._ghosts[call.number] = self.open.pop(call.number)
+            call.wanted = False
         return gone
 
     def back(self, unit: str) -> None:
@@ -104,6 +105,13 @@ class Calls:
         """Whether a round's layers can be taken apart on a unit: in what is kept for its end, or beside all."""
         kept = max(_for_end(task, round, unit) - self._apart(task, round).get(unit, 0), 0)
         return self._registry.alive(unit) and memory <= kept + self.free()[unit]
+
+    def fits_end(self, task: TaskState, round: Round, unit: str, memory: int) -> bool:
+        """Whether a round can be averaged (or evaluated) on another unit than it was placed on.
+
+        One comes after the other: what is kept there for either will do for both, one after the other.
+        """
+        return self._registry.alive(unit) and memory <= _for_end(task, round, unit) + self.free()[unit]
 
     def _apart(self, task: TaskState, round: Round) -> dict[str, int]:
         """Bytes that taking a round's layers apart takes, by unit."""

@@ -111,6 +111,8 @@ class Orchestrator:
                 continue
             if unit.coming and "coming" in changes:
                 self._rounds.legs.moving(task, leg, unit.coming)
+            elif "sudden" in changes:  # the device has heard of it all the same: its edge half is on its way
+                self._rounds.legs.moving(task, leg, unit.at)
             if "handover" in changes:
                 self._rounds.legs.arrived(task, leg, unit.at)
             if changes & {"link", "handover"} and not any(call.role == "next" for call in leg.calls.values()):

@@ -50,9 +50,11 @@ class Planning:
         self.again_at: float | None = None
 
     def admit(self, task: TaskState, now: float) -> None:
-        """Look whether a task can be done; it waits for units that have not been heard of yet."""
-        books = self._books
-        if books.registry.missing() and now - task.submitted < PATIENCE_S:
+        """Look whether a task can be done; it waits for units that have not been heard of yet, or not of late."""
+        registry = self._books.registry
+        silent = any(registry.alive(name) and not registry.ready(name, now) for name in task.job.task.owners)
+        few = silent and len(self._asking.candidates(task, now)) < task.job.least
+        if (registry.missing() or few) and now - task.submitted < PATIENCE_S:
             return
         verdict = self.verdict(task, now)
         if verdict.reason:

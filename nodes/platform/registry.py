@@ -63,7 +63,10 @@ class Registry:
         self.expected = {*settings.sites, *settings.powers, *(name for pair in self._rows for name in pair)}
 
     def heard(self, state: UnitState, now: float) -> set[str]:
-        """Note a unit's state; what has changed of it: new, back, handover, coming, reach, link, weak, charged."""
+        """Note a unit's state; what has changed of it: new, back, handover, coming, reach, link, weak, charged.
+
+        ``sudden``: a handover that was not heard of before it was done.
+        """
         before = self._all.get(state.name)
         if before is None or before.lost:
             self._all[state.name] = seen = Seen(state, now, state.memory, state.up, state.down)
@@ -71,7 +74,8 @@ class Registry:
             return {"new" if before is None else "back"}
         seen, old = before, before.state
         changes = {name for name, changed in (
-            ("handover", old.at != state.at), ("coming", bool(state.coming) and old.coming != state.coming),
+            ("handover", old.at != state.at), ("sudden", state.at not in (old.at, old.coming)),
+            ("coming", bool(state.coming) and old.coming != state.coming),
             ("reach", state.in_reach and not old.in_reach), ("back", now - seen.at > SILENT_S),
             ("link", self._changed(seen, state)),
         ) if changed}  # fmt: skip

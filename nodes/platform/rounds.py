@@ -105,7 +105,7 @@ class Rounds:
         if books.registry.alive(unit) and not round.tries[function, unit]:
             return True
         others = [name for name in books.asking.finishers(task.job, books.clock())
-                  if name != unit and books.calls.fits(name, memory)]  # fmt: skip
+                  if name != unit and books.calls.fits_end(task, round, name, memory)]  # fmt: skip
         if others:
             unit = min(others, key=lambda name: (round.tries[function, name], -books.registry.speed(name), name))
         elif not books.registry.alive(unit):

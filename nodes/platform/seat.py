@@ -73,6 +73,7 @@ class Seat:
         self._clock = clock
         self._orchestrator: Orchestrating | None = None
         self._unsent: list[tuple[str, CallEnded]] = []
+        self._dead: set[str] = set()
 
     @property
     def taken(self) -> bool:
@@ -101,12 +102,14 @@ class Seat:
         if self._orchestrator is None:
             return
         if isinstance(body, UnitState):
-            self._orchestrator.state(body)
+            if unit not in self._dead:  # said before it died, and come after the news: it is not back
+                self._orchestrator.state(body)
         else:
             self._orchestrator.ended(unit, body)
 
     def lost(self, unit: str) -> None:
-        """A unit is gone."""
+        """A unit is gone for good."""
+        self._dead.add(unit)
         if self._orchestrator is not None:
             self._orchestrator.lost(unit)
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from nodes.errors import WireError
 from nodes.events import Span
 from nodes.platform import library, outcomes
@@ -129,7 +131,9 @@ class Calls:
             self._tell(ended)
         except WireError as error:
             self._note(f"call {asked.call}: {error}")
-            self._tell(CallEnded(call=asked.call, kind=outcomes.RETURNED, reason=str(error)))
+            self._blobs.keep(KeepBlobs(unpin=tuple(kept)))  # nobody hears of them, so nobody lets them go
+            bare = {"outputs": {}, "sizes": {}, "values": {}}
+            self._tell(msgspec.structs.replace(ended, kind=outcomes.RETURNED, reason=str(error), **bare))
 
     def _record(self, call: _Call, outcome: Outcome, ended: CallEnded) -> None:
         asked = call.asked

@@ -457,6 +457,51 @@ def msgspec_copy(unit):
     return Sim(unit.name, unit.kind, unit.memory, unit.speed, unit.at, battery_j=unit.battery_j)
 
 
+def test_what_a_lost_unit_has_still_to_say_counts_for_nothing():
+    units = [Sim("d1", "device", 100 * MB, at="e1"), Sim("e1", "edge", 300 * MB, 50.0),
+             Sim("cloud", "cloud", 1000 * MB, 0.01)]  # fmt: skip
+    fleet = Fleet(units, retries=0)
+    fleet.takes["aggregate"] = 3.0
+    fleet.fails["aggregate", "e1"] = ["raised"]
+    fleet.orchestrator.submit(job(owners=("d1",), cuts=(WHOLE,), of_task={"servers": ("cloud", "e1"), "rounds": 1}))
+    while "aggregate" not in functions(fleet):
+        fleet.run(0.1)
+    assert fleet.invoked[-1][1] == "e1"
+    fleet.units["e1"].silent = True
+    while functions(fleet).count("aggregate") < 2:  # it is lost, and the cloud averages
+        fleet.run(0.1)
+    fleet.units["e1"].silent = False  # what it says now was said long ago
+    fleet.run(60)
+    assert not fleet.fails["aggregate", "e1"]
+    assert fleet.status().state == "done", fleet.status().reason
+
+
+def test_averaging_and_evaluating_make_do_with_room_for_one_of_them():
+    units = [Sim("d1", "device", 100 * MB, at="e1"), Sim("e1", "edge", 60 * MB, 2.0),
+             Sim("cloud", "cloud", 60 * MB, 2.0)]  # fmt: skip
+    fleet = Fleet(units)
+    fleet.orchestrator.submit(job(owners=("d1",), cuts=(WHOLE,), of_task={"servers": ("cloud", "e1"), "rounds": 1}))
+    while "train-device" not in functions(fleet):
+        fleet.run(0.1)
+    fleet.die("e1")  # where one of them was to be
+    fleet.run(60)
+    assert fleet.status().state == "done", fleet.status()
+    assert {unit for _, unit, call in fleet.invoked if call.function in ("aggregate", "evaluate")} == {"cloud"}
+
+
+@pytest.mark.parametrize(("seconds", "state"), [(8, "done"), (20, "refused")])
+def test_a_task_that_comes_while_its_devices_are_out_of_reach_waits_a_while(seconds, state):
+    fleet = Fleet()
+    fleet.units["d1"].in_reach = False
+    fleet.report("d1")
+    fleet.orchestrator.submit(job())
+    fleet.run(seconds)
+    assert fleet.status().state == ("queued" if state == "done" else "refused")
+    fleet.units["d1"].in_reach = True
+    fleet.run(60)
+    assert fleet.status().state == state
+
+
 # --- devices that move --------------------------------------------------------------------------------------
 
 
@@ -492,6 +537,16 @@ def test_who_waited_in_vain_is_cancelled():
     assert len(fleet.cancelled) == 1
     assert functions(fleet).count("train-device") == 1
     assert not fleet.open()
+
+
+def test_an_edge_half_is_awaited_even_if_nobody_had_heard_of_the_handover():
+    fleet, _, new = moving()
+    fleet.units["d1"].at = new
+    fleet.report("d1")
+    assert [call.function for call in fleet.units[new].calls.values()] == ["train-edge"]
+    fleet.run(60)
+    assert fleet.status().state == "done"
+    assert functions(fleet).count("train-device") == 1
 
 
 def test_without_room_there_the_round_begins_again():

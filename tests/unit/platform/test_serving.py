@@ -219,6 +219,29 @@ def test_what_a_call_returns_is_kept_for_the_orchestrator_until_it_lets_it_go(tm
     assert made[0] not in unit.store
 
 
+def test_an_end_that_no_message_holds_is_told_without_what_was_returned(tmp_path, unit):
+    from nodes.platform import store as stores
+
+    told = []
+
+    def tell(ended):
+        if ended.values:
+            raise WireError("too large")
+        told.append(ended)
+
+    unit.calls._tell = tell
+    unit.invoke(1)
+    unit.fakes[0].ready()
+    unit.pool.step()
+    [staging] = (tmp_path / "ea" / "staging").iterdir()
+    unit.fakes[0].result(outputs={"y": stores.stage(staging, arrays(1))}, values={"n": 3})
+    unit.step()
+    [ended] = told
+    assert (ended.call, ended.kind, ended.outputs, ended.sizes) == (1, "returned", {}, {})
+    assert (ended.cold, ended.start_s, ended.work_s) == (True, 0.75, 1.0)  # it is charged all the same
+    assert not unit.store._pins
+
+
 def test_the_unit_says_itself_what_it_knows_best(unit):
     values = {"owner": "d1", "round": 1, "node": "eb", "speed": 3.0}
     unit.calls.invoke(InvokeOn(call=1, function="train-edge", values=values, memory=100))
@@ -403,3 +426,20 @@ def test_the_orchestrator_is_fed_and_its_orders_are_carried_out():
     assert (brain.heard, seat.due()) == ([], 0.0)
     seat.step()
     assert brain.heard == [("ended", "eb", CallEnded(call=7, kind="died", reason="no way there"))]
+
+
+def test_what_the_dead_said_last_does_not_bring_them_back():
+    made = []
+
+    def make(*what):
+        made.append(Brain(*what))
+        return made[-1]
+
+    seat = Seat(lambda *_: "", lambda _: None, make=make, clock=Clock())
+    seat.begin(PlatformSettings())
+    [brain] = made
+    seat.hear("d1", UnitState(name="d1", kind="device"))
+    seat.lost("d1")
+    seat.hear("d1", UnitState(name="d1", kind="device", memory=1))
+    seat.hear("d1", CallEnded(call=3))  # what it has done is charged
+    assert [what[0] for what in brain.heard] == ["state", "lost", "ended"]
