@@ -103,7 +103,10 @@ class Calls:
 
     def fits_apart(self, task: TaskState, round: Round, unit: str, memory: int) -> bool:
         """Whether a round's layers can be taken apart on a unit: in what is kept for its end, or beside all."""
-        kept = max(_for_end(task, round, unit) - self._apart(task, round).get(unit, 0), 0)
+        # An averaging that has been given up takes a moment to end.
+        ending = sum(call.memory for call in self.open.values() if call.function in (AGGREGATE, EVALUATE)
+                     and call.task == task.name and call.unit == unit)  # fmt: skip
+        kept = max(_for_end(task, round, unit) - self._apart(task, round).get(unit, 0) - ending, 0)
         return self._registry.alive(unit) and memory <= kept + self.free()[unit]
 
     def fits_end(self, task: TaskState, round: Round, unit: str, memory: int) -> bool:

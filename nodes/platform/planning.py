@@ -269,6 +269,8 @@ class Planning:
         assert round is not None
         if leg.state == "placed" and not leg.calls:
             self._rounds.legs.fail(task, leg, "its links have changed before it began", counts=False)
+        if leg.attempt > self._settings.retries:
+            return  # of a link that does not settle, or it would never be done
         if leg.state != "training" or leg.cut is None or (request := self._asking.for_leg(task, leg, now)) is None:
             return
         problem = self._asking.problem([request], now, None)

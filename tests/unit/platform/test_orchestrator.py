@@ -571,6 +571,18 @@ def test_a_link_that_gets_much_worse_has_a_round_begin_elsewhere():
     assert [call.parts[0].role for call in fleet.open() if call.function == "train-device"] == ["whole"]
 
 
+def test_a_link_that_does_not_settle_has_no_round_begin_again_for_ever():
+    fleet = Fleet(rate=8e7)
+    fleet.takes["train"] = 50.0
+    fleet.orchestrator.submit(job(owners=("d1",), batches={"d1": 200}, of_task={"rounds": 1}))
+    fleet.run(4)
+    for up in (1e5, 8e7) * 12:
+        fleet.units["d1"].up = up
+        fleet.run(4)
+    assert 2 <= functions(fleet).count("train-device") <= 4
+    assert fleet.status().state == "done"
+
+
 def test_messages_are_what_the_wire_takes():
     fleet = Fleet()
     fleet.orchestrator.submit(job(select=Select("random", 0.5), share=0.5))
