@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from testbed.cli.options import Format, FormatOption, print_json
 
@@ -25,7 +26,7 @@ def command(
     table = Table("task", "state", "round", "accuracy", "best", "since", "why", title=f"at {answer['at_s']:.1f} s")
     for row in answer["tasks"]:
         table.add_row(row["task"], row["state"], _rounds(row), _percent(row["accuracy"]), _percent(row["best"]),
-                      "" if row["since_s"] is None else f"{row['since_s']:.1f} s", row["reason"])  # fmt: skip
+                      "" if row["since_s"] is None else f"{row['since_s']:.1f} s", Text(row["reason"]))  # fmt: skip
     Console().print(table)
 
 
