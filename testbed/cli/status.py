@@ -13,7 +13,9 @@ from testbed.cli.options import Format, FormatOption, print_json
 
 
 def command(
-    run: Annotated[str | None, typer.Argument(help="Run; may be left out if only one takes tasks.")] = None,
+    run: Annotated[
+        str | None, typer.Argument(envvar="ROAMBED_RUN", help="Run; may be left out if only one takes tasks.")
+    ] = None,
     format_: FormatOption = Format.table,
 ) -> None:
     """Show the tasks of a run of the serverless platform: those that came, and those that are still to come."""

@@ -80,6 +80,12 @@ def test_a_task_is_cancelled(app, asked):
     assert asked == [("r-1", {"do": "cancel", "task": "digits"})]
 
 
+def test_the_run_may_be_named_by_the_environment(app, asked):
+    for words in (["submit", "digits"], ["status"], ["cancel", "digits"]):
+        CliRunner().invoke(app, words, env={"ROAMBED_RUN": "r-7"})
+    assert [run for run, _ in asked] == ["r-7"] * 3
+
+
 # --- the desk ---
 
 
