@@ -153,6 +153,15 @@ def test_two_runs_are_compared_task_by_task(record, tmp_path):
     assert not found.schemes[1].equal_digest, "it has no model"
 
 
+def test_what_tasks_took_of_devices_is_compared_too(record, tmp_path):
+    content = json.loads((tmp_path / "summary.json").read_text())
+    content["tasks"]["digits"]["energy"] = {"phone": {"active_j": 3.1}}
+    (tmp_path / "summary.json").write_text(json.dumps(content))
+    done, refused = compare(tmp_path, tmp_path).schemes
+    assert (done.active_j_a, done.active_j_b) == (3.1, 3.1)
+    assert refused.active_j_a is None, "of it nothing is known"
+
+
 def test_a_run_without_tasks_has_none_of_it(both):
     record = load(both)
     assert placements.placement_plot(record) is None
