@@ -12,7 +12,9 @@ from testbed.cli.options import Format, FormatOption, print_json
 
 def command(
     task: Annotated[str, typer.Argument(help="Task, as testbed status names it.")],
-    run: Annotated[str | None, typer.Argument(help="Run; may be left out if only one takes tasks.")] = None,
+    run: Annotated[
+        str | None, typer.Argument(envvar="ROAMBED_RUN", help="Run; may be left out if only one takes tasks.")
+    ] = None,
     format_: FormatOption = Format.table,
 ) -> None:
     """Cancel a task of a run of the serverless platform; its best model so far is kept, and other tasks go on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +26,7 @@ def command(
 
     # What looks like a path is one; a task's name has neither dots nor slashes.
     path = Path(what)
-    by_file = path.suffix in (".yaml", ".yml") or "/" in what or path.is_file()
+    by_file = path.suffix in (".yaml", ".yml") or "/" in what or os.path.isfile(what)  # which takes names of any length
     answer = ask(to, {"do": "submit", **({"file": str(path.resolve())} if by_file else {"name": what})})
     if format_ is Format.json:
         print_json(answer)

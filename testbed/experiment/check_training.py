@@ -18,6 +18,8 @@ from testbed.experiment.model import Spec
 from testbed.experiment.problems import did_you_mean
 from testbed.experiment.training import HALVING_SCHEMES, SPLIT_SCHEMES, Move
 
+MOST = 1_000_000
+"""Rounds at most, and passes over the data in one."""
 ROUNDING = 0.002
 """How far shares may miss the whole and still be meant as it: three times 33.3% does."""
 
@@ -36,6 +38,7 @@ def of_work(spec: Spec, document: Document) -> list[InputError]:
         *_cut(spec, document),
         *_averaging(spec, document),
         *_data(spec, document),
+        *_lengths(spec, document),
         *_batch(spec, document),
         *_selection(spec, document),
         *_fractions(spec, document),
@@ -189,6 +192,17 @@ def _poorest(spec: Spec) -> tuple[int, str, str] | None:
         least, whose = round(split.fractions[poorest] * samples), repr(poorest)
     on_average = " on average" if split.dirichlet else ""
     return least, whose, f"{samples} samples among {len(devices)} devices{on_average}"
+
+
+def _lengths(spec: Spec, document: Document) -> Iterator[InputError]:
+    """Rounds can be counted, also in messages: their numbers have 64 bits."""
+    for key in ("rounds", "local_epochs"):
+        asked = getattr(spec.workload, key)
+        if asked > MOST:
+            yield document.problem(
+                ("workload", key), f"so many {key.replace('_', ' ')} are no experiment", wanted=f"at most {MOST}",
+                found=str(asked), remedy=f"set workload.{key} to {MOST} or less",
+            )  # fmt: skip
 
 
 def _batch(spec: Spec, document: Document) -> Iterator[InputError]:

@@ -148,6 +148,10 @@ class SchemeRecord:
         """Whether the device trained on after a move, or had nothing left to do."""
         if move.downtime_s is not None or self.weights_sha256 is not None:
             return True
+        if "task" in move.raw:  # on the serverless platform: of the task that trained there, if one did
+            task = table(self.tasks.get(text(move.raw["task"])))
+            if not task or task.get("state") == "done":
+                return True
         since = self.begin + (move.at_s or 0.0)
         return any(s.kind in ("forward", "step") and s.node == move.device and s.begin >= since for s in self.spans)
 

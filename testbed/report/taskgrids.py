@@ -86,9 +86,11 @@ def cost_grid(record: RunRecord) -> Grid:
 
 def placement_grid(record: RunRecord) -> Grid:
     """What was decided, in order of time."""
+    more = max((len(scheme.placements) for scheme in record.schemes), default=0)
     grid = Grid(
         "Decisions", ("at", "task", "round", "who does what", "objective", "predicted", "decided in"),
-        note="Objective: what the policy counts the placement as, by the weights of the experiment.",
+        note="Objective: what the policy counts the placement as, by the weights of the experiment."
+        + (f" The first {_MOST} of {more} decisions; summary.json has all." if more > _MOST else ""),
     )  # fmt: skip
     for scheme in record.schemes:
         for one in scheme.placements[:_MOST]:

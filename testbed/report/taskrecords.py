@@ -26,7 +26,9 @@ def _tasks(scheme: SchemeRecord) -> Iterator[SchemeRecord]:
             loss=tuple(number(one) for one in items(task.get("loss_by_round"))),
             weights_sha256=text(task.get("weights_sha256")) or text(task.get("kept_sha256")) or None,
             duration_s=number(task.get("took_s")), begin=scheme.begin, devices=_devices(task),
-            energy={"active_j": task.get("active_j"), "nodes": table(task.get("energy"))},
+            energy={"active_j": task.get("active_j"), "nodes": {
+                device: {"kind": "device", **table(row)} for device, row in table(task.get("energy")).items()
+            }},
         )  # fmt: skip
 
 

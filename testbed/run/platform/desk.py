@@ -83,13 +83,16 @@ class Desk:
     def close(self) -> None:
         """Take no more; who still waits is told."""
         self._over.set()
-        with suppress(queue.Empty):
-            while True:
-                self.requests.get_nowait().refuse(InputError("the run is over", remedy="start another one"))
+        self._refuse_all()
         self._thread.join(timeout=2 * _READ_S)
         self._socket.close()
         with suppress(FileNotFoundError):
             self._path.unlink()
+
+    def _refuse_all(self) -> None:
+        with suppress(queue.Empty):
+            while True:
+                self.requests.get_nowait().refuse(_run_over())
 
     def _serve(self) -> None:
         while not self._over.is_set():
@@ -111,10 +114,14 @@ class Desk:
             return refusal(error)
         except Exception as error:  # of one request; the run goes on
             return refusal(RoambedError("the request cannot be carried out", found=f"{type(error).__name__}: {error}"))
-        if self._over.is_set():
-            return refusal(InputError("the run is over", remedy="start another one"))
         self.requests.put(asked)
+        if self._over.is_set():  # who closes may have looked before this one was there, and nobody takes it any more
+            self._refuse_all()
         return asked.wait()
+
+
+def _run_over() -> InputError:
+    return InputError("the run is over", remedy="start another one")
 
 
 def refusal(error: RoambedError) -> Answer:

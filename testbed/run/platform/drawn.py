@@ -11,13 +11,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nodes.events import WORK, Span
+from nodes.policies.requests import SELECT, TRAIN_DEVICE
 from testbed.experiment.plan import Plan
 from testbed.run.airtime import Rates, Way
 from testbed.run.energy import merged
 from testbed.run.platform.book import Entry
 from testbed.run.staging import PAYLOAD
 
-_FETCHED_FROM_DEVICES = "train-device"
+_FETCHED_FROM_DEVICES = TRAIN_DEVICE
 """What this function gives is fetched from the device by whoever averages."""
 
 
@@ -37,8 +38,8 @@ def by_device(
     devices = {node.name: node for node in plan.nodes if node.kind == "device" and node.power is not None}
     work: dict[str, list[tuple[float, float]]] = {}
     for span in spans:
-        mine = span.task == entry.name and span.node in devices and (span.kind in WORK or span.kind == "select")
-        if mine and number in (None, span.round):
+        mine = span.task == entry.name and span.node in devices and span.kind in WORK
+        if mine and number in (None, _round(entry, span, begin)):
             work.setdefault(span.node, []).append((span.begin, span.end))
     carried = _carried(entry, devices, number)
     found = {}
@@ -55,6 +56,15 @@ def by_device(
                    "receive_j": power.receiving_w * air["receive"]}  # fmt: skip
             found[name] = row | {"active_j": sum(row.values()), "busy_s": busy}
     return found
+
+
+def _round(entry: Entry, span: Span, begin: float) -> int:
+    """The round that work is part of. Choosing data says of none: it is that of its invocation, the next to end."""
+    if span.kind != "select":
+        return span.round
+    ended = span.end - begin
+    mine = (one.round for at, one in entry.charges if (one.function, one.unit) == (SELECT, span.node) and at >= ended)
+    return next(mine, span.round)
 
 
 def _carried(

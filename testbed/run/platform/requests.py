@@ -13,7 +13,7 @@ from typing import Any
 
 from nodes.policies.samples import FORMS
 from nodes.wire import control as ctl
-from testbed.errors import InputError
+from testbed.errors import InputError, RoambedError
 from testbed.experiment.plan import Plan
 from testbed.experiment.problems import did_you_mean
 from testbed.experiment.submitting import tasks_of
@@ -68,7 +68,7 @@ class Preparing:
         references = self._references(task)
         alone = replace(self._plan, tasks=(task,))
         self._written += 1
-        label = f"{task.name}-{self._written}"
+        label = f"{task.name}.{self._written}"  # no task of the run can be called so
         splits = {label: knowing.split(alone)[task.name]}
         prepared = knowing.write(alone, splits, self._directory)[label]
         return Known(knowing.view(self._plan, task), task, prepared, references)
@@ -110,8 +110,11 @@ class Answering:
         """Do what was asked for; ``now`` is in virtual s since tasks began to come."""
         try:
             asked.answer(self._answer(asked, now))
-        except InputError as error:
+        except RoambedError as error:
             asked.refuse(error)
+        except Exception as error:  # of one request; the run and its tasks go on
+            why = f"{type(error).__name__}: {error}"
+            asked.refuse(RoambedError("the request cannot be carried out", found=why))
 
     def _answer(self, asked: Asked, now: float) -> Answer:
         match asked.content["do"]:

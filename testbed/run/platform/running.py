@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import queue
 import threading
 import time
@@ -11,7 +12,10 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from rich.markup import escape
+
 from nodes.events import Span
+from nodes.platform.invoking import LIMIT, LIMIT_S
 from nodes.wire import control as ctl
 from testbed.errors import NodeError, RoambedError
 from testbed.run import moves as moved
@@ -39,7 +43,9 @@ _MEET_S = 1.5
 _SETTLE_S = 1.5
 """What nodes have still to say when the last task has ended comes within so long."""
 _STUCK_S = 120.0
-"""Virtual seconds without a sign of progress, besides 100 of the slowest steps, after which the platform is stuck."""
+"""Virtual seconds without a sign of progress, besides 100 of the slowest steps, after which the platform is stuck.
+
+Or as many as an invocation of a round may take, if those are more: one that hangs is ended then, and tasks go on."""
 
 
 class PlatformRun:
@@ -183,7 +189,9 @@ class PlatformRun:
             return real.tolerances.round_deadline
         slowest = min(node.speed for node in real.nodes if node.kind != "host")
         steps = [max(ops.values()) for known in self._known.values() for ops in known.references.values()]
-        return _STUCK_S * real.dilation + 100 * max(steps, default=0.0) / slowest
+        rounds = [one.predicted_s for entry in self._book.running for _, one in entry.placements if one.rows]
+        longest = max([_STUCK_S, *(LIMIT * seconds + LIMIT_S for seconds in rounds if math.isfinite(seconds))])
+        return longest * real.dilation + 100 * max(steps, default=0.0) / slowest
 
     def _stuck(self, since: float) -> NodeError:
         waiting = ", ".join(f"{entry.name} ({entry.status.state})" for entry in self._book.running)
@@ -194,9 +202,10 @@ class PlatformRun:
         )  # fmt: skip
 
     def _submit(self, known: Known, name: str) -> None:
+        job = jobs.job(known, name, self._sources)  # first: what cannot be submitted is not waited for
         self._book.open(name, known, self._now)
         self._session.live.say(f"    {name} comes [dim]{self._now:.1f} s[/dim]")
-        self._tell(ctl.Submit(jobs.job(known, name, self._sources)))
+        self._tell(ctl.Submit(job))
 
     # --- what nodes are told ----------------------------------------------------------------------------
 
@@ -259,7 +268,7 @@ class PlatformRun:
                                     task=entry.name, round=message.round, begin=moment, end=moment,
                                     attrs=attrs)])  # fmt: skip
             case ctl.JobStatus(status=status) if entry.over:
-                why = f": {status.reason}" if status.reason else ""
+                why = f": {escape(status.reason)}" if status.reason else ""  # a function may raise with anything in it
                 say = live.say if status.state == "done" else live.warn
                 say(f"    {entry.name} {status.state}{why}  {when}")
             case ctl.PlacedRound() if message.unmet:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import threading
@@ -164,7 +165,8 @@ def pacing(outcome: Outcome, time: VirtualTime) -> dict[str, ctl.Pacing]:
             if isinstance(told, Mapping):
                 mine = sums.setdefault(one.unit, {})
                 for key, value in told.items():
-                    mine[str(key)] = mine.get(str(key), 0.0) + float(value)
+                    if isinstance(value, int | float) and math.isfinite(value):  # a user's function may say anything
+                        mine[str(key)] = mine.get(str(key), 0.0) + value
     return {
         node: ctl.Pacing(
             NAME, int(told.get("steps", 0)), int(told.get("late", 0)),

@@ -53,6 +53,21 @@ def test_a_name_is_submitted_by_its_name_and_a_file_by_its_path(app, asked, tmp_
     ]
 
 
+def test_a_name_of_any_length_is_one(app, asked):
+    shown = CliRunner().invoke(app, ["submit", "a" * 5000])
+    assert shown.exit_code == 0, shown.exception
+    assert asked == [(None, {"do": "submit", "name": "a" * 5000})]
+
+
+def test_status_shows_a_reason_as_it_is(app, asked, monkeypatch):
+    """What a function raised may look like a style."""
+    odd = [ROWS[0] | {"state": "failed", "reason": "[/red] of [batch]"}]
+    monkeypatch.setattr(desk, "ask", lambda *_: {"at_s": 3.2, "tasks": odd})
+    shown = CliRunner().invoke(app, ["status"], env={"COLUMNS": "120"})
+    assert shown.exit_code == 0, shown.exception
+    assert "[/red] of [batch]" in shown.output
+
+
 def test_status_shows_each_task(app, asked):
     shown = CliRunner().invoke(app, ["status", "r-1"], env={"COLUMNS": "120"}).output
     assert "50.0%" in shown
@@ -63,6 +78,12 @@ def test_status_shows_each_task(app, asked):
 def test_a_task_is_cancelled(app, asked):
     assert "digits is cancelled (it was running)" in CliRunner().invoke(app, ["cancel", "digits", "r-1"]).output
     assert asked == [("r-1", {"do": "cancel", "task": "digits"})]
+
+
+def test_the_run_may_be_named_by_the_environment(app, asked):
+    for words in (["submit", "digits"], ["status"], ["cancel", "digits"]):
+        CliRunner().invoke(app, words, env={"ROAMBED_RUN": "r-7"})
+    assert [run for run, _ in asked] == ["r-7"] * 3
 
 
 # --- the desk ---
@@ -149,6 +170,27 @@ def test_a_run_that_is_over_takes_no_more(place):
     made.close()
     with pytest.raises(InputError, match="takes no tasks any more"):
         desk.ask("r", {"do": "status"})
+
+
+def test_a_request_that_comes_as_the_run_ends_is_told_so(place):
+    """After whoever closes has looked for those that wait, and before it is known that nobody takes any more."""
+    made = Desk(place)
+    taken = made.requests
+
+    class Late:
+        get_nowait = staticmethod(taken.get_nowait)
+
+        @staticmethod
+        def put(asked):
+            made._over.set()
+            taken.put(asked)
+
+    made.requests = Late()
+    try:
+        with pytest.raises(RoambedError, match="the run is over"):
+            desk.ask("r", {"do": "status"}, patience=10)
+    finally:
+        made.close()
 
 
 def test_a_run_without_tasks_has_no_desk(tmp_path, monkeypatch):

@@ -33,6 +33,7 @@ BAD = {
     "name that is a number": ("name: good", "name: 5", 1, "name: this has the wrong form", None),
     "boolean as a number": ("rounds: 3", "rounds: true", 21, "workload.rounds", None),
     "half a round": ("rounds: 3", "rounds: 1.5", 21, "workload.rounds", None),
+    "rounds without end": ("rounds: 3", f"rounds: 1{'0' * 30}", 21, "so many rounds", "1000000 or less"),
     "no rounds": ("rounds: 3", "rounds: 0", 21, "workload.rounds: the value must be greater", None),
     "no devices of a kind": ("count: 2", "count: 0", 8, "devices.dev.count", None),
     "one coordinate": ("at: [100, 0]", "at: [100]", 5, "sites.south.at: too few values", None),

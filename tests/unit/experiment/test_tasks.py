@@ -180,6 +180,7 @@ BAD = {
     "a fault by rounds": (("platform:", "faults: [{kill: lone, device: dev-1, round: 1}]\nplatform:"), 13, "whose rounds?", None),
     "a standby": (("    owners: [dev]\n", "    owners: [dev]\n    strategy: shadow\n"), 21, "no standbys", None),
     "a cut of devices": (("profile: pi4, at", "profile: pi4, cut: 2, at"), 9, "chooses one", "take it out"),
+    "epochs without end": (("    owners: [dev]\n", f"    owners: [dev]\n    local_epochs: 1{'0' * 30}\n"), 21, "so many local epochs", "tasks.digits.local_epochs"),
     "no functions": (("policy: greedy", "functions: nowhere.py"), None, "cannot be used", None),
 }
 

@@ -9,6 +9,7 @@ from nodes.errors import InputError
 from nodes.platform.orchestrator import Orchestrator
 from nodes.wire import control as ctl
 from nodes.wire.jobs import PlatformSettings
+from nodes.wire.platform_messages import CallEnded
 from nodes.wire.task import Select
 from tests.unit.platform.fleet import MB, SPLIT, WHOLE, Fleet, Sim, job
 
@@ -303,6 +304,30 @@ def test_a_function_that_always_fails_fails_its_task_alone():
     assert "raised: as the test has it" in fleet.status().reason
     assert fleet.status("u").state == "done"
     assert not fleet.open()
+
+
+@pytest.mark.parametrize(
+    ("function", "gives"),
+    [
+        ("initialise", {}), ("aggregate", {}), ("broadcast", {}), ("evaluate", {"accuracy": "good"}),
+        ("evaluate", {"accuracy": 0.5, "loss": None}), ("train-device", {"samples": [10]}),
+    ],
+)  # fmt: skip
+def test_a_function_that_gives_what_nobody_expects_fails_its_task_alone(function, gives):
+    """A user's own one may declare what it likes."""
+    class Odd(Fleet):
+        def _result(self, at, call):
+            if call.function == function and call.task == "t":
+                return CallEnded(call=call.call, values=gives, reserved=call.memory or 0)
+            return super()._result(at, call)
+
+    fleet = Odd()
+    fleet.orchestrator.submit(job(cuts=(WHOLE if function == "train-device" else SPLIT,)))
+    fleet.orchestrator.submit(job("u", ("d3",)))
+    fleet.run(120)
+    assert fleet.status().state == "failed"
+    assert "returned not what it should" in fleet.status().reason
+    assert fleet.status("u").state == "done"
 
 
 def test_the_other_half_is_cancelled_before_a_pair_begins_again():

@@ -127,12 +127,39 @@ def test_a_ci_sees_which_tasks_were_not_done(record):
     assert found == {"digits": "", "late": "task late is refused: best achievable 12 s"}
 
 
+def test_a_move_is_done_where_nobody_trains_or_the_task_is_done(tmp_path, record):
+    """Rounds go on elsewhere: nobody has to train on the device again."""
+    move = {"device": "phone", "from": "north", "to": "south", "strategy": "none", "at_s": 99.0}
+    content = json.loads((tmp_path / "summary.json").read_text())
+    content["tasks"]["given-up"] = REFUSED | {"state": "failed"}
+    content["moves"] = [move | {"task": task} for task in (None, "digits", "given-up")]
+    (tmp_path / "summary.json").write_text(json.dumps(content))
+    (scheme,) = load(tmp_path).schemes
+    assert [scheme.went_on(one) for one in scheme.moves] == [True, True, False]
+
+
+def test_decisions_that_are_not_shown_are_told_of(record, monkeypatch):
+    monkeypatch.setattr(taskgrids, "_MOST", 1)
+    grid = taskgrids.placement_grid(record)
+    assert len(grid.rows) == 1
+    assert "first 1 of 2 decisions" in grid.note
+
+
 def test_two_runs_are_compared_task_by_task(record, tmp_path):
     found = compare(tmp_path, tmp_path)
     assert [pair.a for pair in found.schemes] == ["digits", "late"]
     assert found.schemes[0].equal_digest
     assert [row.device for row in found.schemes[0].rounds] == ["phone"]
     assert not found.schemes[1].equal_digest, "it has no model"
+
+
+def test_what_tasks_took_of_devices_is_compared_too(record, tmp_path):
+    content = json.loads((tmp_path / "summary.json").read_text())
+    content["tasks"]["digits"]["energy"] = {"phone": {"active_j": 3.1}}
+    (tmp_path / "summary.json").write_text(json.dumps(content))
+    done, refused = compare(tmp_path, tmp_path).schemes
+    assert (done.active_j_a, done.active_j_b) == (3.1, 3.1)
+    assert refused.active_j_a is None, "of it nothing is known"
 
 
 def test_a_run_without_tasks_has_none_of_it(both):

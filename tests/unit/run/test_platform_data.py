@@ -118,5 +118,19 @@ def test_a_task_of_a_file_gets_its_data_and_its_times(preparing, directory, tmp_
     assert ready.task.name == "extra"
     assert set(ready.references) == {1, 2}
     assert ready.prepared.samples == {"dev-2": 320}
-    assert there(directory)["dev-2"] == ["task-extra-1.safetensors"]
+    assert there(directory)["dev-2"] == ["task-extra.1.safetensors"]
     assert there(directory)["dev-1"] == []
+
+
+def test_the_data_of_a_task_that_runs_is_not_written_over(preparing, directory, tmp_path):
+    """By a task of a file whose name, numbered, is that of one of the run."""
+    from nodes.policies.samples import FORMS
+
+    prepare, _ = preparing
+    for cut in (1, 2):
+        reference.store(reference.key("cnn", cut, 16, 1, "9.9", FORMS["digits"]), platforms.OPS)
+    mine = directory / "n" / "dev-2" / "task-extra-1.safetensors"
+    mine.write_bytes(b"of the run")
+    (tmp_path / "more.yaml").write_text("tasks: {extra: {like: digits, owners: [dev-2]}}\n")
+    prepare({"do": "submit", "file": str(tmp_path / "more.yaml")})
+    assert mine.read_bytes() == b"of the run"

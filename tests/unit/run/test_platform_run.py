@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import threading
 import time
@@ -9,7 +10,9 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
+from nodes.events import Span
 from nodes.wire import control as ctl
 from nodes.wire.jobs import Status
 from testbed.emulation.calibrate import Gap
@@ -18,7 +21,8 @@ from testbed.experiment.plan import Move
 from testbed.experiment.taskplan import PlatformPlan
 from testbed.run import deaths
 from testbed.run import replay as replaying
-from testbed.run.platform import desk, running, summary, training
+from testbed.run.live import Live
+from testbed.run.platform import desk, jobs, running, summary, training
 from testbed.run.platform.running import PlatformRun
 from testbed.run.record import EventLog
 from tests.unit.run import platforms
@@ -35,8 +39,9 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setattr(replaying, "measure_gap", lambda _: nullcontext(Gap(0.0, 0)))
     monkeypatch.setattr(replaying.targets, "gap", lambda *_: None)
 
-    def go(plan, control, *, during=None, lost=None, stop=None):
+    def go(plan, control, *, during=None, lost=None, stop=None, live=None):
         session = platforms.session(plan, tmp_path, control)
+        session.live = live or session.live
         session.lost.update(lost or {})
         log = EventLog(tmp_path / "events.jsonl")
         known = {task.name: platforms.known(plan, task) for task in plan.tasks}
@@ -194,6 +199,62 @@ def test_a_unit_that_cannot_go_on_ends_the_run(run):
     assert "a defect" in outcome.failure.message
 
 
+def test_who_hangs_is_given_the_time_that_an_invocation_may_take(tmp_path):
+    """Else the run would end before the function does, and its task with it."""
+    plan = platforms.plan()
+    session = platforms.session(plan, tmp_path, Orchestra())
+    known = platforms.known(plan, plan.tasks[0])
+    made = PlatformRun(session, {"digits": known}, None, platforms.stop())
+    entry = made._book.open("digits", known, 0.0)
+    job = jobs.job(known, "digits")
+    idle = made._patience()
+    entry.placements.append((0.0, platforms.placed(job, seconds=1.0)))
+    assert made._patience() == idle
+    entry.placements.append((0.0, platforms.placed(job, seconds=float("inf"))))
+    entry.placements.append((1.0, platforms.placed(job, seconds=200.0)))
+    assert made._patience() - idle == pytest.approx(4 * 200 + 60 - 120)
+    entry.states.append((2.0, Status(name="digits", state="failed")))
+    assert made._patience() == idle
+
+
+def test_a_reason_may_have_brackets_in_it(run):
+    """A function may raise with anything: that is told as it is, and not taken for a style."""
+    why = "ValueError: [/dim] shape [batch, 10]"
+
+    def play(job):
+        return [ctl.JobStatus(Status(name=job.name, state="failed", reason=why))]
+
+    said = io.StringIO()
+    live = Live(console=Console(file=said, width=200))
+    outcome = run(platforms.plan(), Orchestra(play), live=live)
+    assert outcome.failure is None
+    assert outcome.book.entries["digits"].status.reason == why
+    assert why in said.getvalue()
+
+
+def test_a_request_that_cannot_be_carried_out_ends_no_run(run, monkeypatch):
+    answers = {}
+
+    def broken(known, name, sources):
+        if name == "late":
+            raise KeyError("dev-9")
+        return made(known, name, sources)
+
+    made = jobs.job
+    monkeypatch.setattr(jobs, "job", broken)
+
+    def during(session):
+        answers["late"] = ask(session, do="submit", name="late")
+        answers["status"] = ask(session, do="status")
+        ask(session, do="cancel", task="digits")
+
+    plan = platforms.plan(platforms.task(), platforms.task("late", comes=()))
+    outcome = run(plan, Orchestra(lambda job: [platforms.running(job)]), during=during)
+    assert outcome.failure is None
+    assert "KeyError" in answers["late"]["error"]["found"]
+    assert [row["task"] for row in answers["status"]["tasks"]] == ["digits"], "nobody waits for what was not submitted"
+
+
 def test_an_interruption_ends_it_in_order(run):
     stop = threading.Event()
     outcome = run(platforms.plan(), Orchestra(lambda job: [stop.set(), platforms.running(job)][1:]), stop=stop)
@@ -244,6 +305,38 @@ def test_pacing_of_invocations_adds_up_by_node(run):
     found = training.pacing(outcome, platforms.VirtualTime())
     assert found["dev-1"].steps == 20
     assert found["dev-1"].took_s == pytest.approx(5.0)
+
+
+def test_pacing_is_taken_from_no_users_words(run):
+    def play(job):
+        found = platforms.well(job)
+        odd = {"steps": "many", "asked_s": float("nan"), "took_s": 2.0, "late": None}
+        found[2:2] = [platforms.charged(job, "train-device", "dev-1", values={"pacing": odd})]
+        return found
+
+    found = training.pacing(run(platforms.plan(), Orchestra(play)), platforms.VirtualTime())
+    assert (found["dev-1"].steps, found["dev-1"].asked_s, found["dev-1"].took_s) == (0, 0.0, 2.0)
+
+
+def test_choosing_data_counts_in_the_round_that_it_was_done_for(run):
+    """As it is predicted; its event says of no round."""
+    def play(job):
+        found = platforms.well(job)
+        found[2:2] = [platforms.charged(job, "select-data", "dev-1")]
+        return found
+
+    plan = platforms.plan()
+    outcome = run(plan, Orchestra(play))
+    at = outcome.begin + next(at for at, one in outcome.book.entries["digits"].charges if one.function == "select-data")
+    chose = Span(kind="select", node="dev-1", task="digits", begin=at - 2.0, end=at - 0.001, attrs={"device": "dev-1"})
+    trained = [Span(kind="forward", node="dev-1", task="digits", round=n, begin=at + n, end=at + n + 0.5)
+               for n in (1, 2)]  # fmt: skip
+    rates = training.Rates(plan, (), outcome.begin)
+    row = summary.tasks(plan, outcome.book, [chose, *trained], rates, outcome.begin)["digits"]
+    first, second = row["round_rows"]
+    per_s = row["energy"]["dev-1"]["compute_j"] / row["energy"]["dev-1"]["busy_s"]
+    assert first["measured_j"] - second["measured_j"] == pytest.approx(1.999 * per_s)
+    assert first["measured_j"] + second["measured_j"] == pytest.approx(row["active_j"])
 
 
 def test_a_desk_of_nobody_is_told(tmp_path, monkeypatch):
