@@ -51,6 +51,8 @@ def greedy(problem: Problem, *, name: str = "greedy", keep: Keep | None = None, 
         return Decision(name, None, np.inf, unmet)
     if keep is not None:
         table = table.only(keep(table))
+        if not len(table.entry):
+            return Decision(name, None, np.inf, {request.task: ("participants",) for request in problem.requests})
     small = len(table.task) <= SMALL
     at = Evaluator(table) if len(table.task) <= CROWD else Evaluator(table, LEVELS)
     states = sorted(_starts(table, at, small), key=lambda state: state.rank)

@@ -105,7 +105,8 @@ def test_tasks_come_are_trained_billed_and_submitted(tmp_path: Path) -> None:
     assert split["kept_sha256"]
     functions = split["functions"]
     assert {"train-device", "train-edge", "aggregate", "evaluate"} <= set(functions)
-    assert functions["train-device"]["calls"] >= 4
+    took_part = sum(len(row["cuts"]) for row in split["round_rows"])
+    assert functions["train-device"]["calls"] >= took_part >= 2, "one may be left out while other tasks have its memory"
     assert 1 <= functions["train-device"]["cold"] <= 2, "the second round finds its instances warm"
     assert functions["train-edge"]["gb_s"] > 0
     assert split["price"] > 0

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from benchmarks.orchestrator.cases import Problem, small
 from nodes.errors import InputError
 from nodes.policies.baselines import POLICIES, at_random, decide
+from nodes.policies.greedy import greedy
 from nodes.policies.orchestrating import predict
 from nodes.policies.requests import Decision, Placement
 from nodes.policies.units import Battery
@@ -30,6 +32,12 @@ def test_the_work_is_where_the_name_says(seed: int):
     assert servers(problem, POLICIES["all-device"](problem)) <= {"device"}
     assert servers(problem, POLICIES["all-cloud"](problem)) <= {"cloud"} | ({"device"} if stays else set())
     assert servers(problem, POLICIES["all-edge"](problem)) <= {"edge"} | ({"device"} if stays else set())
+
+
+def test_where_nothing_may_be_used_there_is_no_placement():
+    decision = greedy(small(0), keep=lambda table: np.zeros(len(table.entry), bool))
+    assert decision.placement is None
+    assert set(decision.unmet) == {request.task for request in small(0).requests}
 
 
 @pytest.mark.parametrize("seed", SEEDS)
