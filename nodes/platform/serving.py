@@ -132,7 +132,7 @@ class Calls:
         except WireError as error:
             self._note(f"call {asked.call}: {error}")
             self._blobs.keep(KeepBlobs(unpin=tuple(kept)))  # nobody hears of them, so nobody lets them go
-            bare = {"outputs": {}, "sizes": {}, "values": {}}
+            bare: dict[str, Any] = {"outputs": {}, "sizes": {}, "values": {}}
             self._tell(msgspec.structs.replace(ended, kind=outcomes.RETURNED, reason=str(error), **bare))
 
     def _record(self, call: _Call, outcome: Outcome, ended: CallEnded) -> None:
