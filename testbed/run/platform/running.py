@@ -7,9 +7,8 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 from rich.markup import escape
@@ -22,7 +21,7 @@ from testbed.run import moves as moved
 from testbed.run import recovery
 from testbed.run.breaking import Breaking
 from testbed.run.control import Said
-from testbed.run.leisure import may_look
+from testbed.run.leisure import may_look, wait_s
 from testbed.run.platform import desk, jobs, settings
 from testbed.run.platform.arrivals import Arrivals
 from testbed.run.platform.book import Book, Entry
@@ -158,7 +157,7 @@ class PlatformRun:
                 progressed = now
             if now - progressed > self._patience():
                 raise self._stuck(now - progressed)
-            timeout = 0.25 if due is None else min(0.25, max(0.0, due - time.monotonic()))
+            timeout = wait_s(time.monotonic(), due)
             try:
                 said = self._session.control.inbox.get(timeout=timeout)
             except queue.Empty:
@@ -280,7 +279,7 @@ class PlatformRun:
 
     def _wrap_up(self, watch: Watch) -> None:
         outcome = self.outcome
-        self._as_can_be(self._session.bed.rest)
+        recovery.as_can_be(outcome, self._session.bed.rest)
         self._log.add(watch.take())
         while not self._session.control.inbox.empty():
             said = self._session.control.inbox.get()
@@ -288,26 +287,15 @@ class PlatformRun:
                 self._hear(said)
         self._tell_lost()
         outcome.downs = [down.told(self._time) for down in self._replay.downs]
-        not_done = [*self._as_can_be(self._replay.finish), *self._as_can_be(self._breaking.finish)]
+        ways = (self._replay.finish, self._breaking.finish)
+        not_done = [what for finish in ways for what in recovery.as_can_be(outcome, finish)]
         if not outcome.failure and not outcome.interrupted:
             outcome.notes += not_done
         self._tell_links()
         outcome.moves = [moved.told(one, self._time) for one in self._replay.carried]
-        broken = [
-            replace(one, begin=self._time.at(one.begin), end=None if one.end is None else self._time.at(one.end))
-            for one in self._breaking.broken
-        ]
+        broken = [one.told(self._time) for one in self._breaking.broken]
         outcome.recovery = {
             "faults": recovery.faults(broken, outcome.begin),
             "deaths": recovery.deaths(outcome.died, [], outcome.begin),
             "notes": recovery.notes(self._log.spans, outcome.begin),
         }
-
-    def _as_can_be(self, put_right: Callable[[], list[str] | None]) -> list[str]:
-        """Put something right, as far as links and nodes are still there."""
-        try:
-            return put_right() or []
-        except RoambedError as error:
-            if self.outcome.failure is None:
-                self.outcome.notes.append(error.message)
-            return []
