@@ -113,6 +113,7 @@ def test_a_whole_model_is_trained_by_the_parts_of_whole_models():
     [
         ({"of_task": {"model": "gpt"}}, "nobody has such a model"),
         ({"of_task": {"scheme": "edgemove"}}, "does not host pipelines"),
+        ({"of_task": {"hierarchical": True}}, "edge servers do not average"),
         ({"of_task": {"rounds": 0}}, "a round needs a participant"),
         ({"share": 0.0}, "no share of data"),
         ({"share": 1.5}, "no share of data"),
