@@ -202,8 +202,11 @@ class Agent:
             case ctl.Notice():
                 self._standing.hear(message)
                 self._parts.tell_all(frame, self._file.name)
-            case ctl.Radio() | ctl.Battery():
+            case ctl.Radio():
                 self._standing.hear(message)
+            case ctl.Battery():
+                self._standing.hear(message)
+                self._calls.halt("the battery is at its reserve" if self._standing.spent else "")
             case ctl.Forecast():
                 self._parts.tell_all(frame, self._file.name)
             case ctl.Spoil():
