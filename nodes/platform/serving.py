@@ -37,7 +37,7 @@ class Calls:
 
     Args:
         unit: This one. pool, parts, blobs: Its own.
-        known: Values that the unit knows best (its name, its speed): built-in functions that take them are given these.
+        known: Values that the unit knows best (its name): built-in functions that take them are given these.
         tell: Says how one ended to the orchestrator. emit: Records an event.
         started: Hears how many seconds of the experiment a cold start of a function took.
         note: Takes what a person should read.

@@ -40,7 +40,7 @@ class Unit:
         self.blobs = Blobs(name, self.store, self.post, emit=self.spans.append, note=self.notes.append,
                            clock=self.clock, dilation=dilation)  # fmt: skip
         self.calls = Calls(
-            name, self.pool, self.parts, self.blobs, known={"node": name, "speed": 0.5, "dilation": dilation},
+            name, self.pool, self.parts, self.blobs, known={"node": name, "dilation": dilation},
             tell=self.ended.append, emit=self.spans.append, started=self.cold.__setitem__, note=self.notes.append,
             clock=self.clock, dilation=dilation,
         )  # fmt: skip
@@ -261,12 +261,12 @@ def test_an_end_that_no_message_holds_is_told_without_what_was_returned(tmp_path
 
 
 def test_the_unit_says_itself_what_it_knows_best(unit):
-    values = {"owner": "d1", "round": 1, "node": "eb", "speed": 3.0}
+    values = {"owner": "d1", "round": 1, "node": "eb", "dilation": 3.0}
     unit.calls.invoke(InvokeOn(call=1, function="train-edge", values=values, memory=100))
     unit.fakes[0].ready("train-edge")
     unit.pool.step()
     [told] = [m for m, _ in unit.fakes[0].heard() if hasattr(m, "inputs")]
-    assert told.values == {"owner": "d1", "round": 1, "node": "ea", "speed": 0.5, "dilation": 1.0}
+    assert told.values == {"owner": "d1", "round": 1, "node": "ea", "dilation": 1.0}
     unit.calls.invoke(InvokeOn(call=2, function="broadcast", values={"layers": []}, memory=100))
     unit.fakes[1].ready("broadcast")
     unit.pool.step()
