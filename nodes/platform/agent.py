@@ -84,7 +84,7 @@ class Agent:
         self._stop = self._configured = False
         store = Store(Path(settings.store), settings.store_bytes)
         self._pool = Pool(
-            store, settings.memory, keep_alive=settings.keep_alive, dilation=dilation,
+            store, settings.memory, keep_alive=settings.keep_alive, dilation=dilation, speed=file.speed,
             forward=lambda *what: self._parts.forward(*what), say=self._said,
         )  # fmt: skip
         self._parts = Parts(file.name, self._pool, self._pass, note=self._note, dilation=dilation)
@@ -94,7 +94,7 @@ class Agent:
         self._standing = Standing(file, self._pool, lambda state: self._post(self._orchestrator, state))
         self._calls = Calls(
             file.name, self._pool, self._parts, self._blobs,
-            known={"node": file.name, "speed": file.speed, "dilation": dilation},
+            known={"node": file.name, "dilation": dilation},
             tell=lambda ended: self._post(self._orchestrator, ended),
             emit=self._emit, started=self._standing.started, note=self._note, dilation=dilation,
         )  # fmt: skip
@@ -202,8 +202,11 @@ class Agent:
             case ctl.Notice():
                 self._standing.hear(message)
                 self._parts.tell_all(frame, self._file.name)
-            case ctl.Radio() | ctl.Battery():
+            case ctl.Radio():
                 self._standing.hear(message)
+            case ctl.Battery():
+                self._standing.hear(message)
+                self._calls.halt("the battery is at its reserve" if self._standing.spent else "")
             case ctl.Forecast():
                 self._parts.tell_all(frame, self._file.name)
             case ctl.Spoil():

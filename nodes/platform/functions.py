@@ -105,7 +105,8 @@ class Function:
     """A declared function; calling it calls what it was made of.
 
     Attributes:
-        call: Takes every input by its name, and ``stream`` where it streams; returns its outputs by name.
+        call: Takes every input by its name, ``stream`` where it streams, and where it is paced ``pacer``
+            (`nodes.learn.pacing`), which keeps its steps to the unit's speed; returns its outputs by name.
         imports: Modules to be imported before the first invocation, so that this counts as cold start.
         where: ``file:line`` of the callable.
     """
@@ -119,6 +120,7 @@ class Function:
     time_limit: float
     imports: tuple[str, ...]
     streams: bool
+    paced: bool
     where: str
 
     def __call__(self, *args: Any, **named: Any) -> Mapping[str, Any]:
@@ -153,6 +155,7 @@ def function(
     time_limit: float = TIME_LIMIT,
     imports: tuple[str, ...] = (),
     streams: bool = False,
+    paced: bool = False,
 ) -> Callable[[Callable[..., Mapping[str, Any]]], Function]:
     """Declare a function; ports are `Tensors`, `Value`, or simply a type. See `Function` and `Interface`.
 
@@ -166,7 +169,8 @@ def function(
         made = Function(
             name=name or getattr(call, "__name__", "").replace("_", "-"), call=call,
             inputs=_ports(inputs, "inputs", where), outputs=_ports(outputs, "outputs", where),
-            memory=memory, torch=torch, time_limit=time_limit, imports=imports, streams=streams, where=where,
+            memory=memory, torch=torch, time_limit=time_limit, imports=imports, streams=streams, paced=paced,
+            where=where,
         )  # fmt: skip
         _check(made)
         return made
@@ -212,7 +216,7 @@ def _check(made: Function) -> None:
             model = made.inputs.get(port.like)
             if not isinstance(model, Tensors) or model.many:
                 raise refuse(f"output {name} is like no input", "the name of an input that is Tensors", port.like)
-    given = {*made.inputs, *(("stream",) if made.streams else ())}
+    given = {*made.inputs, *(("stream",) if made.streams else ()), *(("pacer",) if made.paced else ())}
     try:
         parameters = inspect.signature(made.call).parameters.values()
     except (TypeError, ValueError):

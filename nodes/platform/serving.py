@@ -37,7 +37,7 @@ class Calls:
 
     Args:
         unit: This one. pool, parts, blobs: Its own.
-        known: Values that the unit knows best (its name, its speed): built-in functions that take them are given these.
+        known: Values that the unit knows best (its name): built-in functions that take them are given these.
         tell: Says how one ended to the orchestrator. emit: Records an event.
         started: Hears how many seconds of the experiment a cold start of a function took.
         note: Takes what a person should read.
@@ -71,6 +71,7 @@ class Calls:
         self._dilation = dilation
         self._clock = clock
         self._calls: dict[int, _Call] = {}
+        self._halted = ""
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -81,6 +82,9 @@ class Calls:
             self._note(f"call {asked.call} was asked for twice")
             return
         call = self._calls[asked.call] = _Call(asked, self._clock())
+        if self._halted:
+            self._drop(call, self._halted)
+            return
         invocation = Invocation(
             asked.function, asked.source, inputs=asked.inputs, values=self._values(asked), memory=asked.memory,
             time_limit=asked.time_limit, parts=asked.parts, task=asked.task,
@@ -99,14 +103,24 @@ class Calls:
 
     def cancel(self, number: int) -> None:
         """Nobody wants it any more; one that has ended is fine."""
-        call = self._calls.get(number)
-        if call is None:
-            return
+        if number in self._calls:
+            self._drop(self._calls[number], "nobody wants it any more")
+
+    def halt(self, reason: str) -> None:
+        """End all that is at work or waits, and what is still asked for, for this reason; empty: go on as ever.
+
+        The unit does that by itself: whoever has asked for it may be out of reach.
+        """
+        self._halted = reason
+        if reason:
+            for call in list(self._calls.values()):
+                self._drop(call, reason)
+
+    def _drop(self, call: _Call, reason: str) -> None:
         if call.id:
-            self._pool.cancel(call.id)
+            self._pool.cancel(call.id, reason)
         else:
-            why = "nobody wants it any more"
-            gone = Outcome(0, Invocation(call.asked.function), outcomes.CANCELLED, why, ended=self._clock())
+            gone = Outcome(0, Invocation(call.asked.function), outcomes.CANCELLED, reason, ended=self._clock())
             self._over(call, gone)
 
     def _values(self, asked: InvokeOn) -> dict[str, Any]:

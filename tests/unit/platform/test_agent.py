@@ -239,6 +239,28 @@ def test_nobody_gives_orders_but_the_orchestrator_or_speaks_for_another_unit(fle
         assert type(message).__name__ in said.message.reason
 
 
+def test_a_device_that_nobody_reaches_stops_at_its_reserve(tmp_path, fleet):
+    task = Net(tmp_path, "fedavg", devices=("d1",), rounds=1).hosts["cloud"].task
+    task = msgspec.structs.replace(task, reference=dict.fromkeys(task.reference, 1.0))  # it would take long
+    bed = fleet("cloud", "d1", speeds={"d1": 1.0}, reserve_j=20.0)
+    model = bed.run("cloud", "initialise", values={"task": task}).outputs["weights"]
+    more = {"inputs": {"weights": model}, "where": {model: "cloud"}, "parts": (PartId("t", "whole", "d1"),),
+            "values": {"task": task, "owner": "d1", "round": 1}}  # fmt: skip
+    call = bed.invoke("d1", "train-device", **more)
+    bed.progress("t", 1)
+    bed.control.send("d1", ctl.Radio(None, None, False))
+    bed.control.send("d1", ctl.Battery(20.0))
+    [ended] = bed.over(call)
+    assert (ended.kind, ended.reason) == ("cancelled", "the battery is at its reserve")
+    assert not bed.instances("d1")
+    assert bed.run("d1", "train-device", **more).kind == "cancelled"  # what has come late is not begun
+    bed.control.send("d1", ctl.Battery(30.0))
+    call = bed.invoke("d1", "train-device", **more)
+    bed.wait(lambda: bed.instances("d1"))
+    bed.do(lambda: bed.script.act.cancel("d1", call))
+    assert bed.over(call)[0].kind == "cancelled"
+
+
 def test_a_unit_is_measured_before_there_are_tasks(tmp_path, fleet):
     bed = fleet("cloud", "d1", speeds={"d1": 0.5})
     bed.control.send("d1", ctl.Measure("cnn", 2, 8, 1, (1, 8, 8), 0.1))

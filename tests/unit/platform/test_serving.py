@@ -40,7 +40,7 @@ class Unit:
         self.blobs = Blobs(name, self.store, self.post, emit=self.spans.append, note=self.notes.append,
                            clock=self.clock, dilation=dilation)  # fmt: skip
         self.calls = Calls(
-            name, self.pool, self.parts, self.blobs, known={"node": name, "speed": 0.5, "dilation": dilation},
+            name, self.pool, self.parts, self.blobs, known={"node": name, "dilation": dilation},
             tell=self.ended.append, emit=self.spans.append, started=self.cold.__setitem__, note=self.notes.append,
             clock=self.clock, dilation=dilation,
         )  # fmt: skip
@@ -177,6 +177,24 @@ def test_a_call_is_cancelled_wherever_it_is(tmp_path, unit):
     assert len(unit.fakes) == 1
 
 
+def test_a_unit_that_halts_ends_what_it_is_at_and_begins_nothing_until_it_goes_on(tmp_path, unit):
+    digest = digest_of(tmp_path, 1)
+    unit.invoke(1, **needs(digest))
+    unit.invoke(2)
+    unit.fakes[0].ready()
+    unit.pool.step()
+    unit.calls.halt("the battery is at its reserve")
+    unit.invoke(3)
+    unit.step()
+    ends = [(1, "cancelled"), (3, "cancelled"), (2, "cancelled")]  # that one's process has to end first
+    assert [(e.call, e.kind) for e in unit.ended] == ends
+    assert {e.reason for e in unit.ended} == {"the battery is at its reserve"}
+    assert (len(unit.calls), len(unit.fakes), unit.fakes[0].killed) == (0, 1, True)
+    unit.calls.halt("")
+    unit.invoke(4)
+    assert len(unit.fakes) == 2
+
+
 def test_a_call_is_not_run_twice(unit):
     unit.invoke(1)
     unit.invoke(1)
@@ -243,12 +261,12 @@ def test_an_end_that_no_message_holds_is_told_without_what_was_returned(tmp_path
 
 
 def test_the_unit_says_itself_what_it_knows_best(unit):
-    values = {"owner": "d1", "round": 1, "node": "eb", "speed": 3.0}
+    values = {"owner": "d1", "round": 1, "node": "eb", "dilation": 3.0}
     unit.calls.invoke(InvokeOn(call=1, function="train-edge", values=values, memory=100))
     unit.fakes[0].ready("train-edge")
     unit.pool.step()
     [told] = [m for m, _ in unit.fakes[0].heard() if hasattr(m, "inputs")]
-    assert told.values == {"owner": "d1", "round": 1, "node": "ea", "speed": 0.5, "dilation": 1.0}
+    assert told.values == {"owner": "d1", "round": 1, "node": "ea", "dilation": 1.0}
     unit.calls.invoke(InvokeOn(call=2, function="broadcast", values={"layers": []}, memory=100))
     unit.fakes[1].ready("broadcast")
     unit.pool.step()
@@ -332,7 +350,7 @@ def standing(tmp_path, dilation=2.0, **more):
     said, clock = [], Clock()
     file = ctl.NodeFile(
         "d1", "device", 0.25, "", "", "", "", 1, dilation,
-        UnitSettings(memory=300, orchestrator="cloud", store="", at="ea"),
+        UnitSettings(memory=300, orchestrator="cloud", store="", at="ea", **more),
     )  # fmt: skip
     pool = Pool(Store(tmp_path / "s"), 300, clock=clock, launch=Fakes())
     return Standing(file, pool, said.append, clock), said, clock
@@ -358,6 +376,19 @@ def test_a_unit_says_how_it_stands_when_something_changes_and_every_second(tmp_p
     clock.now += 2
     unit.step()
     assert said[-1] == said[-2]
+
+
+@pytest.mark.parametrize(("reserve", "spent"), [(None, [False] * 3), (20.0, [False, True, False]), (0.0, [False] * 3)])
+def test_a_battery_is_spent_at_its_reserve_and_not_before(tmp_path, reserve, spent):
+    unit, _, _ = standing(tmp_path, reserve_j=reserve)
+    assert not unit.spent  # as long as nobody has said what is left
+    found = []
+    for left in (20.5, 20.0, 21.0):
+        unit.hear(ctl.Battery(left))
+        found.append(unit.spent)
+    assert found == spent
+    unit.hear(ctl.Battery(0.0))
+    assert unit.spent == (reserve is not None)
 
 
 def test_out_of_reach_nothing_is_said_and_at_once_when_it_is_back(tmp_path):

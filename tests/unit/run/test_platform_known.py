@@ -38,6 +38,7 @@ def test_a_unit_is_told_what_its_instances_may_take_and_where_it_is():
     assert device.orchestrator == cloud.orchestrator == "cloud"
     assert device.memory == (1024 - 64 - 128) * MIB
     assert cloud.memory < device.memory, "the orchestrator takes more"
+    assert (device.reserve_j, cloud.reserve_j) == (60.0, None)
     small = platform_settings.unit(plan, replace(plan.node("dev-1"), memory=64 * MIB))
     assert small.memory == 0
 
