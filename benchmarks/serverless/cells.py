@@ -67,7 +67,6 @@ def quick() -> list[Cell]:
         *_accuracies(embedded, (ALL, RULE, CONTROL), SEEDS),
         *_costs(embedded, ("splitfed",), (ALL, RULE), SEEDS),
         *_costs(embedded, ("fedavg",), (ALL, RULE), SEEDS[:1]),
-        *_costs(embedded, ("splitfed",), (CONTROL,), SEEDS[:1]),
         *(run(name, who, seed) for name, who, seeds in _ASKED for seed in seeds),
     ])  # fmt: skip
 
@@ -132,6 +131,11 @@ def beside(cell: Cell) -> tuple[Cell, ...]:
     if cell.kind == "platform":
         return () if cell.way == GREEDY else (replace(cell, way=GREEDY),)
     return (cell.by(ALL),) if cell.kind in ("accuracy", "small") and cell.rule != ALL else ()
+
+
+def needs_data(cell: Cell) -> bool:
+    """Whether it is of data that come from a directory of standard files."""
+    return cell.kind in ("accuracy", "small") and LESSONS[cell.setting].given
 
 
 def fingerprint(cell: Cell, code: str, data: str) -> str:
