@@ -61,7 +61,7 @@ LESSONS: dict[str, Lesson] = {
     for made in (
         Lesson("images", "Images: digits, cnn", "digits", "cnn", cut=2, batch=16, lr=0.01, rounds=40),
         Lesson("text", "Text: docstrings, transformer", "docstrings", "transformer", cut=2, batch=8, lr=0.03,
-               rounds=30),
+               rounds=20),
         Lesson("motion", "Motion: made up, cnn1d", "motion", "cnn1d", cut=2, batch=16, lr=0.01, rounds=60,
                embedded=False),
         Lesson("cifar", "Images: CIFAR-10, cnn", "cifar10", "cnn", cut=2, batch=16, lr=0.01, rounds=40, embedded=False,

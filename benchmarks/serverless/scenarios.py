@@ -96,7 +96,7 @@ FLEET = Fleet("fleet", _DEVICES, _EDGES, {"north": (100, 100), "south": (100, 10
 FAR = Fleet("far", _DEVICES, _EDGES, {"north": (100, 100), "south": (8, 16)})
 """The last mile of one site is weak."""
 _IMAGES = Asked("images", model="vgg5", cuts="[2, 4, 6, whole]")
-_ONE = {"images": _IMAGES}
+_ONE = {"images": replace(_IMAGES, rounds=2)}
 
 SCENARIOS: dict[str, Scenario] = {
     made.name: made
@@ -109,7 +109,8 @@ SCENARIOS: dict[str, Scenario] = {
             "text": Asked("text", at=1, rounds=2, train=240),
             "images-again": replace(_IMAGES, at=3, rounds=2),
         }),
-        Scenario("mobile", "Devices move", FLEET, _ONE,
+        # As many rounds as last until after the last move.
+        Scenario("mobile", "Devices move", FLEET, {"images": replace(_IMAGES, rounds=4)},
                  moves=("dev-1 to south at 9s", "dev-3 to north at 12s", "dev-1 to north at 16s")),
         # Energy does not count, batteries only bind: the orchestrator has to spare the one that two whole rounds take.
         Scenario("weak-batteries", "Weak batteries", FLEET, {"images": replace(_IMAGES, rounds=2)},

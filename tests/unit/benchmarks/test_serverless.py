@@ -294,9 +294,9 @@ def test_a_baseline_is_beaten_only_outside_the_interval() -> None:
     sure = against(found, listed, "one", "blind-speed")
     assert sure is not None
     assert sure.beaten
-    assert sure.above_pct == pytest.approx(100 * (1 / 1.2 - 1), rel=0.25)
+    assert sure.above_pct == pytest.approx(100 * (1 / 1.2 - 1), rel=0.3)
     slow = run("one", GREEDY, 3)
-    found[slow.name] = replace(found[slow.name], rows=[{**ran(slow), "tasks": {"images": task(each=7.0)}}])
+    found[slow.name] = replace(found[slow.name], rows=[{**ran(slow), "tasks": {"images": task(2, 7.0)}}])
     unsure = against(found, listed, "one", "blind-speed")
     assert unsure is not None
     assert not unsure.beaten
@@ -311,10 +311,10 @@ def test_a_baseline_is_beaten_only_outside_the_interval() -> None:
 
 def test_the_worst_baseline_counts() -> None:
     found = recorded(QUICK)
-    better = run("mobile", "all-edge", 1)
-    found[better.name] = replace(found[better.name], rows=[{**ran(better), "tasks": {"images": task(each=4.0)}}])
+    better = run("one", "all-edge", 1)
+    found[better.name] = replace(found[better.name], rows=[{**ran(better), "tasks": {"images": task(2, 4.0)}}])
     told = figures(found, QUICK)
-    ours = compared.costs(found, run("mobile", GREEDY, 1))
+    ours = compared.costs(found, run("one", GREEDY, 1))
     assert ours is not None
     other = compared.costs(found, better)
     assert other is not None
