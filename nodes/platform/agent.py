@@ -216,6 +216,8 @@ class Agent:
                 self._blobs.lost(message.node)
                 if self._seat:
                     self._seat.lost(message.node)
+            case ctl.Afresh():
+                self._afresh()
             case ctl.Platform() | ctl.Submit() | ctl.CancelJob() if self._seat is None:
                 self._fail(f"{type(message).__name__} for a unit that has no orchestrator; {self._orchestrator} has it")
             case ctl.Platform() if self._seat:
@@ -233,6 +235,13 @@ class Agent:
             if peer.name != self._file.name and peer.kind in ("edge", "cloud") and self._channel.connect(peer.name):
                 envelope = Envelope(src=_NOBODY, dst=_NOBODY, node=self._file.name, body=Hello())
                 self._channel.send(peer.name, codec.encode(envelope))
+
+    def _afresh(self) -> None:
+        """Be as at the start: nothing that earlier tasks have left here makes the next ones cheaper."""
+        self._calls.cancel_all()
+        self._pool.drain()
+        self._blobs.clear()
+        self._standing.afresh()
 
     def _said(self, invocation: Invocation, frame: bytes) -> None:
         """An instance says something to the controller."""

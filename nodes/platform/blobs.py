@@ -22,8 +22,9 @@ FETCH_S = 300.0
 """Seconds of the experiment after which a blob that does not come is given up; large models cross slow links."""
 
 Post = Callable[[str, WantBlob | Blob | NoBlob, Tensors], None]
-Then = Callable[[str, int], None]
-"""Called when all is here (with an empty text), or cannot be had (with the reason); and bytes that came for it."""
+Then = Callable[[str, Mapping[str, int]], None]
+"""Called when all is here (with an empty text), or cannot be had (with the reason); and bytes that came for it, by the
+unit that sent them."""
 
 
 @dataclass
@@ -33,7 +34,7 @@ class _Need:
     then: Then
     left: int
     pinned: list[str] = field(default_factory=list)
-    bytes: int = 0
+    came: Counter[str] = field(default_factory=Counter)
     over: bool = False
 
 
@@ -93,7 +94,7 @@ class Blobs:
         missing = self.store.missing(wanted)
         lost = [digest for digest in missing if where.get(digest, "") in ("", self._unit)]
         if lost:
-            then(f"blob {lost[0][:12]} is not on {self._unit}, and nobody was named who has it", 0)
+            then(f"blob {lost[0][:12]} is not on {self._unit}, and nobody was named who has it", {})
             return
         by_source: dict[str, list[str]] = {}
         for digest in missing:
@@ -120,7 +121,7 @@ class Blobs:
         if isinstance(body, NoBlob):
             self._fetches.failed(body.digest, f"{sender} says: {body.reason}")
             return
-        asked.need.bytes += size
+        asked.need.came[sender] += size
         self._emit(
             Span(
                 kind="fetch", node=self._unit, peer=sender, begin=asked.at, end=self._clock(), bytes=size,
@@ -144,6 +145,12 @@ class Blobs:
             if self._kept[digest]:
                 self._kept[digest] -= 1
                 self.store.unpin([digest])
+
+    def clear(self) -> None:
+        """Let go of all pins for the orchestrator, and of all blobs that nothing under way needs."""
+        self.store.unpin(self._kept.elements())
+        self._kept.clear()
+        self.store.clear()
 
     def due(self) -> float | None:
         """Seconds until `step` has something to do; None: nothing to wait for."""
@@ -192,6 +199,6 @@ class Blobs:
     def _settle(self, need: _Need, reason: str) -> None:
         need.over = True
         try:
-            need.then(reason, need.bytes)
+            need.then(reason, need.came)
         finally:
             self.store.unpin(need.pinned)

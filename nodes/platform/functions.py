@@ -35,6 +35,8 @@ TIME_LIMIT = 60.0
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _REQUIRED: Any = object()
+_NO_PLAIN = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+"""Checks for callables that return something else than what is in their ``return``."""
 
 Shape = tuple[int | None, ...]
 
@@ -221,10 +223,13 @@ def _check(made: Function) -> None:
         parameters = inspect.signature(made.call).parameters.values()
     except (TypeError, ValueError):
         raise refuse("what is declared is no function", "a callable", made.call) from None
+    if any(check(made.call) for check in _NO_PLAIN):
+        raise refuse("what is declared is no plain function", "a def that returns its outputs", "async, or a generator")
     by_name = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    wanted = {p.name for p in by_name if p.default is p.empty} | {
-        p.name for p in parameters if p.kind is p.POSITIONAL_ONLY
-    }
+    by_place = [p.name for p in parameters if p.kind is p.POSITIONAL_ONLY]
+    if by_place:
+        raise refuse("it takes by position what it is given by name", "no / among its parameters", ", ".join(by_place))
+    wanted = {p.name for p in by_name if p.default is p.empty}
     if wanted - given:
         raise refuse("it takes what it does not declare", ", ".join(sorted(given)), ", ".join(sorted(wanted - given)))
     if not any(p.kind is p.VAR_KEYWORD for p in parameters) and given - {p.name for p in by_name}:

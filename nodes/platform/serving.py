@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -29,7 +29,7 @@ class _Call:
     asked: InvokeOn
     since: float
     id: int = 0        # of the pool; 0: it waits for blobs
-    fetched: int = 0
+    fetched: Mapping[str, int] = field(default_factory=dict)  # bytes by the unit that sent them
 
 
 class Calls:
@@ -90,10 +90,10 @@ class Calls:
             time_limit=asked.time_limit, parts=asked.parts, task=asked.task,
         )  # fmt: skip
 
-        def have(reason: str, fetched: int) -> None:
+        def have(reason: str, fetched: Mapping[str, int]) -> None:
             if asked.call not in self._calls:
                 return  # cancelled meanwhile
-            call.fetched = fetched
+            call.fetched = dict(fetched)
             if reason:
                 self._over(call, Outcome(0, invocation, outcomes.MISSING, reason, ended=self._clock()))
             else:
@@ -122,6 +122,11 @@ class Calls:
         else:
             gone = Outcome(0, Invocation(call.asked.function), outcomes.CANCELLED, reason, ended=self._clock())
             self._over(call, gone)
+
+    def cancel_all(self) -> None:
+        """Nobody wants any of them any more."""
+        for number in list(self._calls):
+            self.cancel(number)
 
     def _values(self, asked: InvokeOn) -> dict[str, Any]:
         if asked.function not in library.BUILT_IN:
@@ -158,19 +163,22 @@ class Calls:
             "work_begin": outcome.begin or None, "work_end": outcome.end or None, "reserved": outcome.reserved,
         }  # fmt: skip
         self._emit(
-            Span(kind="function", begin=call.since, end=outcome.ended, cpu_s=ended.cpu_s, bytes=call.fetched,
+            Span(kind="function", begin=call.since, end=outcome.ended, cpu_s=ended.cpu_s, bytes=ended.fetched,
                  attrs=attrs, **label)
         )  # fmt: skip
         if asked.function in _WORK and outcome.ok:
             self._emit(Span(kind=asked.function, begin=outcome.begin, end=outcome.end, cpu_s=outcome.cpu_s, **label))
 
 
-def told(asked: InvokeOn, outcome: Outcome, fetched: int, sizes: dict[str, int], dilation: float) -> CallEnded:
+def told(
+    asked: InvokeOn, outcome: Outcome, fetched: Mapping[str, int], sizes: dict[str, int], dilation: float
+) -> CallEnded:
     """An outcome as the orchestrator is told of it: seconds of the experiment."""
     return CallEnded(
         call=asked.call, kind=outcome.kind, reason=outcome.reason, outputs=dict(outcome.outputs), sizes=sizes,
         values=dict(outcome.values), cold=outcome.cold, start_s=outcome.start_s / dilation,
         work_s=max(outcome.end - outcome.begin, 0.0) / dilation, held_s=outcome.held_s / dilation,
         cpu_s=outcome.start_cpu_s + outcome.cpu_s + outcome.around_cpu_s, reserved=outcome.reserved,
-        sent=outcome.sent_bytes, received=outcome.received_bytes, fetched=fetched, memory=outcome.memory,
+        sent=outcome.sent_bytes, received=outcome.received_bytes, fetched=sum(fetched.values()),
+        fetched_from=dict(fetched), memory=outcome.memory,
     )  # fmt: skip

@@ -60,6 +60,11 @@ class Standing:
         """Whether the battery is at its reserve."""
         return self._reserve_j is not None and self._left_j is not None and self._left_j <= self._reserve_j
 
+    def afresh(self) -> None:
+        """Be where the unit was at the start again. How long its cold starts take is as true as it was."""
+        assert self._file.platform is not None
+        self._at, self._coming, self._left_j = self._file.platform.at, "", None
+
     def started(self, function: str, seconds: float) -> None:
         """A cold start of a function took so many seconds of the experiment."""
         self._cold[function] = seconds

@@ -65,7 +65,7 @@ class CallEnded(msgspec.Struct, frozen=True, kw_only=True, tag="call-ended"):
         work_s: Seconds of the work itself. held_s: Seconds for which it held its instance. cpu_s: CPU time of all.
         reserved: Bytes that were reserved for its instance. memory: Most bytes that were resident in it.
         sent, received: Bytes of messages that its parts exchanged with parts of other units.
-        fetched: Bytes of blobs that were got from other units for it.
+        fetched: Bytes of blobs that were got from other units for it. fetched_from: By the unit that sent them.
     """
 
     call: int
@@ -83,6 +83,7 @@ class CallEnded(msgspec.Struct, frozen=True, kw_only=True, tag="call-ended"):
     sent: int = 0
     received: int = 0
     fetched: int = 0
+    fetched_from: dict[str, int] = {}
     memory: int = 0
 
 

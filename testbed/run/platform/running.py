@@ -42,9 +42,10 @@ _MEET_S = 1.5
 _SETTLE_S = 1.5
 """What nodes have still to say when the last task has ended comes within so long."""
 _STUCK_S = 120.0
-"""Virtual seconds without a sign of progress, besides 100 of the slowest steps, after which the platform is stuck.
+"""Virtual seconds without a sign of progress after which the platform is stuck.
 
-Or as many as an invocation of a round may take, if those are more: one that hangs is ended then, and tasks go on."""
+Beside these it has 100 of the slowest steps, and as many as an invocation may take, by its round's prediction or by
+what a user's function declares: one that hangs is ended then, and tasks go on."""
 
 
 class PlatformRun:
@@ -83,6 +84,7 @@ class PlatformRun:
         taking: desk.Desk | None = None
         try:
             self._replay.go_home()
+            session.control.broadcast(ctl.Afresh())  # where a bed stands, there may have been tasks before
             links = {link.link: link for link in session.calibration}
             self._tell(ctl.Platform(settings.platform(plan, links)))
             torch = next(iter(session.versions.values()), {}).get("torch", "?")
@@ -100,6 +102,8 @@ class PlatformRun:
             self._modems = Modems(plan, outcome.begin, self._time, self._to)
             self._second()
             self._loop(watch, taking)
+            if not self._book.entries and not self._stop.is_set():
+                session.live.warn("no task came: none does by itself, and none was submitted")
             outcome.interrupted = bool(self._stop.is_set() and (self._book.running or len(self._arrivals)))
         except RoambedError as error:
             outcome.failure = error
@@ -189,8 +193,9 @@ class PlatformRun:
         slowest = min(node.speed for node in real.nodes if node.kind != "host")
         steps = [max(ops.values()) for known in self._known.values() for ops in known.references.values()]
         rounds = [one.predicted_s for entry in self._book.running for _, one in entry.placements if one.rows]
-        longest = max([_STUCK_S, *(LIMIT * seconds + LIMIT_S for seconds in rounds if math.isfinite(seconds))])
-        return longest * real.dilation + 100 * max(steps, default=0.0) / slowest
+        limits = [LIMIT * seconds + LIMIT_S for seconds in rounds if math.isfinite(seconds)]
+        longest = max([*limits, *self._plan.platform.replaced.values()], default=0.0)
+        return (_STUCK_S + longest) * real.dilation + 100 * max(steps, default=0.0) / slowest
 
     def _stuck(self, since: float) -> NodeError:
         waiting = ", ".join(f"{entry.name} ({entry.status.state})" for entry in self._book.running)

@@ -220,6 +220,27 @@ def test_a_blob_is_fetched_once_however_many_want_it(tmp_path, fleet):
     assert digest in Store(tmp_path / "store-ea")
 
 
+def test_a_unit_that_begins_afresh_has_nothing_left_of_earlier_tasks(tmp_path, fleet):
+    """Else the next tasks on a bed that stands would find their weights where earlier ones have sent them."""
+    bed = fleet("cloud", "d1")
+    arrays = {"a.weight": np.ones((100, 100), np.float32)}
+    digest = bed.agent._blobs.store.put(arrays)
+    asked = {"inputs": {"weights": digest}, "where": {digest: "cloud"}, "values": {"layers": ["a"]}}
+    first = bed.run("d1", "broadcast", **asked)
+    assert (first.cold, first.fetched > 10_000) == (True, True)
+    bed.control.send("d1", ctl.Notice("", "eb", True))
+    bed.control.send("d1", ctl.Battery(5.0))
+    bed.wait(lambda: (bed.script.states["d1"].at, bed.script.states["d1"].battery_j) == ("eb", 5.0))
+    bed.control.send("d1", ctl.Afresh())
+    bed.wait(lambda: bed.script.states["d1"].warm == ())
+    state = bed.script.states["d1"]
+    assert (state.at, state.battery_j, "broadcast" in state.cold) == ("ea", None, True)
+    assert digest not in Store(tmp_path / "store-d1")
+    bed.wait(lambda: not bed.instances("d1"))
+    again = bed.run("d1", "broadcast", **asked)
+    assert (again.cold, again.fetched) == (True, first.fetched)
+
+
 def test_nobody_gives_orders_but_the_orchestrator_or_speaks_for_another_unit(fleet):
     bed = fleet("cloud", "ea")
     state = UnitState(name="d1", kind="device")

@@ -100,6 +100,7 @@ def test_what_is_not_here_is_fetched_once_and_then_run(tmp_path, unit):
     unit.step()
     first, second = unit.ended
     assert (first.call, first.kind, first.values, first.fetched) == (1, "", {"n": 3}, 77)
+    assert first.fetched_from == {"cloud": 77}
     assert second.fetched == 0  # it came for another one
     assert (first.cold, first.start_s, first.work_s, first.cpu_s) == (True, 0.75, 1.0, 0.626)
     assert unit.cold == {"f": 0.75}
