@@ -129,9 +129,9 @@ _TWO = (("device", 2), ("edge-north", None))
 ALL_ON_EDGE = (("device", 0), ("nearest", None))
 """All layers on the edge server of the site where the device starts; samples leave the device."""
 
-_SLOW_DEVICE = Bed("slow-device", 0.12, (0.4, 0.5), ((100, 100), (40, 80)))
-_SLOW_SERVERS = Bed("slow-servers", 0.4, (0.2, 0.25), ((200, 200), (60, 60)))
-_SLOW_LINK = Bed("slow-link", 0.4, (0.5, 0.4), ((50, 100), (20, 40)))
+_SLOW_DEVICE = Bed("slow-device", 0.12, (0.4, 0.5), ((200, 200), (40, 80)))
+_SLOW_SERVERS = Bed("slow-servers", 0.4, (0.2, 0.25), ((300, 300), (60, 60)), delay=2.0)
+_SLOW_LINK = Bed("slow-link", 0.4, (0.5, 0.4), ((50, 100), (20, 40)), delay=2.0)
 _EVEN = Bed("even", 0.3, (0.3, 0.4), ((100, 100), (40, 40)))
 _SMALL = Bed("small", 0.1, (0.2, 0.3), ((80, 80), (40, 20)))
 _WALK = Bed("walk", 0.08, (0.2, 0.2, 0.2), ((55, 55),) * 3, backhaul=200, far=60, trace="walk")
@@ -164,14 +164,14 @@ SETTINGS: dict[str, Setting] = {
                 kinds=("plans", "steady"), longer=("plans", "steady")),
         Setting("even-three", "MobileNetV3, up to three stages", _EVEN, "mobilenetv3-small", batch=32, stages=3,
                 kinds=("steady",), longer=("steady",)),
-        Setting("small", "CNN, slow throughout", _SMALL, "cnn", batch=128, kinds=("plans", "steady"), batches=11),
+        Setting("small", "CNN, slow throughout", _SMALL, "cnn", batch=128, kinds=("plans", "steady")),
         Setting("accuracy-images", "CNN on digits", _SMALL, "cnn", batch=32, kinds=("accuracy",), batches=40, rounds=6),
         Setting("accuracy-motion", "1-D CNN on motion", _SMALL, "cnn1d", "motion", batch=32, kinds=("accuracy",),
                 batches=40, rounds=6),
         Setting("accuracy-text", "Transformer on docstrings", _SMALL, "transformer", "docstrings", batch=32,
                 kinds=("accuracy",), batches=40, rounds=6),
-        Setting("walk", "Walking", _WALK, "cnn", kinds=("moving",), batches=20, rounds=7),
-        Setting("drive", "Driving", _DRIVE, "cnn", kinds=("moving",), batches=20, rounds=7),
+        Setting("walk", "Walking", _WALK, "cnn", kinds=("moving",), batches=20, rounds=6),
+        Setting("drive", "Driving", _DRIVE, "cnn", kinds=("moving",), batches=20, rounds=6),
         Setting("load", "Servers whose load changes", _LOADED, "cnn", kinds=("load",), batches=7, rounds=20),
         Setting("log", "A drive log", _LOGGED_DRIVE, "cnn", kinds=("traces",), batches=20, rounds=30),
     )

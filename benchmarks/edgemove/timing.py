@@ -129,21 +129,23 @@ def handovers(events: Iterable[Event], device: str) -> list[tuple[float, float]]
 def stalls(done: Mapping[int, Sequence[float]], moved: Sequence[tuple[float, float]], usual: float) -> list[float]:
     """Seconds that training lost around each handover: what its batches took beyond the usual, at least 0.
 
+    So does what lies between two rounds, where models go to the cloud and back: the usual is the median of all.
+
     Args:
         done: When batches were done, by round.
         moved: Begin and end of each handover.
         usual: Seconds a batch where nothing happens.
     """
+    rounds = list(done.values())
+    between = [(one[-1], other[0]) for one, other in pairwise(rounds)]
+    pause = median(b - a for a, b in between) if between else 0.0
+    pieces = [(a, b, usual) for batches in rounds for a, b in pairwise(batches)] + [(a, b, pause) for a, b in between]
     lost = []
     before = float("-inf")
     for i, (begin, end) in enumerate(moved):
-        # A batch counts once: around the next handover, if it begins near that one.
+        # A piece counts once: around the next handover, if it begins near that one.
         until = min(end + AFTER_S, moved[i + 1][0] - BEFORE_S if i + 1 < len(moved) else float("inf"))
-        extra = 0.0
-        for batches in done.values():
-            for a, b in pairwise(batches):  # from round to round something else goes on
-                if before <= a < until and b > begin - BEFORE_S:
-                    extra += (b - a) - usual
+        extra = sum((b - a) - as_ever for a, b, as_ever in pieces if before <= a < until and b > begin - BEFORE_S)
         lost.append(max(0.0, extra))
         before = until
     return lost

@@ -33,7 +33,7 @@ is the predicted time of its best cut over what the chosen pipeline's slowest pa
 that there are, or the dozen that are predicted to be the fastest; the best and the chosen one are measured again, and
 those times are compared. The *stall* of a handover is what the batches from a second before it to six seconds after it
 (or to a second before the next one) took beyond the usual: the median of batches before the first handover comes
-near."""
+near; and likewise what lies between two rounds, where the usual is the median of all."""
 
 ABOUT: dict[str, tuple[str, ...]] = {
     "Beside the published range": (
@@ -44,8 +44,8 @@ ABOUT: dict[str, tuple[str, ...]] = {
     "What bounds a pipeline": (
         "`sync` fills and drains the pipeline with every batch, and that is not left out: it costs what a micro-batch",
         "takes of everything but the slowest part, and a round trip. So with eight micro-batches 0.85 can be reached",
-        "where all other parts together take less than 1.4 times as long as the slowest one; with links of 100 Mbit/s",
-        "in place of 200 the slow servers came to 0.81.",
+        "where all other parts together take less than 1.4 times as long as the slowest one; with links of 200 Mbit/s",
+        "in place of 300 the slow servers came to 0.83.",
         "",
     ),
     "Speed-up": (

@@ -21,6 +21,8 @@ class Setting:
         busy: Whether devices that stay keep both edge servers at work while one moves.
         trace: Movement that devices follow in it: a path below the directory of traces; empty for none.
         places: Positions of the sites then, m. radio: Where links' rates come from then; empty for the links' own.
+        lead: How long before a handover devices hear of it, if not as long as usual. Where states would come just as
+            devices are handed over, a timeout of TCP (0.2 s and more) would decide about most of the downtime.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Setting:
     trace: str = ""
     places: tuple[tuple[int, int], ...] = ()
     radio: str = ""
+    lead: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -56,6 +59,7 @@ SETTINGS: dict[str, Setting] = {
         Setting(
             "device-bound", "Device-bound", "the devices' computing is nearly all of a round; edge servers are alike",
             devices=3, sites=2, device=0.08, edge=0.4, access=100, backhaul=400, samples=960, epochs=2,
+            lead="500ms",
         ),
         Setting(
             "edge-bound", "Edge-bound", "edge servers are slow and shared by three devices, which mostly wait for them",
@@ -133,6 +137,7 @@ def experiment(setting: Setting, data: str | None = None, traces: str | None = N
         # What a bring-up measures of speeds is watched in every run all the same; the beds here are many.
         "emulation: {speed_check: 0s}",
         *(_mobility(setting, traces) if setting.trace else ()),
+        *([f"mobility: {{lead: {setting.lead}}}"] if setting.lead else ()),
         "workload:",
         "  scheme: fedfly",
         "  model: vgg5",

@@ -164,6 +164,8 @@ def test_a_stall_is_what_batches_near_a_handover_took_beyond_the_usual() -> None
     assert twice == [pytest.approx(2.0), pytest.approx(0.5)]  # near each other: each batch once
     assert timing.stalls(done, [(28.0, 28.1)], 1.0) == [0.0]
     assert timing.undisturbed({1: [1.0, 2.0]}, [(1.5, 1.6)]) is None
+    rounds = {1: [1.0, 2.0], 2: [4.0, 5.0], 3: [7.5, 8.5], 4: [10.5, 11.5]}  # pauses of 2, 2.5 and 2 s
+    assert timing.stalls(rounds, [(6.0, 6.1)], 1.0) == [pytest.approx(0.5)]
 
 
 def test_a_training_is_kept_as_plain_data() -> None:
