@@ -1,12 +1,11 @@
 """Reference times by layer, from which those of any stage follow (`nodes.policies.stage_times`).
 
-As in `nodes.learn.reference`: on one unthrottled core, on noise, medians. Layers are measured in the order in which
-training goes through them, forward, loss, backward, update, so that each finds its data as cold as it does there.
+As in `nodes.learn.reference`: on one unthrottled core, on noise, undisturbed (`calm`). Layers are measured in the order
+in which training goes through them, forward, loss, backward, update, so that each finds its data as cold as there.
 """
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ from torch.nn import functional
 
 from nodes.learn import models
 from nodes.learn.layer_work import stages
-from nodes.learn.reference import key_of, noise, wants_more
+from nodes.learn.reference import calm, key_of, noise, wants_more
 from nodes.learn.stage import use_threads
 
 _WARM_UP = 3
@@ -82,4 +81,4 @@ def _measure(
         for name, stage in layers.items():
             with timed(f"update.{name}"):
                 stage.step()
-    return {name: statistics.median(times[min(_WARM_UP, len(times) // 3) :]) for name, times in taken.items()}
+    return {name: calm(times[min(_WARM_UP, len(times) // 3) :]) for name, times in taken.items()}

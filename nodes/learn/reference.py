@@ -18,7 +18,7 @@ from __future__ import annotations
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -48,8 +48,8 @@ class Reference:
 
     Attributes:
         key: What they hold for; see `key`.
-        ops: Seconds by operation (``evaluate``: a sample), the median of the repeats.
-        spread: Half the distance between the quartiles, as a share of the median, by operation.
+        ops: Seconds by operation (``evaluate``: a sample), see `calm`.
+        spread: Half the distance between the quartiles, as a share of that, by operation.
         repeats: How often each step was measured.
     """
 
@@ -143,14 +143,23 @@ def _measure(
                 with timed(name):
                     steps.do(name)
     kept = {name: times[min(_WARM_UP, len(times) // 3) :] for name, times in taken.items()}
-    middle = {name: statistics.median(times) for name, times in kept.items()}
+    found = {name: calm(times) for name, times in kept.items()}
     spread = {}
     for name, times in kept.items():
         low, _, high = statistics.quantiles(times, n=4)
-        spread[name] = (high - low) / 2 / middle[name]
-    middle["evaluate"] /= _EVALUATED
+        spread[name] = (high - low) / 2 / found[name]
+    found["evaluate"] /= _EVALUATED
     layout = key(model, cut, batch, threads, in_shape, classes=classes)
-    return Reference(layout, middle, spread, len(kept["whole.step"]))
+    return Reference(layout, found, spread, len(kept["whole.step"]))
+
+
+def calm(times: Sequence[float]) -> float:
+    """What a step takes while nothing slows it down, s: the lowest decile of its repeats.
+
+    CPU time grows, too, while a neighbour uses the same core or cache, on rented machines by a fifth and more, and for
+    seconds. A median is then of that, and of two layouts measured in a row one seems so much slower.
+    """
+    return statistics.quantiles(times, n=10, method="inclusive")[0]
 
 
 def wants_more(done: int, elapsed: float, seconds: float) -> bool:

@@ -19,6 +19,12 @@ def test_measured_by_operation_and_stored() -> None:
     assert Reference.from_dict(json.loads(json.dumps(measured.as_dict()))) == measured
 
 
+def test_a_neighbour_on_the_core_does_not_change_what_a_step_takes() -> None:
+    calm, disturbed = [1.0 + i / 1000 for i in range(20)], [1.3 + i / 100 for i in range(60)]
+    assert reference.calm(calm + disturbed) == pytest.approx(1.0, rel=0.02)
+    assert reference.calm([2.0, 1.0]) == pytest.approx(1.1)
+
+
 @pytest.mark.parametrize("cut", [0, 5])
 def test_a_side_without_layers_can_be_measured(cut: int) -> None:
     measured = reference.measure("cnn", cut, 4, 1, (3, 8, 8), seconds=0.0)
