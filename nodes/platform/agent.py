@@ -46,6 +46,7 @@ from nodes.wire.platform_messages import (
     KeepBlobs,
     NoBlob,
     PlatformBody,
+    UnitLost,
     UnitState,
     WantBlob,
 )
@@ -292,6 +293,8 @@ class Agent:
                 self._calls.cancel(body.call)
             case KeepBlobs() if sender == self._orchestrator:
                 self._blobs.keep(body)
+            case UnitLost() if sender == self._orchestrator:
+                self._blobs.lost(body.name)
             case CallEnded() if self._seat:
                 self._seat.hear(sender, body)
             case UnitState(name=name) if self._seat and name == sender:

@@ -14,9 +14,9 @@ from typing import Any, Protocol
 from nodes.platform import outcomes
 from nodes.wire import control as ctl
 from nodes.wire.jobs import Job, PlatformSettings
-from nodes.wire.platform_messages import CallEnded, CancelCall, InvokeOn, KeepBlobs, UnitState
+from nodes.wire.platform_messages import CallEnded, CancelCall, InvokeOn, KeepBlobs, UnitLost, UnitState
 
-Order = InvokeOn | CancelCall | KeepBlobs
+Order = InvokeOn | CancelCall | KeepBlobs | UnitLost
 
 
 class Orchestrating(Protocol):
@@ -143,6 +143,10 @@ class Seat:
     def keep(self, unit: str, message: KeepBlobs) -> None:
         """Have blobs stay on a unit."""
         self._post(unit, message)
+
+    def gone(self, unit: str, other: str) -> None:
+        """Have a unit wait for nothing of another one."""
+        self._post(unit, UnitLost(other))
 
     def say(self, message: ctl.FromNode) -> None:
         """Tell the controller."""

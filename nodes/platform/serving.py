@@ -12,7 +12,7 @@ import msgspec
 from nodes.errors import WireError
 from nodes.events import Span
 from nodes.platform import library, outcomes
-from nodes.platform.blobs import Blobs
+from nodes.platform.blobs import Blobs, Need
 from nodes.platform.instances import Pool
 from nodes.platform.outcomes import Invocation, Outcome
 from nodes.platform.streaming import Parts
@@ -29,7 +29,7 @@ class _Call:
     asked: InvokeOn
     since: float
     id: int = 0        # of the pool; 0: it waits for blobs
-    fetched: int = 0
+    need: Need | None = None
 
 
 class Calls:
@@ -86,16 +86,14 @@ class Calls:
             time_limit=asked.time_limit, parts=asked.parts, task=asked.task,
         )  # fmt: skip
 
-        def have(reason: str, fetched: int) -> None:
-            if asked.call not in self._calls:
-                return  # cancelled meanwhile
-            call.fetched = fetched
+        def have(reason: str, need: Need) -> None:
+            call.need = need
             if reason:
                 self._over(call, Outcome(0, invocation, outcomes.MISSING, reason, ended=self._clock()))
             else:
                 call.id = self._parts.submit(invocation, lambda outcome: self._over(call, outcome))
 
-        self._blobs.need(invocation.digests(), asked.where, have)
+        call.need = self._blobs.need(invocation.digests(), asked.where, have)
 
     def cancel(self, number: int) -> None:
         """Nobody wants it any more; one that has ended is fine."""
@@ -104,7 +102,8 @@ class Calls:
             return
         if call.id:
             self._pool.cancel(call.id)
-        else:
+        elif call.need is not None:
+            self._blobs.forget(call.need)
             why = "nobody wants it any more"
             gone = Outcome(0, Invocation(call.asked.function), outcomes.CANCELLED, why, ended=self._clock())
             self._over(call, gone)
@@ -125,7 +124,11 @@ class Calls:
         if outcome.cold and outcome.start_s:
             self._started(asked.function, outcome.start_s / self._dilation)
         sizes = {digest: self._blobs.store.size(digest) for digest in kept}
-        ended = told(asked, outcome, call.fetched, sizes, self._dilation)
+        ended = told(asked, outcome, call.need.bytes if call.need else 0, sizes, self._dilation)
+        if outcome.kind in (outcomes.MISSING, outcomes.DAMAGED):
+            here = [(digest, self._unit) for digest in self._blobs.store.missing(outcome.invocation.digests())]
+            denied = call.need.denied if call.need else []
+            ended = msgspec.structs.replace(ended, lacks=(*here, *denied))
         self._record(call, outcome, ended)
         try:
             self._tell(ended)
@@ -144,7 +147,7 @@ class Calls:
             "work_begin": outcome.begin or None, "work_end": outcome.end or None, "reserved": outcome.reserved,
         }  # fmt: skip
         self._emit(
-            Span(kind="function", begin=call.since, end=outcome.ended, cpu_s=ended.cpu_s, bytes=call.fetched,
+            Span(kind="function", begin=call.since, end=outcome.ended, cpu_s=ended.cpu_s, bytes=ended.fetched,
                  attrs=attrs, **label)
         )  # fmt: skip
         if asked.function in _WORK and outcome.ok:

@@ -16,7 +16,7 @@ from nodes.schemes._arrays import to_arrays
 from nodes.wire import control as ctl
 from nodes.wire.jobs import UnitSettings
 from nodes.wire.messages import PartId
-from nodes.wire.platform_messages import CallEnded, CancelCall, InvokeOn, KeepBlobs, UnitState
+from nodes.wire.platform_messages import CallEnded, CancelCall, InvokeOn, KeepBlobs, UnitLost, UnitState
 from nodes.wire.task import Placed, Select
 from testbed.run.control import make_keys
 from tests.unit.platform.loopback import Fleet
@@ -223,11 +223,11 @@ def test_a_blob_is_fetched_once_however_many_want_it(tmp_path, fleet):
 def test_nobody_gives_orders_but_the_orchestrator_or_speaks_for_another_unit(fleet):
     bed = fleet("cloud", "ea")
     state = UnitState(name="d1", kind="device")
-    for body in (InvokeOn(call=99, function="broadcast"), CancelCall(1), KeepBlobs(), state):
+    for body in (InvokeOn(call=99, function="broadcast"), CancelCall(1), KeepBlobs(), UnitLost("d1"), state):
         bed.do(lambda body=body: bed.agent._hear("ea", body, {}, 0))
     bed.do(lambda: bed.agent._post("ea", CallEnded(call=1)))
     bed.do(lambda: bed.agent._said(Invocation("f"), ctl.encode(ctl.Failed("the run is over"))))
-    bed.wait(lambda: len(bed.notes()) == 6)
+    bed.wait(lambda: len(bed.notes()) == 7)
     assert sorted({note.split()[0] for note in bed.notes()}) == ["cloud", "ea", "function"]
     assert not bed.script.outcomes
     assert "d1" not in bed.script.states
