@@ -103,13 +103,14 @@ void gso_cut(const uint8_t *data, const struct gso *g, uint32_t first, uint32_t 
 
     memcpy(out, data, VNET_HEADER + g->headers);
     memcpy(to + g->headers, frame + g->headers + offset, payload);
+    struct virtio_net_hdr h;
+    memcpy(&h, out, sizeof h);
+    h.hdr_len = (uint16_t)g->headers; /* it may have been more, and TAP refuses a frame shorter than that */
     if (count == 1) {
-        struct virtio_net_hdr h;
-        memcpy(&h, out, sizeof h);
         h.gso_type = VIRTIO_NET_HDR_GSO_NONE;
         h.gso_size = h.hdr_len = 0;
-        memcpy(out, &h, sizeof h);
     }
+    memcpy(out, &h, sizeof h);
 
     put32(tcp + TCP_SEQ, get32(tcp + TCP_SEQ) + offset);
     if (offset + payload < g->payload)

@@ -14,7 +14,7 @@
  *     play NAME ab|ba ID BEGIN                     have it vary from BEGIN on, ns of CLOCK_MONOTONIC
  *     rest NAME ab|ba                              no more
  *     stats NAME ab|ba                             counters since the link was made
- *     statsall                                     of all: NAME,ab|ba,BYTES,PACKETS,DROPPED,LOST,WAITING,LATE_NS ...
+ *     statsall                                     of all: NAME,ab|ba,BYTES,PACKETS,DROPPED,LOST,REFUSED,WAITING,LATE_NS ...
  *     health                                       priority, CPU time, and lateness of deliveries since last asked
  *     budget MOST LEAST                            % of a core above which real-time priority is given up, and below
  *                                                  which it is taken again

@@ -31,8 +31,9 @@ void command_statsall(struct relay *relay, char **words)
             struct direction *d = &link->directions[i];
             const struct counters *c = &d->seen;
             direction_advance(d, now);
-            printf(" %s,%s,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRId64, link->name, SIDES[i],
-                   c->tx_bytes, c->tx_packets, c->dropq, c->dropl, direction_waiting(d), c->late_max);
+            printf(" %s,%s,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRId64,
+                   link->name, SIDES[i], c->tx_bytes, c->tx_packets, c->dropq, c->dropl, c->errors,
+                   direction_waiting(d), c->late_max);
         }
     printf("\n");
 }

@@ -135,14 +135,17 @@ def stalls(done: Mapping[int, Sequence[float]], moved: Sequence[tuple[float, flo
         usual: Seconds a batch where nothing happens.
     """
     lost = []
+    before = float("-inf")
     for i, (begin, end) in enumerate(moved):
-        until = min(end + AFTER_S, moved[i + 1][0] if i + 1 < len(moved) else float("inf"))
+        # A batch counts once: around the next handover, if it begins near that one.
+        until = min(end + AFTER_S, moved[i + 1][0] - BEFORE_S if i + 1 < len(moved) else float("inf"))
         extra = 0.0
         for batches in done.values():
             for a, b in pairwise(batches):  # from round to round something else goes on
-                if b > begin - BEFORE_S and a < until:
+                if before <= a < until and b > begin - BEFORE_S:
                     extra += (b - a) - usual
         lost.append(max(0.0, extra))
+        before = until
     return lost
 
 

@@ -32,7 +32,8 @@ likeliest cuts, the best of them again, and there by the scheme `splitfed`, too;
 is the predicted time of its best cut over what the chosen pipeline's slowest part takes of a batch. *Plans* are all
 that there are, or the dozen that are predicted to be the fastest; the best and the chosen one are measured again, and
 those times are compared. The *stall* of a handover is what the batches from a second before it to six seconds after it
-(or to the next one) took beyond the usual: the median of batches before the first handover comes near."""
+(or to a second before the next one) took beyond the usual: the median of batches before the first handover comes
+near."""
 
 ABOUT: dict[str, tuple[str, ...]] = {
     "Beside the published range": (

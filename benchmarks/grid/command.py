@@ -41,6 +41,7 @@ class Grid:
         full: That and the whole grid after it, by its seeds and whether there are traces.
         bed: Name of a cell's bed; cells of a bed follow each other.
         beside: What a cell is compared to, if it cannot go without.
+        needs_data: Whether a cell needs a directory of data; without one it is left out.
         embedded, given: What it trains on, in words: without a directory of data, and with one.
         seeds: How many the grid has; 0 if it knows none. data, traces: Directories that it can be given.
     """
@@ -54,6 +55,7 @@ class Grid:
     full: Callable[[Sequence[int], bool], Sequence[Any]]
     bed: Callable[[Any], str]
     beside: Callable[[Any], Iterable[Any]] = lambda cell: ()
+    needs_data: Callable[[Any], bool] = lambda cell: False
     embedded: str = "digits (embedded)"
     given: str = ""
     seeds: int = 5
@@ -90,6 +92,7 @@ def wanted(grid: Grid, asked: argparse.Namespace) -> list[Any]:
     """Cells to measure, with those that they are compared to."""
     seeds = range(1, asked.seeds + 1) if grid.seeds else ()
     listed = grid.quick() if asked.quick else grid.full(seeds, asked.traces is not None)
+    listed = [cell for cell in listed if asked.data is not None or not grid.needs_data(cell)]
     chosen = [cell for cell in listed if asked.only in cell.name]
     names = {one.name for cell in chosen for one in (cell, *grid.beside(cell))}
     return [cell for cell in listed if cell.name in names]

@@ -20,10 +20,11 @@ GRID = Grid(
     full=cells.full,
     bed=lambda cell: cell.bed,
     beside=cells.beside,
+    needs_data=cells.needs_data,
     embedded="embedded (digits, docstrings, motion)",
-    given="CIFAR-10, and what is embedded",
+    given="embedded, and in the whole grid CIFAR-10",
     data=Directory(
-        "directory of CIFAR-10's binary files (default: what is embedded)",
+        "directory of CIFAR-10's binary files, for small data on it beside what is embedded",
         "DATA=DIR with the binary files of CIFAR-10",
     ),
 )

@@ -50,9 +50,9 @@ def decided(units: int) -> Row:
 def trained(cell: Cell, directory: str | None) -> Row:
     """A training to its last round, by four devices: accuracy by round, batches, CPU seconds."""
     lesson = LESSONS[cell.setting]
-    where = None if directory is None or lesson.at(directory) == lesson.data else Path(directory)
-    data = datasets.load(lesson.at(directory), where, *samples(lesson, directory), cell.seed)
-    done = Bed(lesson.job(directory), cell.seed, data).train(choice(cell.rule))
+    where = Path(directory) if lesson.given and directory is not None else None
+    data = datasets.load(lesson.data, where, *samples(lesson), cell.seed)
+    done = Bed(lesson.job, cell.seed, data).train(choice(cell.rule))
     return {"accuracy": done.accuracy, "batches": done.batches, "select_s": done.select_s, "train_s": done.train_s}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean
 from typing import Any
@@ -105,33 +105,62 @@ def pairs(cells: Sequence[Cell]) -> list[tuple[str, str]]:
 
 
 def errors(results: Results, cell: Cell) -> dict[str, float] | None:
-    """Predicted over measured less 1, of all rounds together: of seconds (``s``) and joules (``j``); None: unknown."""
+    """How far predictions were off, mean over a run's tasks: of seconds (``s``) and joules (``j``); None: unknown.
+
+    A task's error is what its rounds were off by, too much or too little, over what they were measured to take: neither
+    rounds nor tasks make good for each other.
+    """
     found = measured(results, cell)
     if found is None:
         return None
-    rows = [one for task in found.row["tasks"].values() for one in task["round_rows"]]
     told = {}
     for key in ("s", "j"):
-        both = [(one[f"predicted_{key}"], one[f"measured_{key}"]) for one in rows]
-        known = [(a, b) for a, b in both if a is not None and b is not None]
-        if known and (sum_ := sum(b for _, b in known)) > 0:
-            told[key] = sum(a for a, _ in known) / sum_ - 1
+        known = [off for task in found.row["tasks"].values() if (off := _off(task["round_rows"], key)) is not None]
+        if known:
+            told[key] = mean(known)
     return told
+
+
+def _off(rounds: Sequence[Row], key: str) -> float | None:
+    both = [(one[f"predicted_{key}"], one[f"measured_{key}"]) for one in rounds]
+    known = [(a, b) for a, b in both if a is not None and b is not None]
+    whole = sum(b for _, b in known)
+    return sum(abs(a - b) for a, b in known) / whole if whole > 0 else None
+
+
+def off_by(results: Results, cells: Sequence[Cell]) -> dict[str, float | None]:
+    """Per cent that predictions were off, by scenario and quantity, means over the orchestrator's runs of it."""
+    own = [cell for cell in cells if (cell.kind, cell.way, cell.rule) == ("platform", GREEDY, ALL)]
+    found: dict[str, float | None] = {}
+    for scenario in dict.fromkeys(cell.setting for cell in own):
+        told = [errors(results, cell) for cell in own if cell.setting == scenario]
+        for key, quantity in (("s", "seconds"), ("j", "joules")):
+            known = [100 * one[key] for one in told if one is not None and key in one]
+            found[f"{scenario}, {quantity}"] = round(mean(known), 3) if len(known) == len(told) else None
+    return found
 
 
 def figures(results: Results, cells: Sequence[Cell]) -> dict[str, Any]:
     """The figures of orchestrators."""
     found = {at: against(results, cells, *at) for at in pairs(cells)}
     about = {at.blind: found.get((name, at.blind)) for name, at in SCENARIOS.items() if at.blind}
-    own = [cell for cell in cells if (cell.kind, cell.way, cell.rule) == ("platform", GREEDY, ALL)]
-    told = [errors(results, cell) for cell in own]
+    off = off_by(results, cells)
     return {
         "worst_against_baseline_pct": most(None if one is None else one.above_pct for one in found.values()),
         "blind_beaten": None if None in about.values() else all(one.beaten for one in about.values() if one),
         "blind_beaten_by_pct": {policy: None if one is None else round(one.less_pct[0], 3)
                                 for policy, one in about.items()},
-        "prediction_error_pct": most(None if one is None or "s" not in one else 100 * abs(one["s"]) for one in told),
+        "prediction_error_pct": most(_mean(value for name, value in off.items() if name.endswith(quantity))
+                                     for quantity in ("seconds", "joules")),
+        "prediction_error_by_pct": off,
     }  # fmt: skip
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    """None if one is missing, or there is none."""
+    listed = list(values)
+    known = [value for value in listed if value is not None]
+    return mean(known) if known and len(known) == len(listed) else None
 
 
 def told(cell: Cell, found: Found) -> dict[str, Any]:

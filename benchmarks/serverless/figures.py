@@ -36,7 +36,10 @@ def cases(results: Results, cells: Sequence[Cell]) -> list[Small] | None:
 
 
 def gap(results: Results, cells: Sequence[Cell]) -> float | None:
-    """Per cent that greedy is above exact, 95th percentile; None also where it found nothing in so many cases."""
+    """Per cent that greedy is above exact, 95th percentile; None also where it found nothing in so many cases.
+
+    Where exact was not proved in time, above what is proved that none can be below.
+    """
     found = cases(results, cells)
     value = math.nan if found is None else gap_p95(found)
     return round(value, 4) if math.isfinite(value) else None
@@ -60,7 +63,14 @@ def figures(results: Results, cells: Sequence[Cell]) -> dict[str, Any]:
         "greedy_gap_pct_p95": gap(results, cells),
         "decide_10k_s": longest(results, cells),
         **small.figures(results, cells),
+        "invalid": len(invalid(results, cells)),
     }  # fmt: skip
+
+
+def invalid(results: Results, cells: Sequence[Cell]) -> list[str]:
+    """Names of the cells whose run has the verdict ``invalid``. They count in the figures all the same."""
+    there = [found for cell in cells if (found := measured(results, cell)) is not None]
+    return [one.cell for one in there if any(row.get("verdict", "ok") != "ok" for row in one.rows)]
 
 
 def as_json(results: Results, cells: Sequence[Cell]) -> dict[str, Any]:
@@ -69,7 +79,8 @@ def as_json(results: Results, cells: Sequence[Cell]) -> dict[str, Any]:
     def told(cell: Cell, found: Found) -> dict[str, Any]:
         return _told(results, cell, found)
 
-    return grid.as_json(figures(results, cells), results, cells, _about, told)
+    found = {**figures(results, cells), "invalid_cells": invalid(results, cells)}
+    return grid.as_json(found, results, cells, _about, told)
 
 
 def _about(cell: Cell) -> dict[str, Any]:

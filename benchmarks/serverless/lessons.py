@@ -35,6 +35,7 @@ class Lesson:
         data, model, cut: Data set, network, layers on the device where it is split.
         batch, lr, rounds: Of the training; an epoch is a round. short: Rounds that are measured on containers.
         embedded: Whether it is one of those that the figures are of: images and text.
+        given: Whether its data come from a directory of standard files: without one it is left out.
     """
 
     name: str
@@ -47,14 +48,12 @@ class Lesson:
     rounds: int
     short: int = 2
     embedded: bool = True
+    given: bool = False
 
-    def at(self, directory: str | None) -> str:
-        """The data set, where images are taken from a directory of standard files if there is one."""
-        return "cifar10" if self.data == "digits" and directory is not None else self.data
-
-    def job(self, directory: str | None) -> Job:
+    @property
+    def job(self) -> Job:
         """As it is trained in memory."""
-        return Job(self.at(directory), self.model, self.cut, self.batch, self.lr, self.rounds, DEVICES)
+        return Job(self.data, self.model, self.cut, self.batch, self.lr, self.rounds, DEVICES)
 
 
 LESSONS: dict[str, Lesson] = {
@@ -62,9 +61,11 @@ LESSONS: dict[str, Lesson] = {
     for made in (
         Lesson("images", "Images: digits, cnn", "digits", "cnn", cut=2, batch=16, lr=0.01, rounds=40),
         Lesson("text", "Text: docstrings, transformer", "docstrings", "transformer", cut=2, batch=8, lr=0.03,
-               rounds=30),
+               rounds=20),
         Lesson("motion", "Motion: made up, cnn1d", "motion", "cnn1d", cut=2, batch=16, lr=0.01, rounds=60,
                embedded=False),
+        Lesson("cifar", "Images: CIFAR-10, cnn", "cifar10", "cnn", cut=2, batch=16, lr=0.01, rounds=40, embedded=False,
+               given=True),
     )
 }  # fmt: skip
 
@@ -76,9 +77,9 @@ def choice(rule: str) -> Choice:
     return Choice(rule, SHARE) if rule in BLIND else Choice(rule, SHARE, CLASSIFIER, FEATURES)
 
 
-def samples(lesson: Lesson, directory: str | None) -> tuple[int, int]:
+def samples(lesson: Lesson) -> tuple[int, int]:
     """How many are trained on, by all devices together, and tested on."""
-    if lesson.at(directory) == "cifar10":
+    if lesson.given:
         return TRAIN, TEST
     form = FORMS[lesson.data]
     return form.train, form.test
@@ -94,9 +95,9 @@ def select(rule: str) -> str:
 
 def described(lesson: Lesson, rule: str, directory: str | None) -> str:
     """``data`` of a file, in braces."""
-    train, test = samples(lesson, directory)
-    where = f', dir: "{directory}"' if lesson.at(directory) == "cifar10" else ""
-    return f"{{set: {lesson.at(directory)}{where}, train: {train}, test: {test}{select(rule)}}}"
+    train, test = samples(lesson)
+    where = f', dir: "{directory}"' if lesson.given else ""
+    return f"{{set: {lesson.data}{where}, train: {train}, test: {test}{select(rule)}}}"
 
 
 def experiment(lesson: Lesson, scheme: str, rule: str, seed: int, directory: str | None = None) -> str:
@@ -104,7 +105,7 @@ def experiment(lesson: Lesson, scheme: str, rule: str, seed: int, directory: str
 
     Args:
         lesson: What is learnt. scheme: How. rule: Which samples are trained on: ``all``, or those of a rule.
-        seed: Of everything random. directory: Of CIFAR-10's standard files; None for what is embedded.
+        seed: Of everything random. directory: Of CIFAR-10's standard files, for lessons that need it.
     """
     split = scheme in ("splitfed", "fedfly")
     lines = [

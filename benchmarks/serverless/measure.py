@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -16,29 +15,26 @@ from benchmarks.grid import bench
 from benchmarks.grid.machine import REPOSITORY
 from benchmarks.grid.store import mark
 from benchmarks.serverless import alone, lessons, scenarios
-from benchmarks.serverless.cells import ALONE, MEMORY, Cell, fingerprint
+from benchmarks.serverless.cells import ALONE, MEMORY, Cell, fingerprint, needs_data
 from benchmarks.serverless.lessons import LESSONS
-from benchmarks.serverless.scenarios import KEEP_ALIVE_S, SCENARIOS
+from benchmarks.serverless.scenarios import SCENARIOS
 from benchmarks.serverless.store import Found, ran, trained
 from testbed.experiment import load_plan
 from testbed.experiment.plan import Plan
 
 _OURS = (Path(selection.__file__), *sorted((REPOSITORY / "benchmarks" / "orchestrator").glob("*.py")))
 """Code beside that of `benchmarks.grid.bench.code` that results depend on."""
-_MORE_S = 1.0
-"""After the last instance's time is over, until the next run begins."""
 
 
 class Bench(bench.Bench[Cell, Found]):
     """Measures what is not in the store yet."""
 
     name = "serverless"
-    _rested = 0.0  # when instances of the run before have ended
 
     def mark(self, cell: Cell) -> str:
         bare = cell.bed in (MEMORY, ALONE)
         ours = mark(*(path.read_text() for path in _OURS)) if bare else mark(self._experiment(cell))
-        return fingerprint(cell, self.code + ours, self.data or "embedded")
+        return fingerprint(cell, self.code + ours, (self.data or "") if needs_data(cell) else "embedded")
 
     def bed(self, cells: Sequence[Cell]) -> dict[str, Found]:
         if cells[0].bed not in (MEMORY, ALONE):
@@ -72,17 +68,12 @@ class Bench(bench.Bench[Cell, Found]):
 
     def _experiment(self, cell: Cell) -> str:
         if cell.kind == "platform":
-            return scenarios.experiment(SCENARIOS[cell.setting], cell.way, cell.rule, cell.seed, self.data)
+            return scenarios.experiment(SCENARIOS[cell.setting], cell.way, cell.rule, cell.seed)
         return lessons.experiment(LESSONS[cell.setting], cell.way, cell.rule, cell.seed, self.data)
 
     def measure(self, session: Any, standing: Plan, cell: Cell, scratch: Path) -> Found:
         if cell.kind == "platform":
-            time.sleep(max(0.0, self._rested - time.monotonic()))
-            try:
-                summary = bench.served(session, self.plan(cell, scratch), scratch)
-            finally:
-                self._rested = time.monotonic() + KEEP_ALIVE_S + _MORE_S
-            return Found(cell.name, self.mark(cell), [ran(summary)])
+            return Found(cell.name, self.mark(cell), [ran(bench.served(session, self.plan(cell, scratch), scratch))])
         done = bench.trained(session, self.plan(cell, scratch), cell.way, scratch)
         return Found(cell.name, self.mark(cell), [trained(done.summary)])
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from statistics import mean, median
 
 from benchmarks.grid.figures import measured
-from benchmarks.grid.page import Page, Parts, every, plus_minus, verdict
+from benchmarks.grid.page import Page, Parts, counted, every, plus_minus, verdict
 from benchmarks.serverless import runs, words
 from benchmarks.serverless.cells import SPLIT, Cell
-from benchmarks.serverless.figures import LIMITS, Results, as_json, cases, figures
+from benchmarks.serverless.figures import LIMITS, Results, as_json, cases, figures, invalid
 from benchmarks.serverless.lessons import ALL, CONTROL, LESSONS
 from benchmarks.serverless.plots import plots
 from benchmarks.serverless.small import again, deltas, group, saved, within
@@ -28,6 +28,14 @@ def _parts(results: Results, cells: Sequence[Cell]) -> Parts:
         ("Decisions", _decisions(results, cells)),
         ("Every cell", every(results, cells, ("", "verdict"), _cell)),
     )
+
+
+def _counted(results: Results, cells: Sequence[Cell]) -> str:
+    """How many cells there are, and which of them should not be trusted."""
+    doubtful = invalid(results, cells)
+    named = ", ".join(f"`{name}`" for name in doubtful)
+    more = f"; **{len(doubtful)} with the verdict `invalid`**, which count in the figures: {named}" if doubtful else ""
+    return counted(results, cells) + more
 
 
 def _accuracies(results: Results, cells: Sequence[Cell]) -> Iterator[str]:
@@ -95,7 +103,7 @@ def _decisions(results: Results, cells: Sequence[Cell]) -> Iterator[str]:
         yield from ("| small cases | |", "|---|---|", f"| cases, of them without a placement | {len(found)}, "
                     f"{len(found) - len(gaps)} |")  # fmt: skip
         yield f"| greedy found none where there is one | {len(gaps) - len(finite)} |"
-        yield f"| exact not proved in time | {sum(not one.proved for one in found)} |"
+        yield f"| exact not proved in time: held against what is proved | {sum(not one.proved for one in found)} |"
         if finite:
             yield f"| gap: mean, median, largest | {mean(finite):.2f} %, {median(finite):.2f} %, {max(finite):.2f} % |"
         yield ""
@@ -130,6 +138,7 @@ PAGE = Page(
     as_json=as_json,
     plots=plots,
     parts=_parts,
+    cells=_counted,
     true=("blind_beaten",),
     share="+.2f",
 )

@@ -88,7 +88,7 @@ def predictions(results: Results, cells: Sequence[Cell]) -> Iterator[str]:
     listed = [cell for (_, policy), mine in _groups(cells, ALL).items() if policy == GREEDY for cell in mine]
     if not listed:
         return
-    yield "| scenario | seed | seconds, predicted | joules | longest decision | handovers in a round | reserve kept |"
+    yield "| scenario | seed | seconds off by | joules off by | longest decision | handovers | reserve kept |"
     yield "|---|---|---|---|---|---|---|"
     for cell in listed:
         found, told = measured(results, cell), errors(results, cell)
@@ -156,4 +156,4 @@ def _share(value: float | None) -> str:
 
 
 def _error(value: float | None) -> str:
-    return "" if value is None else f"{value:+.1%}"
+    return "" if value is None else f"{value:.1%}"

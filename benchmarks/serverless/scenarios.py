@@ -17,7 +17,7 @@ WEIGHTS = (1.0, 0.1, 100.0)
 ABSENT = 20.0
 """What an owner that is left out of a round counts for, as much as so many seconds."""
 KEEP_ALIVE_S = 8.0
-"""Longer than what comes between two rounds; cells of a bed wait for so long, so that each begins with no instance."""
+"""Longer than what comes between two rounds. Each run ends what instances the one before has left."""
 QUOTA = 0.5
 """Cores that a node may use beyond its speed: for the starts of instances, which are not paced, and its messages."""
 
@@ -96,7 +96,7 @@ FLEET = Fleet("fleet", _DEVICES, _EDGES, {"north": (100, 100), "south": (100, 10
 FAR = Fleet("far", _DEVICES, _EDGES, {"north": (100, 100), "south": (8, 16)})
 """The last mile of one site is weak."""
 _IMAGES = Asked("images", model="vgg5", cuts="[2, 4, 6, whole]")
-_ONE = {"images": _IMAGES}
+_ONE = {"images": replace(_IMAGES, rounds=2)}
 
 SCENARIOS: dict[str, Scenario] = {
     made.name: made
@@ -109,7 +109,8 @@ SCENARIOS: dict[str, Scenario] = {
             "text": Asked("text", at=1, rounds=2, train=240),
             "images-again": replace(_IMAGES, at=3, rounds=2),
         }),
-        Scenario("mobile", "Devices move", FLEET, _ONE,
+        # As many rounds as last until after the last move.
+        Scenario("mobile", "Devices move", FLEET, {"images": replace(_IMAGES, rounds=4)},
                  moves=("dev-1 to south at 9s", "dev-3 to north at 12s", "dev-1 to north at 16s")),
         # Energy does not count, batteries only bind: the orchestrator has to spare the one that two whole rounds take.
         Scenario("weak-batteries", "Weak batteries", FLEET, {"images": replace(_IMAGES, rounds=2)},
@@ -121,13 +122,13 @@ CAPACITY_J, RESERVE_J = 2000.0, 200.0
 PLENTY_J = 1500.0
 
 
-def experiment(scenario: Scenario, policy: str, rule: str, seed: int, directory: str | None = None) -> str:
+def experiment(scenario: Scenario, policy: str, rule: str, seed: int) -> str:
     """The experiment file of a run.
 
     Args:
         scenario: What happens, on what. policy: Who decides.
         rule: Which samples are trained on: ``all``, or those of a rule.
-        seed: Of everything random. directory: Of CIFAR-10's standard files; None for what is embedded.
+        seed: Of everything random.
     """
     fleet = scenario.fleet
     sites = list(fleet.edges)
@@ -160,7 +161,7 @@ def experiment(scenario: Scenario, policy: str, rule: str, seed: int, directory:
         "  weights: {{time: {:g}, energy: {:g}, price: {:g}}}".format(*scenario.weights),
         f"  keep_alive: {KEEP_ALIVE_S:g}s",
         "tasks:",
-        *(line for name, asked in scenario.tasks.items() for line in _task(name, asked, rule, directory)),
+        *(line for name, asked in scenario.tasks.items() for line in _task(name, asked, rule)),
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
@@ -180,16 +181,15 @@ def _battery(scenario: Scenario, device: str) -> str:
     return f", battery: {{capacity: {CAPACITY_J:g}J, level: {100 * level:g}%, reserve: {RESERVE_J / CAPACITY_J:.0%}}}"
 
 
-def _task(name: str, asked: Asked, rule: str, directory: str | None) -> list[str]:
+def _task(name: str, asked: Asked, rule: str) -> list[str]:
     lesson = LESSONS[asked.lesson]
-    where = f', dir: "{directory}"' if lesson.at(directory) == "cifar10" else ""
     chosen = select(rule).replace(", control: no", "")  # a task has none
     return [
         f"  {name}:",
         f"    scheme: {asked.scheme}",
         f"    model: {asked.model or lesson.model}",
         f"    cuts: {asked.cuts}",
-        f"    data: {{set: {lesson.at(directory)}{where}, train: {asked.train}, test: {asked.test}{chosen}}}",
+        f"    data: {{set: {lesson.data}, train: {asked.train}, test: {asked.test}{chosen}}}",
         f"    rounds: {asked.rounds}",
         f"    batch: {lesson.batch}",
         f"    optimizer: {{lr: {lesson.lr:g}}}",

@@ -12,8 +12,11 @@ MEANING = {
     "blind_beaten": "whether it beats each blind baseline, outside the interval, in the scenario about what that is "
     "blind to",
     "blind_beaten_by_pct": "by how much less its objective is there, of the baseline's [%]",
-    "prediction_error_pct": "seconds of all rounds predicted against measured, worst run of the orchestrator [%]",
-    "greedy_gap_pct_p95": f"greedy above exact, 95th percentile of {CASES} small cases [%]",
+    "prediction_error_pct": "by how much a round's prediction was off, over what was measured, mean over the "
+    "orchestrator's scenarios: of seconds or of joules, whichever is more [%]",
+    "prediction_error_by_pct": "the same by scenario and quantity [%]",
+    "greedy_gap_pct_p95": f"greedy above exact, 95th percentile of {CASES} small cases; where exact is not proved in "
+    "time, above what is proved [%]",
     "decide_10k_s": "longest of the decisions on 10,000 units [s]",
     "small_data_time_ratio": f"the devices' time of work on all data over that on {_SHARE} (`hard`, its selection "
     "counted), mean over the seeds, least of the embedded images and text and of the schemes",
@@ -24,6 +27,7 @@ MEANING = {
     "random_accuracy_delta": "the same of a random subset of the same size [points]",
     "small_data_accuracy_delta_by": "`hard`, by task [points]",
     "random_accuracy_delta_by": "random, by task [points]",
+    "invalid": "runs with the verdict `invalid`, which count in the figures above; the row of cells names them",
 }
 
 HOW = f"""\
@@ -51,7 +55,8 @@ ABOUT: dict[str, tuple[str, ...]] = {
         "",
     ),
     "Predicted and measured": (
-        "Of the orchestrator's runs, all rounds together: by how much predictions were above what was measured.",
+        "By how much the orchestrator's predictions were off, above or below, over what was measured: by round, added",
+        "up over a task's rounds; the mean over the run's tasks. So no round or task makes good for another.",
         "",
     ),
     "Small data on the platform": ("The orchestrator, with a share of the data by rule and at random.", ""),

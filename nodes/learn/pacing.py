@@ -19,7 +19,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
@@ -138,9 +138,13 @@ class Pacer:
         speed: Share of the reference speed, above 0; None for as fast as the machine goes, never late.
         clock: Stands in for the machine's in tests.
         window_s: Length of the windows that it tells of; they begin at multiples of it.
+        turns: Entered for each paced step, where others share the speed. A step begins when it has been entered.
     """
 
-    def __init__(self, speed: float | None, clock: Clock | None = None, window_s: float = WINDOW_S) -> None:
+    def __init__(
+        self, speed: float | None, clock: Clock | None = None, window_s: float = WINDOW_S,
+        turns: AbstractContextManager[object] | None = None,
+    ) -> None:  # fmt: skip
         if speed is not None and not (speed > 0 and math.isfinite(speed)):
             raise InputError("a node's speed must be above 0", found=str(speed))
         self.speed = speed
@@ -148,6 +152,7 @@ class Pacer:
         self.debt = 0.0
         self._clock = clock or ThreadClock()
         self._window_s = window_s
+        self._turns: AbstractContextManager[object] = nullcontext() if turns is None or speed is None else turns
         self._window: Window | None = None
         self._over: list[Window] = []
 
@@ -159,17 +164,18 @@ class Pacer:
         it takes its CPU time over that. A body that raises is not waited for and not counted.
         """
         clock = self._clock
-        cpu = clock.cpu()
-        step = Step(begin=clock.now())
-        yield step
-        step.cpu_s = clock.cpu() - cpu
-        step.end = clock.now()
-        step.wall_s = step.end - step.begin
-        self.totals.steps += 1
-        self.totals.cpu_s += step.cpu_s
-        reference_s = step.cpu_s if reference_s is None else reference_s
-        if self.speed is not None:
-            self._pace(step, reference_s / self.speed)
+        with self._turns:
+            cpu = clock.cpu()
+            step = Step(begin=clock.now())
+            yield step
+            step.cpu_s = clock.cpu() - cpu
+            step.end = clock.now()
+            step.wall_s = step.end - step.begin
+            self.totals.steps += 1
+            self.totals.cpu_s += step.cpu_s
+            reference_s = step.cpu_s if reference_s is None else reference_s
+            if self.speed is not None:
+                self._pace(step, reference_s / self.speed)
         self._count(step, reference_s / (self.speed or 1.0))
 
     def forget(self) -> None:

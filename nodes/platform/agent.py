@@ -85,7 +85,7 @@ class Agent:
         self._stop = self._configured = False
         store = Store(Path(settings.store), settings.store_bytes)
         self._pool = Pool(
-            store, settings.memory, keep_alive=settings.keep_alive, dilation=dilation,
+            store, settings.memory, keep_alive=settings.keep_alive, dilation=dilation, speed=file.speed,
             forward=lambda *what: self._parts.forward(*what), say=self._said,
         )  # fmt: skip
         self._parts = Parts(file.name, self._pool, self._pass, note=self._note, dilation=dilation)
@@ -95,7 +95,7 @@ class Agent:
         self._standing = Standing(file, self._pool, lambda state: self._post(self._orchestrator, state))
         self._calls = Calls(
             file.name, self._pool, self._parts, self._blobs,
-            known={"node": file.name, "speed": file.speed, "dilation": dilation},
+            known={"node": file.name, "dilation": dilation},
             tell=lambda ended: self._post(self._orchestrator, ended),
             emit=self._emit, started=self._standing.started, note=self._note, dilation=dilation,
         )  # fmt: skip
@@ -203,8 +203,11 @@ class Agent:
             case ctl.Notice():
                 self._standing.hear(message)
                 self._parts.tell_all(frame, self._file.name)
-            case ctl.Radio() | ctl.Battery():
+            case ctl.Radio():
                 self._standing.hear(message)
+            case ctl.Battery():
+                self._standing.hear(message)
+                self._calls.halt("the battery is at its reserve" if self._standing.spent else "")
             case ctl.Forecast():
                 self._parts.tell_all(frame, self._file.name)
             case ctl.Spoil():
@@ -214,6 +217,8 @@ class Agent:
                 self._blobs.lost(message.node)
                 if self._seat:
                     self._seat.lost(message.node)
+            case ctl.Afresh():
+                self._afresh()
             case ctl.Platform() | ctl.Submit() | ctl.CancelJob() if self._seat is None:
                 self._fail(f"{type(message).__name__} for a unit that has no orchestrator; {self._orchestrator} has it")
             case ctl.Platform() if self._seat:
@@ -231,6 +236,16 @@ class Agent:
             if peer.name != self._file.name and peer.kind in ("edge", "cloud") and self._channel.connect(peer.name):
                 envelope = Envelope(src=_NOBODY, dst=_NOBODY, node=self._file.name, body=Hello())
                 self._channel.send(peer.name, codec.encode(envelope))
+
+    def _afresh(self) -> None:
+        """Be as at the start: nothing that earlier tasks have left makes the next ones cheaper, or is in their way."""
+        if self._seat:
+            self._seat.afresh()
+        self._calls.cancel_all()
+        self._calls.halt("")
+        self._pool.drain()
+        self._blobs.clear()
+        self._standing.afresh()
 
     def _said(self, invocation: Invocation, frame: bytes) -> None:
         """An instance says something to the controller."""

@@ -214,6 +214,9 @@ def check(job: Job) -> None:
     if scheme.pipelined:
         raise InputError(f"the platform does not host pipelines such as {task.scheme}", where=where,
                          wanted="a scheme of whole models, or of two halves", found=task.scheme)  # fmt: skip
+    if task.hierarchical:
+        raise InputError("edge servers do not average for themselves on the platform", where=where,
+                         wanted="flat aggregation: all models of a round at once", found="hierarchical")  # fmt: skip
     if task.id != job.name:
         raise InputError("a task has two names", where=where, wanted=job.name, found=task.id)
     if not 0 < job.share <= 1 or (job.select is not None and not 0 < job.select.share <= 1):

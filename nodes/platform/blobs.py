@@ -31,14 +31,15 @@ class Need:
     """What one invocation waits for; pinned as it comes, until ``then`` has been called.
 
     Attributes:
-        bytes: That came for it. denied: Blobs, and units that say that they do not have them.
+        came: Bytes that came for it, by the unit that sent them.
+        denied: Blobs, and units that say that they do not have them.
     """
 
     then: Then
     digests: tuple[str, ...]
     left: int = 0
     pinned: list[str] = field(default_factory=list)
-    bytes: int = 0
+    came: Counter[str] = field(default_factory=Counter)
     denied: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -138,7 +139,7 @@ class Blobs:
                     need.denied.append((body.digest, sender))
             self._fetches.failed(body.digest, f"{sender} says: {body.reason}")
             return
-        asked.need.bytes += size
+        asked.need.came[sender] += size
         self._emit(
             Span(
                 kind="fetch", node=self._unit, peer=sender, begin=asked.at, end=self._clock(), bytes=size,
@@ -151,8 +152,7 @@ class Blobs:
         """A unit is gone: nothing more comes from it."""
         for digest, asked in list(self._asked.items()):
             if asked.source == unit:
-                del self._asked[digest]
-                self._fetches.failed(digest, f"{unit} is gone")
+                self._give_up(digest, f"{unit} is gone")
 
     def keep(self, message: KeepBlobs) -> None:
         """Pin blobs for the orchestrator, and take back pins that it has: as often as it says."""
@@ -162,6 +162,14 @@ class Blobs:
             if self._kept[digest]:
                 self._kept[digest] -= 1
                 self.store.unpin([digest])
+
+    def clear(self) -> None:
+        """Wait for no blob any more; let go of the orchestrator's pins, and of all blobs that no instance needs."""
+        for digest in list(self._asked):
+            self._give_up(digest, "the unit begins afresh")
+        self.store.unpin(self._kept.elements())
+        self._kept.clear()
+        self.store.clear()
 
     def due(self) -> float | None:
         """Seconds until `step` has something to do; None: nothing to wait for."""
@@ -174,9 +182,12 @@ class Blobs:
         unasked, self._unasked = self._unasked, []
         for source, digest, reason in unasked:
             if digest in self._asked and self._asked[digest].source == source:
-                del self._asked[digest]
-                self._fetches.failed(digest, reason)
+                self._give_up(digest, reason)
         self._fetches.step()
+
+    def _give_up(self, digest: str, reason: str) -> None:
+        del self._asked[digest]
+        self._fetches.failed(digest, reason)
 
     def _ask(self, source: str, digest: str) -> None:
         assert self._asking is not None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nodes.errors import InputError
 from nodes.platform.functions import MIB, Tensors, function
 from nodes.wire.codec import Tensors as Arrays
 from nodes.wire.task import Task
+
+if TYPE_CHECKING:
+    from nodes.learn.pacing import Pacer
 
 TORCH_MEMORY = 400 * MIB
 """What a process with torch in it and a small model has resident at most; larger models need more, by invocation."""
@@ -19,40 +22,46 @@ PLAIN_MEMORY = 96 * MIB
     name="initialise",
     inputs={"task": Task},
     outputs={"weights": Tensors()},
-    memory=TORCH_MEMORY, torch=True, time_limit=300.0, imports=("nodes.learn.models",),
+    memory=TORCH_MEMORY, torch=True, time_limit=300.0, imports=("nodes.learn.models",), paced=True,
 )  # fmt: skip
-def initialise(task: Task) -> dict[str, Any]:
+def initialise(task: Task, pacer: Pacer) -> dict[str, Any]:
     """The weights that a task begins with: from its seed, as its aggregator makes them."""
     from nodes.learn import models
     from nodes.schemes._arrays import to_arrays
 
-    model = models.build(task.model, task.seed, tuple(task.in_shape), task.classes)
-    return {"weights": to_arrays(model.state_dict())}
+    with pacer.step(None):
+        model = models.build(task.model, task.seed, tuple(task.in_shape), task.classes)
+        return {"weights": to_arrays(model.state_dict())}
 
 
 @function(
     name="aggregate",
     inputs={"models": Tensors(many=True), "samples": dict[str, float]},
     outputs={"weights": Tensors()},
-    memory=TORCH_MEMORY, torch=True, time_limit=300.0, imports=("nodes.learn.aggregate",),
+    memory=TORCH_MEMORY, torch=True, time_limit=300.0, imports=("nodes.learn.aggregate",), paced=True,
 )  # fmt: skip
-def aggregate(models: dict[str, Arrays], samples: dict[str, float]) -> dict[str, Any]:
+def aggregate(models: dict[str, Arrays], samples: dict[str, float], pacer: Pacer) -> dict[str, Any]:
     """Federated averaging: models by owner, weighted by samples, summed in the order of names."""
     from nodes.learn.aggregate import fedavg
     from nodes.schemes._arrays import to_arrays, to_torch
 
-    average = fedavg({owner: to_torch(model) for owner, model in models.items()}, samples)
-    return {"weights": to_arrays(average)}
+    with pacer.step(None):
+        average = fedavg({owner: to_torch(model) for owner, model in models.items()}, samples)
+        return {"weights": to_arrays(average)}
 
 
 @function(
     name="evaluate",
     inputs={"weights": Tensors(), "task": Task, "node": str},
     outputs={"accuracy": float, "loss": float, "samples": int},
-    memory=TORCH_MEMORY, torch=True, time_limit=300.0, imports=("nodes.learn.evaluate", "nodes.learn.models"),
+    memory=TORCH_MEMORY, torch=True, time_limit=3600.0, imports=("nodes.learn.evaluate", "nodes.learn.models"),
+    paced=True,
 )  # fmt: skip
-def evaluate(weights: Arrays, task: Task, node: str) -> dict[str, Any]:
-    """How good a model is on the samples that this node has of the task."""
+def evaluate(weights: Arrays, task: Task, node: str, pacer: Pacer) -> dict[str, Any]:
+    """How good a model is on the samples that this node has of the task.
+
+    A batch is a step, which others may come between; it is paced to its reference time, or to its CPU time.
+    """
     from nodes.learn import models, shards
     from nodes.learn.evaluate import evaluate as measure
     from nodes.learn.stage import copy_into, use_threads
@@ -62,7 +71,8 @@ def evaluate(weights: Arrays, task: Task, node: str) -> dict[str, Any]:
     use_threads(task.threads)
     model = models.build(task.model, None, tuple(task.in_shape), task.classes)
     copy_into(model.state_dict(), to_torch(weights), "weights")
-    found = measure(model, shard)
+    sample_s = task.reference.get("evaluate")
+    found = measure(model, shard, work=lambda count: pacer.step(None if sample_s is None else count * sample_s))
     return {"accuracy": found.accuracy, "loss": found.loss, "samples": found.samples}
 
 

@@ -17,6 +17,16 @@ from nodes.platform.functions import Interface
 LIMIT_S = 60.0
 
 
+class _Refused(msgspec.Struct):
+    """An `InputError` on its way out of the process that found it."""
+
+    message: str
+    wanted: str | None
+    found: str | None
+    where: str | None
+    remedy: str | None
+
+
 def describe(path: Path, seconds: float = LIMIT_S) -> dict[str, Interface]:
     """Interfaces of all functions of a file, by name.
 
@@ -34,7 +44,10 @@ def describe(path: Path, seconds: float = LIMIT_S) -> dict[str, Interface]:
             "a file of functions takes too long to be imported", where=str(path), wanted=f"at most {seconds:g} s"
         ) from None
     try:
-        return msgspec.json.decode(done.stdout.splitlines()[-1], type=dict[str, Interface])
+        said = done.stdout.splitlines()[-1]
+        if done.returncode == InputError.exit_code:
+            raise InputError(**msgspec.to_builtins(msgspec.json.decode(said, type=_Refused)))
+        return msgspec.json.decode(said, type=dict[str, Interface])
     except (IndexError, msgspec.MsgspecError):
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         raise InputError(
@@ -50,7 +63,8 @@ def main() -> int:
     try:
         found = load(Path(sys.argv[1]))
     except InputError as error:
-        sys.stderr.write(f"{error}\n")
+        told = _Refused(error.message, error.wanted, error.found, error.where, error.remedy)
+        sys.stdout.write("\n" + msgspec.json.encode(told).decode() + "\n")
         return error.exit_code
     interfaces = {name: made.interface for name, made in found.items()}
     sys.stdout.write("\n" + msgspec.json.encode(interfaces).decode() + "\n")

@@ -35,6 +35,8 @@ TIME_LIMIT = 60.0
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _REQUIRED: Any = object()
+_NO_PLAIN = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+"""Checks for callables that return something else than what is in their ``return``."""
 
 Shape = tuple[int | None, ...]
 
@@ -105,7 +107,8 @@ class Function:
     """A declared function; calling it calls what it was made of.
 
     Attributes:
-        call: Takes every input by its name, and ``stream`` where it streams; returns its outputs by name.
+        call: Takes every input by its name, ``stream`` where it streams, and where it is paced ``pacer``
+            (`nodes.learn.pacing`), which keeps its steps to the unit's speed; returns its outputs by name.
         imports: Modules to be imported before the first invocation, so that this counts as cold start.
         where: ``file:line`` of the callable.
     """
@@ -119,6 +122,7 @@ class Function:
     time_limit: float
     imports: tuple[str, ...]
     streams: bool
+    paced: bool
     where: str
 
     def __call__(self, *args: Any, **named: Any) -> Mapping[str, Any]:
@@ -153,6 +157,7 @@ def function(
     time_limit: float = TIME_LIMIT,
     imports: tuple[str, ...] = (),
     streams: bool = False,
+    paced: bool = False,
 ) -> Callable[[Callable[..., Mapping[str, Any]]], Function]:
     """Declare a function; ports are `Tensors`, `Value`, or simply a type. See `Function` and `Interface`.
 
@@ -166,7 +171,8 @@ def function(
         made = Function(
             name=name or getattr(call, "__name__", "").replace("_", "-"), call=call,
             inputs=_ports(inputs, "inputs", where), outputs=_ports(outputs, "outputs", where),
-            memory=memory, torch=torch, time_limit=time_limit, imports=imports, streams=streams, where=where,
+            memory=memory, torch=torch, time_limit=time_limit, imports=imports, streams=streams, paced=paced,
+            where=where,
         )  # fmt: skip
         _check(made)
         return made
@@ -212,15 +218,18 @@ def _check(made: Function) -> None:
             model = made.inputs.get(port.like)
             if not isinstance(model, Tensors) or model.many:
                 raise refuse(f"output {name} is like no input", "the name of an input that is Tensors", port.like)
-    given = {*made.inputs, *(("stream",) if made.streams else ())}
+    given = {*made.inputs, *(("stream",) if made.streams else ()), *(("pacer",) if made.paced else ())}
     try:
         parameters = inspect.signature(made.call).parameters.values()
     except (TypeError, ValueError):
         raise refuse("what is declared is no function", "a callable", made.call) from None
+    if any(check(made.call) for check in _NO_PLAIN):
+        raise refuse("what is declared is no plain function", "a def that returns its outputs", "async, or a generator")
     by_name = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    wanted = {p.name for p in by_name if p.default is p.empty} | {
-        p.name for p in parameters if p.kind is p.POSITIONAL_ONLY
-    }
+    by_place = [p.name for p in parameters if p.kind is p.POSITIONAL_ONLY]
+    if by_place:
+        raise refuse("it takes by position what it is given by name", "no / among its parameters", ", ".join(by_place))
+    wanted = {p.name for p in by_name if p.default is p.empty}
     if wanted - given:
         raise refuse("it takes what it does not declare", ", ".join(sorted(given)), ", ".join(sorted(wanted - given)))
     if not any(p.kind is p.VAR_KEYWORD for p in parameters) and given - {p.name for p in by_name}:

@@ -22,7 +22,7 @@ from nodes import schemes
 from nodes.errors import InputError, WireError
 from nodes.events import Span
 from nodes.learn import shards
-from nodes.learn.pacing import WINDOW_S, Pacer
+from nodes.learn.pacing import Pacer
 from nodes.learn.stage import use_threads
 from nodes.platform.builtin import data_of
 from nodes.policies.layers import LAYERS
@@ -60,8 +60,8 @@ def train(
     number: int,
     weights: Tensors | None,
     stream: Outside,
+    pacer: Pacer,
     *,
-    speed: float | None = None,
     dilation: float = 1.0,
     keep: codec.Array | None = None,
     ship: bool = False,
@@ -75,7 +75,7 @@ def train(
         number: Of the round.
         weights: The round's model, or the layers of it that the part has.
         stream: To other nodes.
-        speed: What steps are paced to.
+        pacer: Keeps steps to the unit's speed.
         dilation: Real seconds that a second of the experiment takes.
         keep: Indices of the samples to train on.
         ship: Whether a head is sent its layers.
@@ -92,8 +92,7 @@ def train(
         # Chosen already, and in the same order as if the part had chosen them: it trains on all that is left.
         task = msgspec.structs.replace(task, data={**task.data, node: str(subset)}, select=None)
     try:
-        round_ = Round(task, node, owner, number, weights, stream, Pacer(speed, window_s=WINDOW_S * dilation), dilation)
-        return round_.run(ship=ship)
+        return Round(task, node, owner, number, weights, stream, pacer, dilation).run(ship=ship)
     finally:
         if subset is not None:
             subset.unlink(missing_ok=True)

@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from nodes.errors import RoambedError, WireError
+from nodes.learn.pacing import WINDOW_S, Pacer
 from nodes.platform import messages as ms
 from nodes.platform import outcomes, store
 from nodes.platform.checking import check_given, check_names, check_returned
 from nodes.platform.functions import Function
 from nodes.platform.library import find, line_of
+from nodes.platform.turns import Turns
 from nodes.wire.codec import Tensors
 
 _CHUNK = 1 << 18
@@ -100,6 +102,8 @@ class Instance:
         self._store = Path(start.store)
         self._staging = Path(start.staging)
         self._function = made
+        self._speed, self._window_s = start.speed, WINDOW_S * start.dilation
+        self._turns = Turns(self._store) if made.paced and start.speed is not None else None
 
     def answer(self, invoke: ms.Invoke) -> ms.Result | ms.Failed:
         """Run the function once."""
@@ -112,7 +116,9 @@ class Instance:
             check_names(made, invoke.inputs, invoke.values)
             tensors, read = self._inputs(invoke.inputs, invoke.seals)
             named = check_given(made, tensors, invoke.values)
-            more = {"stream": Stream(self._link)} if made.streams else {}
+            more: dict[str, Any] = {"stream": Stream(self._link)} if made.streams else {}
+            if made.paced:
+                more["pacer"] = Pacer(self._speed, window_s=self._window_s, turns=self._turns)
             kind = outcomes.RAISED
             begin, cpu = time.monotonic(), time.process_time()
             try:

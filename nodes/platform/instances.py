@@ -44,6 +44,7 @@ class Pool:
         store: The unit's blobs. memory: Bytes that all instances together may have.
         keep_alive: Seconds that one stays after its last invocation; 0: it ends at once.
         dilation: Real seconds that a second of the experiment takes; limits and ``keep_alive`` are so much longer.
+        speed: What paced work of all instances together is held to; None: to nothing.
         forward: Passes frames of an invocation that streams on to a node. say: Passes control messages on.
         clock, launch: Stand in for the machine's in tests.
     """
@@ -55,6 +56,7 @@ class Pool:
         *,
         keep_alive: float = KEEP_ALIVE,
         dilation: float = 1.0,
+        speed: float | None = None,
         forward: Callable[[Invocation, str, ms.Frames], None] | None = None,
         say: Callable[[Invocation, bytes], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -69,7 +71,9 @@ class Pool:
         self.memory = memory
         self.keep_alive = keep_alive
         self._clock = clock
-        self._slots = Slots(store, keep_alive=keep_alive, dilation=dilation, clock=clock, launch=launch)
+        self._slots = Slots(
+            store, keep_alive=keep_alive, dilation=dilation, speed=speed, clock=clock, launch=launch
+        )  # fmt: skip
         self._needs = Needs(memory)
         self._queue: deque[Call] = deque()
         self._talk = Talk(

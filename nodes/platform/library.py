@@ -8,9 +8,12 @@ import itertools
 import sys
 import traceback
 from pathlib import Path
+from typing import Any, get_origin
+
+import msgspec
 
 from nodes.errors import InputError, RoambedError
-from nodes.platform.functions import Function
+from nodes.platform.functions import Function, Port, Tensors
 
 BUILT_IN: dict[str, str] = {
     "train-device": "nodes.platform.training:train_device",
@@ -55,6 +58,27 @@ def find(name: str, source: str = "") -> Function:
     return made
 
 
+def text_of(path: Path) -> str:
+    """What a file of functions says.
+
+    Raises:
+        InputError: It cannot be read, or is not UTF-8.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError("a file of functions cannot be read", where=str(path), found=str(error.strerror),
+                         remedy="is it there, and may everybody read it?") from None  # fmt: skip
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:  # also where it names another encoding: it is kept in the run's manifest
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            "a file of functions is not UTF-8", where=f"{path}:{line}", wanted="Python as UTF-8",
+            found=f"byte 0x{error.object[error.start]:02x}", remedy="save it as UTF-8",
+        ) from None  # fmt: skip
+
+
 def load(path: Path) -> dict[str, Function]:
     """All functions that a file declares, by name. This runs the file.
 
@@ -62,10 +86,7 @@ def load(path: Path) -> dict[str, Function]:
         InputError: It cannot be read, does not parse, fails, declares none, or one by a name that is taken.
     """
     where = str(path)
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise InputError("a file of functions cannot be read", where=where, found=str(error.strerror)) from None
+    text = text_of(path)
     try:
         code = compile(text, where, "exec")
     except (SyntaxError, ValueError) as error:  # a null byte is either, as Python's version has it
@@ -118,6 +139,29 @@ def _check_replacement(made: Function, built_in: Function) -> None:
                 wanted=", ".join(theirs) + ("; streams=True" if built_in.streams else ""),
                 found=", ".join(own) or "nothing", remedy="declare what the built-in one does, or give it another name",
             )  # fmt: skip
+        for name, port in theirs.items():
+            if not (_takes(own[name], port) if what == "takes" else _takes(port, own[name])):
+                raise InputError(
+                    f"function {made.name} is called as a built-in one, and {what} {name} as something else",
+                    where=made.where, wanted=_said(port), found=_said(own[name]),
+                    remedy="declare what the built-in one does, or give it another name",
+                )  # fmt: skip
+
+
+def _takes(port: Port, given: Port) -> bool:
+    """Whether what one port gives (or may leave out) can be what another one takes."""
+    if given.optional and not port.optional:
+        return False
+    if isinstance(port, Tensors) or isinstance(given, Tensors):
+        return isinstance(port, Tensors) and isinstance(given, Tensors) and port.many == given.many
+    wider: list[Any] = [given.type, Any, get_origin(given.type) or given.type]
+    if isinstance(given.type, type):
+        wider += [float] * (given.type is int) + [dict] * issubclass(given.type, msgspec.Struct)  # as they travel
+    return port.type in wider
+
+
+def _said(port: Port) -> str:
+    return port.words() + (", or nothing" if port.optional else "")
 
 
 def line_of(error: BaseException, path: str) -> int:

@@ -33,6 +33,8 @@ class Start(msgspec.Struct, frozen=True, tag="start"):
     Attributes:
         function, source: See `library.find`. store: Directory of the blobs. staging: Your own for those that you write.
         spawned: CLOCK_MONOTONIC when your process was asked for.
+        speed: What paced work on the unit is held to; None: to nothing.
+        dilation: Real seconds that a second of the experiment takes.
     """
 
     function: str
@@ -40,6 +42,8 @@ class Start(msgspec.Struct, frozen=True, tag="start"):
     store: str
     staging: str
     spawned: float
+    speed: float | None = None
+    dilation: float = 1.0
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):

@@ -86,6 +86,11 @@ class Seat:
         begun = self._clock()
         self._orchestrator = make(settings, self, lambda: (self._clock() - begun) / self._dilation)
 
+    def afresh(self) -> None:
+        """Have no orchestrator until the next one begins: an earlier one would make good what units give up now."""
+        self._orchestrator = None
+        self._unsent.clear()
+
     # --- its inputs -------------------------------------------------------------------------------------
 
     def told(self, message: ctl.Submit | ctl.CancelJob) -> None:

@@ -16,19 +16,20 @@ from nodes.wire import control as ctl
 from nodes.wire.task import Task
 
 if TYPE_CHECKING:
+    from nodes.learn.pacing import Pacer
     from nodes.platform.instance import Stream
 
 
 @function(
     name="select-data",
-    inputs={"task": Value(Task), "node": Value(str), "owner": Value(str), "speed": Value(float | None, None)},
+    inputs={"task": Value(Task), "node": Value(str), "owner": Value(str)},
     outputs={
         "keep": Tensors({"indices": ("int64", (None,))}),
         "samples": Value(int), "kept": Value(int), "by_class": Value(list[int]),
     },
-    memory=TORCH_MEMORY, torch=True, time_limit=3600.0, imports=("nodes.schemes._data",), streams=True,
+    memory=TORCH_MEMORY, torch=True, time_limit=3600.0, imports=("nodes.schemes._data",), streams=True, paced=True,
 )  # fmt: skip
-def select_data(task: Task, node: str, owner: str, speed: float | None, stream: Stream) -> dict[str, Any]:
+def select_data(task: Task, node: str, owner: str, stream: Stream, pacer: Pacer) -> dict[str, Any]:
     """The samples of ``task.select``, by the scores that its classifier gives them.
 
     Paced as a device's own selection is: to the CPU time that it takes over the node's speed. Gives how many samples
@@ -36,7 +37,6 @@ def select_data(task: Task, node: str, owner: str, speed: float | None, stream: 
     """
     from nodes.events import Span
     from nodes.learn import shards
-    from nodes.learn.pacing import Pacer
     from nodes.learn.stage import use_threads
     from nodes.policies import selection
     from nodes.schemes._data import selected
@@ -46,7 +46,7 @@ def select_data(task: Task, node: str, owner: str, speed: float | None, stream: 
         raise InputError(f"task {task.id} trains on all its data", wanted="task.select", found="nothing to select by")
     use_threads(task.threads)
     shard = shards.read(Path(data_of(task, node)))
-    with Pacer(speed).step(None) as step:
+    with pacer.step(None) as step:
         kept = selected(task, owner, asked, shard)
     by_class = selection.by_class(shard.y.numpy()[kept], shard.classes)
     attrs: dict[str, Any] = {

@@ -37,7 +37,7 @@ class Calls:
 
     Args:
         unit: This one. pool, parts, blobs: Its own.
-        known: Values that the unit knows best (its name, its speed): built-in functions that take them are given these.
+        known: Values that the unit knows best (its name): built-in functions that take them are given these.
         tell: Says how one ended to the orchestrator. emit: Records an event.
         started: Hears how many seconds of the experiment a cold start of a function took.
         note: Takes what a person should read.
@@ -71,6 +71,7 @@ class Calls:
         self._dilation = dilation
         self._clock = clock
         self._calls: dict[int, _Call] = {}
+        self._halted = ""
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -81,6 +82,9 @@ class Calls:
             self._note(f"call {asked.call} was asked for twice")
             return
         call = self._calls[asked.call] = _Call(asked, self._clock())
+        if self._halted:
+            self._drop(call, self._halted)
+            return
         invocation = Invocation(
             asked.function, asked.source, inputs=asked.inputs, values=self._values(asked), memory=asked.memory,
             time_limit=asked.time_limit, parts=asked.parts, task=asked.task,
@@ -97,16 +101,32 @@ class Calls:
 
     def cancel(self, number: int) -> None:
         """Nobody wants it any more; one that has ended is fine."""
-        call = self._calls.get(number)
-        if call is None:
-            return
+        if number in self._calls:
+            self._drop(self._calls[number], "nobody wants it any more")
+
+    def halt(self, reason: str) -> None:
+        """End all that is at work or waits, and what is still asked for, for this reason; empty: go on as ever.
+
+        The unit does that by itself: whoever has asked for it may be out of reach.
+        """
+        self._halted = reason
+        if reason:
+            for call in list(self._calls.values()):
+                self._drop(call, reason)
+
+    def _drop(self, call: _Call, reason: str) -> None:
         if call.id:
-            self._pool.cancel(call.id)
-        elif call.need is not None:
+            self._pool.cancel(call.id, reason)
+            return
+        if call.need is not None:
             self._blobs.forget(call.need)
-            why = "nobody wants it any more"
-            gone = Outcome(0, Invocation(call.asked.function), outcomes.CANCELLED, why, ended=self._clock())
-            self._over(call, gone)
+        gone = Outcome(0, Invocation(call.asked.function), outcomes.CANCELLED, reason, ended=self._clock())
+        self._over(call, gone)
+
+    def cancel_all(self) -> None:
+        """Nobody wants any of them any more."""
+        for number in list(self._calls):
+            self.cancel(number)
 
     def _values(self, asked: InvokeOn) -> dict[str, Any]:
         if asked.function not in library.BUILT_IN:
@@ -124,7 +144,7 @@ class Calls:
         if outcome.cold and outcome.start_s:
             self._started(asked.function, outcome.start_s / self._dilation)
         sizes = {digest: self._blobs.store.size(digest) for digest in kept}
-        ended = told(asked, outcome, call.need.bytes if call.need else 0, sizes, self._dilation)
+        ended = told(asked, outcome, call.need.came if call.need else {}, sizes, self._dilation)
         if outcome.kind in (outcomes.MISSING, outcomes.DAMAGED):
             here = [(digest, self._unit) for digest in self._blobs.store.missing(outcome.invocation.digests())]
             denied = call.need.denied if call.need else []
@@ -154,12 +174,15 @@ class Calls:
             self._emit(Span(kind=asked.function, begin=outcome.begin, end=outcome.end, cpu_s=outcome.cpu_s, **label))
 
 
-def told(asked: InvokeOn, outcome: Outcome, fetched: int, sizes: dict[str, int], dilation: float) -> CallEnded:
+def told(
+    asked: InvokeOn, outcome: Outcome, fetched: Mapping[str, int], sizes: dict[str, int], dilation: float
+) -> CallEnded:
     """An outcome as the orchestrator is told of it: seconds of the experiment."""
     return CallEnded(
         call=asked.call, kind=outcome.kind, reason=outcome.reason, outputs=dict(outcome.outputs), sizes=sizes,
         values=dict(outcome.values), cold=outcome.cold, start_s=outcome.start_s / dilation,
         work_s=max(outcome.end - outcome.begin, 0.0) / dilation, held_s=outcome.held_s / dilation,
         cpu_s=outcome.start_cpu_s + outcome.cpu_s + outcome.around_cpu_s, reserved=outcome.reserved,
-        sent=outcome.sent_bytes, received=outcome.received_bytes, fetched=fetched, memory=outcome.memory,
+        sent=outcome.sent_bytes, received=outcome.received_bytes, fetched=sum(fetched.values()),
+        fetched_from=dict(fetched), memory=outcome.memory,
     )  # fmt: skip

@@ -31,6 +31,7 @@ class Standing:
     ) -> None:
         assert file.platform is not None
         self._file = file
+        self._reserve_j = file.platform.reserve_j
         self._pool = pool
         self._say = say
         self._clock = clock
@@ -53,6 +54,17 @@ class Standing:
                 self._radio = message
             case ctl.Battery(left_j=left):
                 self._left_j = left
+
+    @property
+    def spent(self) -> bool:
+        """Whether the battery is at its reserve."""
+        return self._reserve_j is not None and self._left_j is not None and self._left_j <= self._reserve_j
+
+    def afresh(self) -> None:
+        """Begin again, where the unit was at the start. How long its cold starts take is as true as it was."""
+        assert self._file.platform is not None
+        self._born = self._clock()
+        self._at, self._coming, self._left_j = self._file.platform.at, "", None
 
     def started(self, function: str, seconds: float) -> None:
         """A cold start of a function took so many seconds of the experiment."""

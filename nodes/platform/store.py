@@ -230,6 +230,11 @@ class Store:
         self._seals.pop(digest, None)
         path_of(self.directory, digest).unlink(missing_ok=True)
 
+    def clear(self) -> None:
+        """Drop all that is not pinned."""
+        for digest in [digest for digest in self._sizes if not self._pins[digest]]:
+            self.drop(digest)
+
     def pin(self, digests: Iterable[str]) -> None:
         """Keep these whatever room is needed; as often as it is pinned, a blob has to be unpinned."""
         self._pins.update(digests)

@@ -31,16 +31,18 @@ class Slots:
 
     Args:
         store: Where each has its staging directory. keep_alive: Seconds that one stays after its last invocation.
-        dilation: Real seconds that a second of the experiment takes.
+        dilation: Real seconds that a second of the experiment takes. speed: What paced work is held to.
         clock, launch: Stand in for the machine's in tests.
     """
 
     def __init__(
-        self, store: Store, *, keep_alive: float, dilation: float, clock: Callable[[], float], launch: Launch
-    ) -> None:
+        self, store: Store, *, keep_alive: float, dilation: float, speed: float | None, clock: Callable[[], float],
+        launch: Launch,
+    ) -> None:  # fmt: skip
         self.store = store
         self.keep_alive = keep_alive
         self.dilation = dilation
+        self._speed = speed
         self.clock = clock
         self.lives: list[Life] = []  # of those that have ended
         self._launch = launch
@@ -109,7 +111,8 @@ class Slots:
         slot = self._slots[number] = Slot(number, call.key, reserved, process, wire, staging, now, limit, call)
         self._by_fd |= {process.fileno(): slot, wire.fileno(): slot}
         self._epoll.register(process.fileno(), select.EPOLLIN)
-        wire.send(ms.Start(*call.key, str(self.store.directory.resolve()), str(staging.resolve()), spawned))
+        where = str(self.store.directory.resolve()), str(staging.resolve())
+        wire.send(ms.Start(*call.key, *where, spawned, self._speed, self.dilation))
         self.poll(slot)
         return slot
 

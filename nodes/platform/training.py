@@ -15,6 +15,7 @@ from nodes.wire.codec import Tensors as Arrays
 from nodes.wire.task import Task
 
 if TYPE_CHECKING:
+    from nodes.learn.pacing import Pacer
     from nodes.platform.instance import Stream
 
 _IMPORTS = ("nodes.platform.hosting", "nodes.schemes._split", "nodes.schemes._whole")
@@ -23,7 +24,6 @@ _VALUES = {
     "node": Value(str),              # this unit
     "owner": Value(str),
     "round": Value(int),
-    "speed": Value(float | None, None),
     "dilation": Value(float, 1.0),
 }
 _KEEP = Tensors({"indices": ("int64", (None,))}, optional=True)
@@ -41,11 +41,11 @@ _ROUND_LIMIT = 3600.0
 @function(
     name="train-device",
     inputs={"weights": Tensors(optional=True), "keep": _KEEP, **_VALUES},
-    outputs=_DONE, memory=TORCH_MEMORY, torch=True, time_limit=_ROUND_LIMIT, imports=_IMPORTS, streams=True,
+    outputs=_DONE, memory=TORCH_MEMORY, torch=True, time_limit=_ROUND_LIMIT, imports=_IMPORTS, streams=True, paced=True,
 )  # fmt: skip
 def train_device(
-    weights: Arrays | None, keep: Arrays | None, task: Task, node: str, owner: str, round: int, speed: float | None,
-    dilation: float, stream: Stream,
+    weights: Arrays | None, keep: Arrays | None, task: Task, node: str, owner: str, round: int, dilation: float,
+    stream: Stream, pacer: Pacer,
 ) -> dict[str, Any]:  # fmt: skip
     """The device's share of a round: all of it (``whole``), or that of the first layers (``head``).
 
@@ -55,7 +55,7 @@ def train_device(
     from nodes.platform.hosting import train
 
     return train(
-        task, node, owner, round, weights, stream, speed=speed, dilation=dilation,
+        task, node, owner, round, weights, stream, pacer, dilation=dilation,
         keep=None if keep is None else keep["indices"],
     )  # fmt: skip
 
@@ -63,11 +63,11 @@ def train_device(
 @function(
     name="train-edge",
     inputs={"weights": Tensors(optional=True), "ship": Value(bool, False), **_VALUES},
-    outputs=_DONE, memory=TORCH_MEMORY, torch=True, time_limit=_ROUND_LIMIT, imports=_IMPORTS, streams=True,
+    outputs=_DONE, memory=TORCH_MEMORY, torch=True, time_limit=_ROUND_LIMIT, imports=_IMPORTS, streams=True, paced=True,
 )  # fmt: skip
 def train_edge(
-    weights: Arrays | None, ship: bool, task: Task, node: str, owner: str, round: int, speed: float | None,
-    dilation: float, stream: Stream,
+    weights: Arrays | None, ship: bool, task: Task, node: str, owner: str, round: int, dilation: float,
+    stream: Stream, pacer: Pacer,
 ) -> dict[str, Any]:  # fmt: skip
     """The edge server's share of a round (``tail``).
 
@@ -76,4 +76,4 @@ def train_edge(
     """
     from nodes.platform.hosting import train
 
-    return train(task, node, owner, round, weights, stream, speed=speed, dilation=dilation, ship=ship)
+    return train(task, node, owner, round, weights, stream, pacer, dilation=dilation, ship=ship)

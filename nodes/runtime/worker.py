@@ -30,10 +30,10 @@ from nodes.wire.channel import Channel
 from nodes.wire.codec import Tensors
 from nodes.wire.keys import KeyPair
 from nodes.wire.messages import Adopt, Envelope, Hello, Holds, Open, PartId, Query, State, StateTaken
-from nodes.wire.pipeline_messages import Ping
+from nodes.wire.pipeline_messages import Fill, Ping
 
 _FLUSH_S = 0.2
-_URGENT = (State, StateTaken, Open, Query, Holds, Adopt, Ping)
+_URGENT = (State, StateTaken, Open, Query, Holds, Adopt, Ping, Fill)
 EXIT_ORPHAN = 75
 
 

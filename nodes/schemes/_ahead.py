@@ -6,12 +6,18 @@ standby's node, which keeps them until the stage has come. It waits with that fo
 under way when the device moves: what belongs to the new site does not go by way of the old one, which is far by then,
 nor what belongs to the old one the long way back, of which TCP would lose a part; and nothing overtakes itself on the
 shorter way, which TCP would take for loss.
+
+The first gradients from the new site would come slowly: TCP begins with ten segments and doubles them each round trip,
+and acknowledgements wait behind the activations that go up just then. So once it is there, the device has the server
+send as many bytes as one micro-batch's gradients have, while the server still waits for the first activations, and
+keeps all activations but those until they have come.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 LEAST = 4
@@ -25,6 +31,65 @@ class Early:
     stage: int
     node: str
     index: int
+
+
+class Gate:
+    """Holds back what belongs to the device's new site until it can be sent there well.
+
+    The first message passes once the device is there, right behind a wish to be sent as much. With each part of that
+    which comes another one passes, all with the last, or when the stage says that it is at work: so what goes up keeps
+    the link busy, but does not pile up in front of what is to be acknowledged.
+
+    Args:
+        wish: Wishes to be sent so many bytes; False: nobody can do that.
+    """
+
+    def __init__(self, wish: Callable[[int], bool]) -> None:
+        self._wish = wish
+        self._open, self._passes = True, 0
+        self._wished = True
+        self._waiting: deque[tuple[Callable[[], None], int]] = deque()
+
+    def shut(self) -> None:
+        """A handover comes: hold back what comes from now on."""
+        self._open, self._passes, self._wished = False, 0, False
+
+    def send(self, send: Callable[[], None], size: int) -> None:
+        """Send a message of so many bytes, now or when it may pass."""
+        self._waiting.append((send, size))
+        self._proceed()
+
+    def arrived(self) -> None:
+        """The device is there."""
+        if not self._wished:
+            self._passes = 1
+        self._proceed()
+
+    def filled(self, left: int) -> None:
+        """A part of what was wished for has come; so many are left."""
+        if not self._wished:
+            return  # another handover has come since
+        self._passes += 1
+        self._open = self._open or not left
+        self._proceed()
+
+    def open(self) -> None:
+        """Nothing is held back any more."""
+        self._open = self._wished = True
+        self._proceed()
+
+    def forget(self) -> None:
+        """What waits is not wanted any more."""
+        self._waiting.clear()
+
+    def _proceed(self) -> None:
+        while self._waiting and (self._open or self._passes > 0):
+            self._passes -= 1
+            send, size = self._waiting.popleft()
+            if not self._wished:
+                self._wished = True
+                self._open = not self._wish(size)
+            send()
 
 
 class Pace:

@@ -23,7 +23,7 @@ from nodes.schemes._watched import WatchedStage
 from nodes.wire.codec import Tensors
 from nodes.wire.control import Progress
 from nodes.wire.messages import Body, Model, Open, PartId
-from nodes.wire.pipeline_messages import Pong, Probe, Probed, Settled, Standing
+from nodes.wire.pipeline_messages import Fill, Pong, Probe, Probed, Settled, Standing
 
 WAIT_S = 0.001
 """A device that has nothing to do for so long waits, and says so."""
@@ -72,6 +72,8 @@ class Driver(WatchedStage):
                 self._helm.take(src, body)
                 if isinstance(body, Probed) and body.admits:
                     self._watch.forgive(src.owner)
+            case Fill():
+                self._gate.filled(body.left)
             case Open():
                 raise WireError(f"{self.id} is opened by nobody")
             case _:
@@ -81,7 +83,7 @@ class Driver(WatchedStage):
         """See `Part.notice`."""
         super().notice(edge, done, in_s)
         if done:
-            self._handed_over()
+            self._gate.arrived()
         self._helm.notice(edge, done, in_s)
 
     def forecast(self, edge: str, in_s: float | None = None) -> None:

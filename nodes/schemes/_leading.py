@@ -11,7 +11,6 @@ change while nobody moves, and nobody moves while cuts change. All falls between
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -23,11 +22,12 @@ from nodes.policies.layers import LAYERS
 from nodes.policies.layouts import Layout
 from nodes.policies.order import Op
 from nodes.runtime.part import Context
-from nodes.schemes._ahead import Early, Pace
+from nodes.schemes._ahead import Early, Gate, Pace
+from nodes.schemes._base import PROBER
 from nodes.schemes._opening import OpeningStage
 from nodes.wire.codec import Tensors
 from nodes.wire.messages import Activations, Body, Close, Gradients, Open, PartId
-from nodes.wire.pipeline_messages import Refused, Settled, Steer, Until
+from nodes.wire.pipeline_messages import Fill, Refused, Settled, Steer, Until
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,7 @@ class LeadingStage(OpeningStage):
         self._moving: dict[int, tuple[str, float]] = {}    # stages on their way: from where, and since when
         self._pace = Pace()
         self._early: Early | None = None                   # where micro-batches go already, ahead of the stage
-        self._waiting: list[Callable[[], None]] = []       # to be sent there once the device is handed over
-        self._behind = False                               # it is
+        self._gate = Gate(self._wish)                      # what is sent there waits for the handover
         self._versions: dict[int, int] = {}                # of placements, as stages that have moved said themselves
         self._later: deque[Change] = deque()
         self._told: tuple[Change, str, int] | None = None  # a change of the layout: from what, batches given up
@@ -203,7 +202,7 @@ class LeadingStage(OpeningStage):
                 first = self._pace.first_behind(change.behind)
                 assert first is not None, "it was foreseen"
                 self._early, before = Early(change.stage, change.node, first), (self._round, self._attempt, first)
-                self._behind = False
+                self._gate.shut()
             self._moving[change.stage] = (here, change.asked)
             self._context.send(self.id, part, Steer(version, move_to=change.node, before=before))
 
@@ -217,7 +216,7 @@ class LeadingStage(OpeningStage):
             return
         before, asked = self._moving.pop(body.stage)
         self._early = None
-        self._handed_over()
+        self._gate.open()
         self._versions[body.stage] = body.version
         nodes = tuple(body.node if stage == body.stage else home for stage, home in enumerate(layout.nodes))
         self._layout = replace(layout, nodes=nodes)
@@ -297,7 +296,8 @@ class LeadingStage(OpeningStage):
 
     def _lay_out(self, layout: Layout, number: int, attempt: int) -> None:
         super()._lay_out(layout, number, attempt)
-        self._moving, self._early, self._waiting = {}, None, []
+        self._moving, self._early = {}, None
+        self._gate.forget()
 
     def _all_stand(self) -> None:
         if self._told is None:
@@ -338,17 +338,19 @@ class LeadingStage(OpeningStage):
 
     def _hand_on(self, to: int, body: Activations | Gradients, tensors: Tensors, node: str) -> None:
         send = partial(super()._hand_on, to, body, tensors, node)
-        if isinstance(body, Activations) and body.early and not self._behind:
-            self._waiting.append(send)
+        if isinstance(body, Activations) and body.early:
+            self._gate.send(send, sum(tensor.nbytes for tensor in tensors.values()))
         else:
             send()
 
-    def _handed_over(self) -> None:
-        """The device is at its new site: what waited for that is sent."""
-        self._behind = True
-        waiting, self._waiting = self._waiting, []
-        for send in waiting:
-            send()
+    def _wish(self, size: int) -> bool:
+        """Be sent so many bytes by the node where the stage will be; False: only edge servers can do that."""
+        node = "" if self._early is None else self._early.node
+        prober = PartId(self.id.task, PROBER, node)
+        if all(placed.part != prober for placed in self._context.task.placement):
+            return False
+        self._context.send(self.id, prober, Fill(size))
+        return True
 
     def _tell_change(self, kind: str, begin: float, size: int, attrs: dict[str, Any]) -> None:
         task, now = self._context.task, self._context.now()

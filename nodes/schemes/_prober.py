@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from nodes.errors import WireError
 from nodes.policies import trains
 from nodes.policies.layers import LAYERS
@@ -16,10 +18,13 @@ from nodes.policies.trains import Sizes
 from nodes.runtime.part import Context, Quiet
 from nodes.schemes._admission import MIB, bytes_of, left, limit
 from nodes.schemes._bench import Bench
-from nodes.schemes._trains import Train, send_train
+from nodes.schemes._trains import FILL, Train, send_train
 from nodes.wire.codec import Tensors
 from nodes.wire.messages import Body, PartId
-from nodes.wire.pipeline_messages import Ping, Pong, Probe, Probed
+from nodes.wire.pipeline_messages import Fill, Ping, Pong, Probe, Probed
+
+_FILLS = 2
+"""Messages in answer to a wish for bytes."""
 
 
 class Prober(Quiet):
@@ -44,11 +49,15 @@ class Prober(Quiet):
         self._begun = (self._context.now(), self._context.busy())
 
     def receive(self, src: PartId, body: Body, tensors: Tensors) -> None:
-        """A ping, or a message of a train."""
+        """A ping, a wish to be sent something, or a message of a train."""
         match body:
             case Ping():
                 held = self._context.now() - self._context.arrival().at
                 self._context.send(self.id, src, Pong(body.number, body.turn, held))
+            case Fill():
+                each = np.zeros(min(body.wanted, trains.MOST) // _FILLS, dtype=np.uint8)
+                for left in reversed(range(_FILLS)):
+                    self._context.send(self.id, src, Fill(left=left), {FILL: each})
             case Probe():
                 train = self._trains.setdefault(src, Train())
                 if train.add(body, self._context.arrival()):

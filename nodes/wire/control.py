@@ -12,6 +12,7 @@ import msgspec
 from nodes.events import Span
 from nodes.learn.pacing import Window
 from nodes.wire.jobs import UnitSettings
+from nodes.wire.platform_control import Afresh as Afresh
 from nodes.wire.platform_control import Battery as Battery
 from nodes.wire.platform_control import CancelJob as CancelJob
 from nodes.wire.platform_control import Charged as Charged

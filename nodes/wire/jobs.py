@@ -29,6 +29,7 @@ class UnitSettings(msgspec.Struct, frozen=True, kw_only=True):
         store: Directory of the blobs. store_bytes: Most bytes of them; None: no limit.
         keep_alive: Seconds of the experiment after which an instance with nothing to do ends.
         at: Of a device: the edge server that it is near at the begin.
+        reserve_j: Joules that are to stay in its battery; None: it has none.
     """
 
     memory: int
@@ -37,6 +38,7 @@ class UnitSettings(msgspec.Struct, frozen=True, kw_only=True):
     store_bytes: int | None = 256 << 20
     keep_alive: float = 60.0
     at: str = ""
+    reserve_j: float | None = None
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

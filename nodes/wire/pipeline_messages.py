@@ -132,6 +132,20 @@ class Pong(msgspec.Struct, frozen=True, tag="pong"):
     held: float
 
 
+class Fill(msgspec.Struct, frozen=True, tag="fill"):
+    """To an edge server's prober: send so many bytes back, which nobody reads; they come as several (tensor ``fill``).
+
+    TCP sends much at once only where it has sent before, and this is it: what comes behind it finds an open window.
+
+    Attributes:
+        wanted: Bytes in all; 0: this is an answer.
+        left: Of the answers, those that are still to come.
+    """
+
+    wanted: int = 0
+    left: int = 0
+
+
 class Probe(msgspec.Struct, frozen=True, tag="probe"):
     """One message of a train (tensor ``fill``), to an edge server's prober or back; see `nodes.policies.trains`.
 
@@ -183,5 +197,5 @@ class Probed(msgspec.Struct, frozen=True, tag="probed"):
 
 
 PipelineBody: TypeAlias = (
-    Opened | Refused | Steer | Settled | Standing | Until | Layers | Delivered | Ping | Pong | Probe | Probed
+    Opened | Refused | Steer | Settled | Standing | Until | Layers | Delivered | Ping | Pong | Fill | Probe | Probed
 )

@@ -16,6 +16,10 @@ class Platform(msgspec.Struct, frozen=True, tag="platform"):
     settings: PlatformSettings
 
 
+class Afresh(msgspec.Struct, frozen=True, tag="afresh"):
+    """Controller to every unit, before `Platform`: begin again, with nothing that earlier tasks have left."""
+
+
 class Submit(msgspec.Struct, frozen=True, tag="submit"):
     """Controller to the orchestrator's node: a task comes."""
 
@@ -92,4 +96,4 @@ class Kept(msgspec.Struct, frozen=True, tag="kept"):
 
 
 FromPlatform: TypeAlias = JobStatus | PlacedRound | Charged | Kept
-ToPlatform: TypeAlias = Platform | Submit | CancelJob | Battery | Radio
+ToPlatform: TypeAlias = Afresh | Platform | Submit | CancelJob | Battery | Radio

@@ -65,7 +65,7 @@ class CallEnded(msgspec.Struct, frozen=True, kw_only=True, tag="call-ended"):
         work_s: Seconds of the work itself. held_s: Seconds for which it held its instance. cpu_s: CPU time of all.
         reserved: Bytes that were reserved for its instance. memory: Most bytes that were resident in it.
         sent, received: Bytes of messages that its parts exchanged with parts of other units.
-        fetched: Bytes of blobs that were got from other units for it.
+        fetched: Bytes of blobs that were got from other units for it. fetched_from: By the unit that sent them.
     """
 
     call: int
@@ -84,6 +84,7 @@ class CallEnded(msgspec.Struct, frozen=True, kw_only=True, tag="call-ended"):
     sent: int = 0
     received: int = 0
     fetched: int = 0
+    fetched_from: dict[str, int] = {}
     memory: int = 0
 
 
@@ -124,7 +125,8 @@ class UnitState(msgspec.Struct, frozen=True, kw_only=True, tag="unit-state"):
 
     Attributes:
         name, kind: The node's. speed: Relative; 1 if its steps are not paced.
-        born: CLOCK_MONOTONIC when its agent began. One that has begun again has nothing open, and nothing pinned.
+        born: CLOCK_MONOTONIC when its agent began, or was last told to begin afresh. One that has begun again has
+            nothing open, and nothing pinned.
         memory: Bytes free for instances: those of instances with nothing to do count as free.
         warm: Functions of which an instance has nothing to do.
         cold: Seconds that the last cold start of a function took here.

@@ -31,6 +31,17 @@ def check(spec: Spec, document: Document) -> list[InputError]:
             *_devices(spec, document)]  # fmt: skip
 
 
+def coming(spec: Spec, document: Document) -> Iterator[InputError]:
+    """Of a run's own file: a task has to come by itself, or the run to wait for one that is submitted."""
+    waits = spec.platform.linger > 0
+    if spec.tasks and not waits and all(task.at == [] for task in spec.tasks.values()):
+        yield document.problem(
+            ("tasks",), "no task comes, and the run waits for none: it would end as it begins",
+            wanted="a task that comes by itself, or platform.linger", found="at: [] of each",
+            remedy="set platform.linger to how long the run is to wait for 'testbed submit', or give a task another at",
+        )  # fmt: skip
+
+
 def _either(spec: Spec, document: Document) -> Iterator[InputError]:
     """A file has a workload or tasks."""
     if "tasks" in spec.model_fields_set and not spec.tasks:
@@ -204,16 +215,20 @@ def functions_file(spec: Spec, document: Document) -> Path | None:
     return None if asked is None else (document.path.parent / asked).resolve()
 
 
-def replaced(path: Path) -> tuple[str, ...]:
-    """Names of the built-in functions that a user's file has, sorted (InputError if it cannot be used)."""
-    from nodes.platform.describing import describe
-    from nodes.platform.library import BUILT_IN
+def replaced(path: Path) -> dict[str, float]:
+    """Names of the built-in functions that a user's file has, sorted, and s that each may take at most.
 
-    own = describe(path)
-    known = sorted({*BUILT_IN, "select-data"} & own.keys())
+    Raises:
+        InputError: It cannot be used, or what it has cannot be invoked as the built-in functions are.
+    """
+    from nodes.platform.describing import describe
+    from nodes.platform.library import BUILT_IN, RESERVED
+
+    own, theirs = describe(path), BUILT_IN.keys() - RESERVED
+    known = sorted(theirs & own.keys())
     if not known:
         raise InputError(
             "none of these functions is called as a built-in one: nothing would ever invoke them", where=str(path),
-            wanted=f"one or more of {', '.join(sorted({*BUILT_IN, 'select-data'}))}", found=", ".join(sorted(own)),
+            wanted=f"one or more of {', '.join(sorted(theirs))}", found=", ".join(sorted(own)),
         )  # fmt: skip
-    return tuple(known)
+    return {name: own[name].time_limit for name in known}

@@ -61,6 +61,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
     spec = taskview.settled(spec, document)
     raise_all([
         *tasks,
+        *check_tasks.coming(spec, document),
         *check_network.check(spec, document),
         *check_training.check(spec, document),
         *check_pipeline.check(spec, document),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class PlatformPlan:
     """How the platform runs tasks; see docs/experiment.md.
 
     ``weights`` are those of a second, a joule, and a unit of price. ``functions`` is the user's file, and ``replaced``
-    the names of the built-in functions that it has.
+    has the names of the built-in functions in it, and s that one invocation of each may take.
     """
 
     policy: str = "greedy"
@@ -51,5 +52,5 @@ class PlatformPlan:
     queue: int = 64
     retries: int = 2
     functions: str | None = None
-    replaced: tuple[str, ...] = ()
+    replaced: Mapping[str, float] = field(default_factory=dict)
     linger: float = 0.0

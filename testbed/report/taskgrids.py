@@ -115,7 +115,7 @@ def _overall(record: RunRecord) -> str:
     for scheme in record.schemes:
         mean, count = number(scheme.predictions.get("error_s_mean")), whole(scheme.predictions.get("rounds_s"))
         if mean is not None and count:
-            return f" Over all {count} rounds seconds were off by {words.percent(mean, sign=True)} on average."
+            return f" Over all {count} rounds seconds were off by {words.percent(mean)} on average."
     return ""
 
 

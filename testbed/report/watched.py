@@ -85,8 +85,9 @@ def memory_limit(scheme: SchemeRecord, node: str) -> float | None:
 
 @dataclass
 class LinkSums:
-    """One link in one scheme, both directions: segments dropped at a full queue and lost on purpose, worst of others.
+    """One link in one scheme, both directions: segments dropped at a full queue, lost on purpose, and refused.
 
+    Refused: by the interface at the link's end. Of what waited, and of lateness, the worst.
     ``late_s`` is None where the link does not tell how late it was.
     """
 
@@ -95,6 +96,7 @@ class LinkSums:
     carried: float = 0.0
     dropped: float = 0.0
     lost: float = 0.0
+    refused: float = 0.0
     queue: float = 0.0
     late_s: float | None = None
 
@@ -108,7 +110,7 @@ def link_sums(scheme: SchemeRecord) -> dict[str, LinkSums]:
         link, at = found[str(span.attrs.get("link", "?"))], span.end - scheme.begin
         pairs = {
             what: tuple(number(span.attrs.get(f"{way}_{what}")) or 0.0 for way in ("ab", "ba"))
-            for what in ("bytes", "dropped", "lost", "queue")
+            for what in ("bytes", "dropped", "lost", "refused", "queue")
         }
         if any(pairs["queue"]):
             link.queues.append((span.begin - scheme.begin, at, *pairs["queue"]))  # type: ignore[arg-type]
@@ -117,6 +119,7 @@ def link_sums(scheme: SchemeRecord) -> dict[str, LinkSums]:
         link.carried += sum(pairs["bytes"])
         link.dropped += sum(pairs["dropped"])
         link.lost += sum(pairs["lost"])
+        link.refused += sum(pairs["refused"])
         link.queue = max(link.queue, *pairs["queue"])
         late = [v for way in ("ab", "ba") if (v := number(span.attrs.get(f"{way}_late_max_s"))) is not None]
         link.late_s = max([*late, link.late_s or 0.0]) if late else link.late_s

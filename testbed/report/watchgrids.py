@@ -40,15 +40,16 @@ def link_grid(record: RunRecord) -> Grid:
     """Each link over the whole training, both directions together."""
     grid = Grid(
         "What the links did",
-        ("link", "carried", "dropped", "lost", "most waiting", "worst lateness", "scheme"),
-        note="Dropped: packets that found the queue full. Lost: on purpose. Waiting is looked at once a second. "
+        ("link", "carried", "dropped", "lost", "refused", "most waiting", "worst lateness", "scheme"),
+        note="Dropped: packets that found the queue full. Lost: on purpose. Refused: by the interface at its end, "
+        "which is down or gone. Waiting is looked at once a second. "
         "Lateness: of the relay, in handing over a packet; where the kernel shapes it is not known.",
     )
     for scheme in record.schemes:
         for name, sums in sorted(watched.link_sums(scheme).items()):
             grid.add(
-                name, words.size(sums.carried), f"{sums.dropped:.0f}", f"{sums.lost:.0f}", words.size(sums.queue),
-                words.seconds(sums.late_s), Cell(scheme.name, QUIET),
+                name, words.size(sums.carried), f"{sums.dropped:.0f}", f"{sums.lost:.0f}", f"{sums.refused:.0f}",
+                words.size(sums.queue), words.seconds(sums.late_s), Cell(scheme.name, QUIET),
             )  # fmt: skip
     return grid
 

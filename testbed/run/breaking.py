@@ -7,12 +7,13 @@ import itertools
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from nodes.wire import control as ctl
 from testbed.experiment.plan import FAULTS, FaultPlan
 from testbed.run.session import Session
+from testbed.run.virtual import VirtualTime
 
 
 @dataclass
@@ -22,6 +23,10 @@ class Broken:
     fault: FaultPlan
     begin: float
     end: float | None = None
+
+    def told(self, time: VirtualTime) -> Broken:
+        """The same in virtual time."""
+        return replace(self, begin=time.at(self.begin), end=None if self.end is None else time.at(self.end))
 
 
 class Breaking:

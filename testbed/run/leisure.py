@@ -12,6 +12,7 @@ TAKES_S = 0.25
 """Seconds that a look is given before something is due."""
 LATEST_S = 2.0
 """Seconds after which there is one, whatever is due."""
+_WAIT_S = 0.25
 
 
 def may_look(now: float, last: float, due: float | None) -> bool:
@@ -25,3 +26,13 @@ def may_look(now: float, last: float, due: float | None) -> bool:
     if now - last >= LATEST_S:
         return True
     return now - last >= LOOK_S and (due is None or due - now > TAKES_S)
+
+
+def wait_s(now: float, due: float | None) -> float:
+    """Seconds to wait for what nodes say: not beyond what is due, nor for long.
+
+    Args:
+        now: Seconds.
+        due: When something is to be done next; None: nothing is.
+    """
+    return _WAIT_S if due is None else min(_WAIT_S, max(0.0, due - now))

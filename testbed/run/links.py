@@ -30,13 +30,14 @@ class LinkWatch:
         self._last = self._read()
 
     def sample(self, begin: float, end: float) -> list[Span]:
-        """Events since the last look, one for every link that carried, holds or dropped anything."""
+        """Events since the last look, one for every link that carried, holds, dropped or was refused anything."""
         stats = self._read()
         spans = []
         for link, (ab, ba) in stats.items():
             was_ab, was_ba = self._last.get(link, (LinkStats(), LinkStats()))
             attrs = {"link": link} | _since("ab", was_ab, ab) | _since("ba", was_ba, ba)
-            if any(value for key, value in attrs.items() if key.endswith(("_bytes", "_dropped", "_lost", "_queue"))):
+            happened = ("_bytes", "_dropped", "_lost", "_refused", "_queue")
+            if any(value for key, value in attrs.items() if key.endswith(happened)):
                 spans.append(Span(kind="link", node="", begin=begin, end=end, attrs=attrs))
         self._last = stats
         return spans
@@ -74,6 +75,7 @@ def _since(direction: str, before: LinkStats, now: LinkStats) -> dict[str, Any]:
         f"{direction}_bytes": now.tx_bytes - before.tx_bytes,
         f"{direction}_dropped": now.dropped_queue - before.dropped_queue,
         f"{direction}_lost": now.dropped_loss - before.dropped_loss,
+        f"{direction}_refused": now.refused - before.refused,
         f"{direction}_queue": now.queue_bytes,
         f"{direction}_late_max_s": now.late_max_s if grown else None,
     }

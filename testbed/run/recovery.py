@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from nodes.events import Span
+from testbed.errors import RoambedError
 from testbed.run.breaking import Broken
+
+
+class Ended(Protocol):
+    """What training came to, of a workload or of tasks."""
+
+    failure: RoambedError | None
+    notes: list[str]
+
+
+def as_can_be(ended: Ended, put_right: Callable[[], list[str] | None]) -> list[str]:
+    """Put something right after the training, as far as links and nodes are still there; what it returns."""
+    try:
+        return put_right() or []
+    except RoambedError as error:
+        if ended.failure is None:
+            ended.notes.append(error.message)
+        return []
 
 
 def faults(broken: Sequence[Broken], start: float) -> list[dict[str, Any]]:

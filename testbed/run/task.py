@@ -7,8 +7,6 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -23,7 +21,7 @@ from testbed.run import moves as moved
 from testbed.run.breaking import Breaking
 from testbed.run.control import Said
 from testbed.run.data import Prepared
-from testbed.run.leisure import may_look
+from testbed.run.leisure import may_look, wait_s
 from testbed.run.outcome import Outcome
 from testbed.run.record import EventLog
 from testbed.run.replay import Replay
@@ -129,7 +127,7 @@ class TaskRun:
                 self._log.add(watch.take())
             if now - progressed > self._deadline():
                 raise self._stuck(now - progressed)
-            timeout = 0.25 if due is None else min(0.25, max(0.0, due - time.monotonic()))
+            timeout = wait_s(time.monotonic(), due)
             try:
                 said = self._session.control.inbox.get(timeout=timeout)
             except queue.Empty:
@@ -242,7 +240,7 @@ class TaskRun:
 
     def _wrap_up(self, watch: Watch) -> None:
         outcome = self.outcome
-        self._as_can_be(self._session.bed.rest)
+        recovery.as_can_be(outcome, self._session.bed.rest)
         self._log.add(watch.take())
         for name in self._session.workers:
             self._session.control.send(name, ctl.StopTask(self.task.id))
@@ -259,15 +257,13 @@ class TaskRun:
         self._tell_lost()
         self._tell_links()
         downs = [down.told(self._time) for down in self._replay.downs]  # what ends only now was down to the end
-        not_done = [*self._as_can_be(self._replay.finish), *self._as_can_be(self._breaking.finish)]
+        ways = (self._replay.finish, self._breaking.finish)
+        not_done = [what for finish in ways for what in recovery.as_can_be(outcome, finish)]
         if self._done:
             outcome.notes += not_done
         self._tell_links()
         self._describe_moves()
-        broken = [
-            replace(one, begin=self._time.at(one.begin), end=None if one.end is None else self._time.at(one.end))
-            for one in self._breaking.broken
-        ]
+        broken = [one.told(self._time) for one in self._breaking.broken]
         spans = self._log.spans
         outcome.recovery = {
             "faults": recovery.faults(broken, outcome.begin),
@@ -278,15 +274,6 @@ class TaskRun:
         moves = [moved.told(carried, self._time) for carried in self._replay.carried]
         died = {one.node: one.at for one in self._deaths}
         outcome.mobility = mobile.section(self._plan, moves, downs, outcome.begin, outcome.end, died)
-
-    def _as_can_be(self, put_right: Callable[[], list[str] | None]) -> list[str]:
-        """Put something right after the training, as far as links and nodes are still there."""
-        try:
-            return put_right() or []
-        except RoambedError as error:
-            if self.outcome.failure is None:
-                self.outcome.notes.append(error.message)
-            return []
 
     def _describe_moves(self) -> None:
         outcome, spans = self.outcome, self._log.spans

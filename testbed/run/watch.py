@@ -31,8 +31,8 @@ COLUMNS = (
     "t", "took_s", "kind", "name",
     "cpu", "throttled", "starved", "starved_by_others", "memory", "memory_working", "memory_peak", "oom_kills",
     "cpu_pressure", "memory_pressure",
-    "ab_bytes", "ba_bytes", "ab_dropped", "ba_dropped", "ab_lost", "ba_lost", "ab_queue", "ba_queue",
-    "ab_late_max_s", "ba_late_max_s",
+    "ab_bytes", "ba_bytes", "ab_dropped", "ba_dropped", "ab_lost", "ba_lost", "ab_refused", "ba_refused",
+    "ab_queue", "ba_queue", "ab_late_max_s", "ba_late_max_s",
     "nodes", "testbed", "others", "steal", "relay_late_p999_s", "relay_late_max_s", "watch_s", "watch_late_s",
 )  # fmt: skip
 """Columns of ``watch.csv``: a row a node, link and machine (``kind``) and second; what is not known is empty.

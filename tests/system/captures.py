@@ -3,6 +3,7 @@
 Contents are encrypted, sizes are not. ZMTP (rfc.zeromq.org/spec/23) opens a connection with a greeting of 64 bytes;
 then come frames, each with flags, its size in one byte or eight, and its body. With CURVE (rfc.zeromq.org/spec/26) a
 body begins with the name of a command; `MESSAGE` has a nonce, a tag and flags besides the frame that it wraps up.
+Where nodes encrypt nothing (`tests.system.test_tasks_private`), contents can be kept instead.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ Frame = tuple[str, int]
 class Capture:
     """Captures what a device sends, wherever it is: its access link's port in the fabric moves along with it.
 
+    Args:
+        bed: What stands. device: Whose link.
+        contents: Keep what is said on each connection, instead of telling frames apart.
+
     Attributes:
         frames: What left, by kind and size; what TCP sent again counts once.
         payload: Bytes of TCP payload, likewise.
@@ -39,7 +44,8 @@ class Capture:
         others: Packets that are not TCP over IPv4.
     """
 
-    def __init__(self, bed: Bed, device: str) -> None:
+    def __init__(self, bed: Bed, device: str, *, contents: bool = False) -> None:
+        self._contents = contents
         link = next(link for link in bed.record.links.values() if link.a == device)
         fabric = netns.path_of(netns.name_of(bed.record.run_id))
         self.frames: Counter[Frame] = Counter()
@@ -66,6 +72,10 @@ class Capture:
         self.dropped = struct.unpack("=II", found)[1]
         self._socket.close()
 
+    def contents(self) -> list[bytes]:
+        """The payload of each connection, in the order of its bytes."""
+        return [bytes(connection.kept) for connection in self._connections.values()]
+
     def _read(self) -> None:
         while True:
             try:
@@ -85,7 +95,8 @@ class Capture:
         (total,) = struct.unpack_from("!H", ip, 2)
         tcp = ip[4 * (ip[0] & 15) : total]
         (number,), flags = struct.unpack_from("!I", tcp, 4), tcp[13]
-        connection = self._connections.setdefault(ip[12:20] + tcp[:4], _Connection(self.frames))
+        made = _Connection(None if self._contents else self.frames)
+        connection = self._connections.setdefault(ip[12:20] + tcp[:4], made)
         if flags & SYN:
             connection.begin(number + 1)
         new, missed = connection.take(number, tcp[4 * (tcp[12] >> 4) :])
@@ -94,10 +105,11 @@ class Capture:
 
 
 class _Connection:
-    """One way of a TCP connection; its frames are counted as they begin."""
+    """One way of a TCP connection; its frames are counted as they begin, or (None) its bytes are kept."""
 
-    def __init__(self, frames: Counter[Frame]) -> None:
+    def __init__(self, frames: Counter[Frame] | None) -> None:
         self._frames = frames
+        self.kept = bytearray()
         self._next: int | None = None  # sequence number of the byte that comes next
         self._skip = 0  # bytes up to the next frame
         self._head = b""
@@ -114,10 +126,13 @@ class _Connection:
         data = data[max(0, -ahead) :]
         if data:
             self._next = (number + max(0, -ahead) + len(data)) % (1 << 32)
-            self._parse(data)
+            if self._frames is None:
+                self.kept += data
+            else:
+                self._parse(data, self._frames)
         return len(data), max(0, ahead) if data else 0
 
-    def _parse(self, data: bytes) -> None:
+    def _parse(self, data: bytes, frames: Counter[Frame]) -> None:
         while data:
             if self._skip:
                 data, self._skip = data[self._skip :], max(0, self._skip - len(data))
@@ -128,5 +143,5 @@ class _Connection:
                 begin = 9 if self._head[0] & LONG else 2
                 size, length = int.from_bytes(self._head[1:begin], "big"), min(self._head[begin], 7)
                 name = self._head[begin + 1 : begin + 1 + length].decode()
-                self._frames[name, size - WRAPPED * (name == "MESSAGE")] += 1
+                frames[name, size - WRAPPED * (name == "MESSAGE")] += 1
                 self._skip, self._head = begin + size - 17, b""

@@ -119,6 +119,14 @@ def test_pieces_of_a_large_frame_have_headers_of_their_own(relay, places):
         expected += count * mss
 
 
+def test_a_piece_of_a_frame_that_came_in_one_stretch_is_taken(relay, places):
+    """Frames below a page are linear behind a bridge, and say so: TAP refuses pieces that are shorter than that."""
+    ends = wire(relay, places, Shape(rate=55e6))  # at this rate a piece is two segments
+    send_large(ends[0], 2, more=100, linear=54 + 2 * 1460 + 100)
+    assert eventually(lambda: counters(relay)["tx_packets"] + counters(relay)["errors"] == 3)
+    assert counters(relay)["errors"] == 0
+
+
 def test_the_same_seed_loses_the_same_frames(relay, places):
     shape = Shape(rate=100e6, loss=0.2)
 

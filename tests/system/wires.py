@@ -165,19 +165,26 @@ def pseudo_sum(ip: bytes, length: int) -> int:
     return ones_sum(ip[12:20] + struct.pack("!HH", 6, length))
 
 
-def send_large(end: LinkEnd, segments: int) -> None:
-    """One TCP frame of many segments, as the kernel hands it to an interface that does segmentation."""
+def send_large(end: LinkEnd, segments: int, more: int = 0, linear: int = 54) -> None:
+    """One TCP frame of many segments, as the kernel hands it to an interface that does segmentation.
+
+    Args:
+        end: Where it leaves.
+        segments: Full ones. more: Bytes of payload behind them.
+        linear: Bytes that the kernel is to have in one piece.
+    """
     mss = 1460
+    payload = segments * mss + more
     ip = bytearray(20)
-    struct.pack_into("!BxHHxxBB2x4s4s", ip, 0, 0x45, 40 + segments * mss, 1, 64, 6, b"\x0a\x09\0\1", b"\x0a\x09\0\2")
+    struct.pack_into("!BxHHxxBB2x4s4s", ip, 0, 0x45, 40 + payload, 1, 64, 6, b"\x0a\x09\0\1", b"\x0a\x09\0\2")
     struct.pack_into("!H", ip, 10, ~ones_sum(bytes(ip)) & 0xFFFF)
-    tcp = struct.pack("!HHIIBBHHH", 1, 2, 0, 0, 5 << 4, 0x10, 0, pseudo_sum(bytes(ip), 20 + segments * mss), 0)
+    tcp = struct.pack("!HHIIBBHHH", 1, 2, 0, 0, 5 << 4, 0x10, 0, pseudo_sum(bytes(ip), 20 + payload), 0)
     ethernet = bytes.fromhex("0252ff000001" + end.mac.replace(":", "")) + b"\x08\0"
-    offload = struct.pack("=BBHHHH", 1, 1, 54, mss, 34, 16)  # checksum to be completed; TCP over IPv4
+    offload = struct.pack("=BBHHHH", 1, 1, linear, mss, 34, 16)  # checksum to be completed; TCP over IPv4
     with netns.inside(end.netns, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW)) as sender:
         sender.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
         sender.bind((end.ifname, 0))
-        sender.send(offload + ethernet + bytes(ip) + tcp + bytes(segments * mss))
+        sender.send(offload + ethernet + bytes(ip) + tcp + bytes(payload))
 
 
 def counters(emulator: RelayEmulator, link: str = "l", direction: str = "ab") -> dict[str, int]:

@@ -133,7 +133,8 @@ def words(answer: str) -> dict[str, str]:
 def stats_told(answer: str) -> LinkStats:
     """Counters of one direction."""
     found = words(answer)
-    return _stats(*(found[name] for name in ("tx_bytes", "tx_packets", "dropq", "dropl", "waiting", "late_max")))
+    names = ("tx_bytes", "tx_packets", "dropq", "dropl", "errors", "waiting", "late_max")
+    return _stats(*(found[name] for name in names))
 
 
 def all_stats_told(answer: str) -> dict[str, tuple[LinkStats, LinkStats]]:
@@ -160,12 +161,15 @@ def health_told(answer: str) -> RelayHealth:
     )
 
 
-def _stats(tx_bytes: str, tx_packets: str, dropq: str, dropl: str, waiting: str, late_max: str) -> LinkStats:
+def _stats(
+    tx_bytes: str, tx_packets: str, dropq: str, dropl: str, errors: str, waiting: str, late_max: str
+) -> LinkStats:
     return LinkStats(
         tx_bytes=int(tx_bytes),
         tx_packets=int(tx_packets),
         dropped_queue=int(dropq),
         dropped_loss=int(dropl),
+        refused=int(errors),
         queue_bytes=int(waiting),
         late_max_s=int(late_max) / 1e9,
     )

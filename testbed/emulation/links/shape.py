@@ -165,6 +165,8 @@ class LinkStats:
     Attributes:
         tx_bytes: Bytes delivered. tx_packets: MTU segments delivered.
         dropped_queue: Segments dropped at a full queue. dropped_loss: Segments lost on purpose.
+        refused: Segments that the interface at the end did not take: it is down, or gone (0 where the kernel does not
+            say).
         queue_bytes: Bytes waiting now. late_max_s: Worst lateness of a delivery (None where the
             kernel does not say).
     """
@@ -173,6 +175,7 @@ class LinkStats:
     tx_packets: int = 0
     dropped_queue: int = 0
     dropped_loss: int = 0
+    refused: int = 0
     queue_bytes: int = 0
     late_max_s: float | None = None
 

@@ -2,8 +2,11 @@
 
 A GB-second is a GB (1e9 bytes) reserved for an instance during one second (`nodes.platform.billing`): of an invocation,
 while it held its instance and while that was started for it. What instances wait in vain is nobody's. Bytes that an
-invocation's parts sent are charged at the price of the unit; blobs that were fetched for it are counted, and charged at
-the price of the unit that sent them only in `cost` of the summary, which has all that crossed each unit's link.
+invocation's parts sent are charged at the price of the unit, blobs that were fetched for it at that of the unit that
+sent them: so a task pays for its weights as predicted. `cost` of the summary has all that crossed each unit's link.
+
+GB-seconds are the experiment's. CPU time is what the machine spent: it is told, and has no price. Work takes as much of
+it however slowly the experiment runs, so neither changes with dilation, nor do joules, those of seconds of work.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ _KEYS = (
 
 
 def charge(message: ctl.Charged) -> Charge:
-    """What one invocation is charged; seconds are the experiment's already."""
+    """What one invocation is charged; seconds are the experiment's already, those of CPU time real."""
     ended = message.ended
     return Charge(
         calls=1, cold=int(ended.cold), failed=int(bool(ended.kind)),
@@ -38,6 +41,7 @@ def row(plan: Plan, messages: Iterable[ctl.Charged]) -> dict[str, Any]:
     for one in messages:
         each, cost = charge(one), prices[one.unit]
         found, money = found + each, money + price(each, cost.gb_second, cost.gb)
+        money += sum(gb(size) * prices[sender].gb for sender, size in one.ended.fetched_from.items())
         fetched += one.ended.fetched
     values = (
         found.calls, found.cold, found.calls - found.cold, found.failed, found.start_gb_s, found.work_gb_s, found.gb_s,

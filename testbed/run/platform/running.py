@@ -7,9 +7,8 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 from rich.markup import escape
@@ -22,7 +21,7 @@ from testbed.run import moves as moved
 from testbed.run import recovery
 from testbed.run.breaking import Breaking
 from testbed.run.control import Said
-from testbed.run.leisure import may_look
+from testbed.run.leisure import may_look, wait_s
 from testbed.run.platform import desk, jobs, settings
 from testbed.run.platform.arrivals import Arrivals
 from testbed.run.platform.book import Book, Entry
@@ -43,9 +42,10 @@ _MEET_S = 1.5
 _SETTLE_S = 1.5
 """What nodes have still to say when the last task has ended comes within so long."""
 _STUCK_S = 120.0
-"""Virtual seconds without a sign of progress, besides 100 of the slowest steps, after which the platform is stuck.
+"""Virtual seconds without a sign of progress after which the platform is stuck.
 
-Or as many as an invocation of a round may take, if those are more: one that hangs is ended then, and tasks go on."""
+Beside these it has 100 of the slowest steps, and as many as an invocation may take, by its round's prediction or by
+what a user's function declares: one that hangs is ended then, and tasks go on."""
 
 
 class PlatformRun:
@@ -84,6 +84,7 @@ class PlatformRun:
         taking: desk.Desk | None = None
         try:
             self._replay.go_home()
+            session.control.broadcast(ctl.Afresh())  # where a bed stands, there may have been tasks before
             links = {link.link: link for link in session.calibration}
             self._tell(ctl.Platform(settings.platform(plan, links)))
             torch = next(iter(session.versions.values()), {}).get("torch", "?")
@@ -101,6 +102,8 @@ class PlatformRun:
             self._modems = Modems(plan, outcome.begin, self._time, self._to)
             self._second()
             self._loop(watch, taking)
+            if not self._book.entries and not self._stop.is_set():
+                session.live.warn("no task came: none does by itself, and none was submitted")
             outcome.interrupted = bool(self._stop.is_set() and (self._book.running or len(self._arrivals)))
         except RoambedError as error:
             outcome.failure = error
@@ -158,7 +161,7 @@ class PlatformRun:
                 progressed = now
             if now - progressed > self._patience():
                 raise self._stuck(now - progressed)
-            timeout = 0.25 if due is None else min(0.25, max(0.0, due - time.monotonic()))
+            timeout = wait_s(time.monotonic(), due)
             try:
                 said = self._session.control.inbox.get(timeout=timeout)
             except queue.Empty:
@@ -190,8 +193,9 @@ class PlatformRun:
         slowest = min(node.speed for node in real.nodes if node.kind != "host")
         steps = [max(ops.values()) for known in self._known.values() for ops in known.references.values()]
         rounds = [one.predicted_s for entry in self._book.running for _, one in entry.placements if one.rows]
-        longest = max([_STUCK_S, *(LIMIT * seconds + LIMIT_S for seconds in rounds if math.isfinite(seconds))])
-        return longest * real.dilation + 100 * max(steps, default=0.0) / slowest
+        limits = [LIMIT * seconds + LIMIT_S for seconds in rounds if math.isfinite(seconds)]
+        longest = max([*limits, *self._plan.platform.replaced.values()], default=0.0)
+        return (_STUCK_S + longest) * real.dilation + 100 * max(steps, default=0.0) / slowest
 
     def _stuck(self, since: float) -> NodeError:
         waiting = ", ".join(f"{entry.name} ({entry.status.state})" for entry in self._book.running)
@@ -280,7 +284,7 @@ class PlatformRun:
 
     def _wrap_up(self, watch: Watch) -> None:
         outcome = self.outcome
-        self._as_can_be(self._session.bed.rest)
+        recovery.as_can_be(outcome, self._session.bed.rest)
         self._log.add(watch.take())
         while not self._session.control.inbox.empty():
             said = self._session.control.inbox.get()
@@ -288,26 +292,15 @@ class PlatformRun:
                 self._hear(said)
         self._tell_lost()
         outcome.downs = [down.told(self._time) for down in self._replay.downs]
-        not_done = [*self._as_can_be(self._replay.finish), *self._as_can_be(self._breaking.finish)]
+        ways = (self._replay.finish, self._breaking.finish)
+        not_done = [what for finish in ways for what in recovery.as_can_be(outcome, finish)]
         if not outcome.failure and not outcome.interrupted:
             outcome.notes += not_done
         self._tell_links()
         outcome.moves = [moved.told(one, self._time) for one in self._replay.carried]
-        broken = [
-            replace(one, begin=self._time.at(one.begin), end=None if one.end is None else self._time.at(one.end))
-            for one in self._breaking.broken
-        ]
+        broken = [one.told(self._time) for one in self._breaking.broken]
         outcome.recovery = {
             "faults": recovery.faults(broken, outcome.begin),
             "deaths": recovery.deaths(outcome.died, [], outcome.begin),
             "notes": recovery.notes(self._log.spans, outcome.begin),
         }
-
-    def _as_can_be(self, put_right: Callable[[], list[str] | None]) -> list[str]:
-        """Put something right, as far as links and nodes are still there."""
-        try:
-            return put_right() or []
-        except RoambedError as error:
-            if self.outcome.failure is None:
-                self.outcome.notes.append(error.message)
-            return []

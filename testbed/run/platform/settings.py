@@ -32,6 +32,7 @@ def unit(plan: Plan, node: NodePlan) -> UnitSettings:
     return UnitSettings(
         memory=max(0, node.memory - ASIDE.get(node.kind, 0) - store_bytes(node)), orchestrator=orchestrator(plan),
         store=STORE, store_bytes=store_bytes(node), keep_alive=plan.platform.keep_alive, at=site or "",
+        reserve_j=None if node.battery is None else node.battery.reserve_j,
     )  # fmt: skip
 
 

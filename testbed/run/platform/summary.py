@@ -55,18 +55,20 @@ def charges(plan: Plan, book: Book) -> dict[str, Any]:
 
 
 def predictions(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """How far measured rounds were from predicted ones: mean and worst error of seconds, and of joules, as shares."""
+    """How far predictions of rounds were off: mean and worst of seconds, and of joules, as shares of what was measured.
+
+    One that was too high makes good for none that was too low.
+    """
     found: dict[str, Any] = {}
     for key in ("s", "j"):
-        errors = [
-            round_[f"measured_{key}"] / round_[f"predicted_{key}"] - 1
+        off = [
+            abs(round_[f"predicted_{key}"] / round_[f"measured_{key}"] - 1)
             for row in rows.values() for round_ in row["round_rows"]
-            if round_[f"predicted_{key}"] and round_[f"measured_{key}"] is not None
+            if round_[f"predicted_{key}"] is not None and round_[f"measured_{key}"]
         ]  # fmt: skip
-        sizes = [abs(error) for error in errors]
         found |= {
-            f"rounds_{key}": len(errors), f"error_{key}_mean": sum(errors) / len(errors) if errors else None,
-            f"error_{key}_worst": max(sizes, default=None),
+            f"rounds_{key}": len(off), f"error_{key}_mean": sum(off) / len(off) if off else None,
+            f"error_{key}_worst": max(off, default=None),
         }  # fmt: skip
     return found
 

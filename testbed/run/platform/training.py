@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from nodes import schemes
 from nodes.events import WORK, Span
+from nodes.platform.library import text_of
 from nodes.wire import control as ctl
 from testbed.run import birth, data, energy, manifest, mobile, moves, speed, summary, verdict
 from testbed.run.airtime import Rates
@@ -55,7 +55,8 @@ def train(
     for name, split in splits.items():
         for note in split.data.notes:
             live.warn(f"{name}: {note}")
-    sources = _functions(session)
+    functions = None if plan.platform.functions is None else text_of(Path(plan.platform.functions))
+    sources = {} if functions is None else _given(session, functions)
     reference = session.reference()
     known = {
         task.name: Known(
@@ -66,7 +67,7 @@ def train(
     }  # fmt: skip
     session.limit()
     session.check_speeds(reference)
-    directory.write_json("manifest.json", _manifest(session, splits, reference, known, argv))
+    directory.write_json("manifest.json", _manifest(session, splits, reference, known, functions, argv))
     log = EventLog(directory.place() / "events.jsonl")
     try:
         outcome = PlatformRun(session, known, log, stop, sources).run()
@@ -78,23 +79,20 @@ def train(
     return outcome
 
 
-def _functions(session: Session) -> dict[str, str]:
-    """Give the user's file of functions to every unit; by built-in function, where it is inside containers."""
-    asked = session.plan.platform
-    if asked.functions is None:
-        return {}
+def _given(session: Session, functions: str) -> dict[str, str]:
+    """Give the user's functions to every unit; by built-in function, the file that has them inside containers."""
     there = ""
     for node in session.workers:
         host, there = birth.own_file(session.directory, node, _FUNCTIONS)
-        shutil.copyfile(asked.functions, host)
+        host.write_text(functions, encoding="utf-8")
         os.chown(host, birth.NODE_USER, birth.NODE_USER)
         host.chmod(0o400)
-    return dict.fromkeys(asked.replaced, there)
+    return dict.fromkeys(session.plan.platform.replaced, there)
 
 
 def _manifest(
     session: Session, splits: Mapping[str, Split], reference: dict[str, float], known: Mapping[str, Known],
-    argv: list[str],
+    functions: str | None, argv: list[str],
 ) -> dict[str, Any]:  # fmt: skip
     used = {name: data.described(known[name].plan, split) for name, split in splits.items()}
     found = manifest.build(session.plan, session, reference, argv, next(iter(used.values()), {}))
@@ -102,8 +100,7 @@ def _manifest(
         name: {"data": used[name], "reference_by_cut": {str(cut): ops for cut, ops in known[name].references.items()}}
         for name in used
     }
-    functions = session.plan.platform.functions
-    found["functions"] = None if functions is None else Path(functions).read_text()
+    found["functions"] = functions
     return found
 
 

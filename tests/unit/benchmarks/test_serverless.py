@@ -16,7 +16,7 @@ from benchmarks.grid.command import by_bed, main
 from benchmarks.grid.figures import held
 from benchmarks.grid.machine import Machine
 from benchmarks.grid.store import Store
-from benchmarks.orchestrator.measure import Judged, Small
+from benchmarks.orchestrator.measure import Judged, Small, proved
 from benchmarks.serverless import alone, cells, compared, foreseen, lessons, measure, scenarios, small, store
 from benchmarks.serverless.__main__ import GRID
 from benchmarks.serverless.cells import PACK, Cell, run
@@ -29,12 +29,13 @@ from benchmarks.serverless.scenarios import ABSENT, BASELINES, GREEDY, SCENARIOS
 from benchmarks.serverless.store import Found
 from nodes.policies.baselines import POLICIES
 from nodes.policies.orchestrating import predict
+from nodes.policies.requests import Decision, Placement
 from nodes.policies.samples import FORMS
 from nodes.policies.selection import RULES
 from testbed.experiment import load_plan
 
 QUICK = cells.quick()
-FULL = cells.full([1, 2, 3, 4, 5])
+FULL = [cell for cell in cells.full([1, 2, 3, 4, 5]) if not cells.needs_data(cell)]
 HERE = Machine((("machine", "a test"),))
 POINTS = {ALL: 0.0, RULE: -1.5, CONTROL: -3.0}
 """Of accuracy against all data, in the results below."""
@@ -118,7 +119,7 @@ def test_a_run_that_keeps_every_promise_has_every_figure() -> None:
     assert found["decide_10k_s"] == 0.6
     assert found["blind_beaten"] is True
     assert found["worst_against_baseline_pct"] < 0
-    assert found["prediction_error_pct"] < 8
+    assert found["prediction_error_pct"] == pytest.approx(10.0)
     assert found["small_data_time_ratio"] == found["small_data_bytes_ratio"] == pytest.approx(1 / LESS, abs=1e-3)
     assert found["small_data_accuracy_delta"] == pytest.approx(-1.5)
     assert found["random_accuracy_delta"] == pytest.approx(-3.0)
@@ -174,6 +175,50 @@ def test_a_case_that_greedy_missed_counts() -> None:
     assert figures(found, QUICK)["greedy_gap_pct_p95"] == pytest.approx(1.0)
 
 
+def test_what_exact_has_not_proved_is_no_exact_objective() -> None:
+    """Greedy is then held against what is proved: 101 above 80, and not above the 100 that was there in time."""
+    found = recorded(QUICK)
+    rows = [{**small_case(i), "proved": False, "bound": 80.0} for i in range(PACK)]
+    found["gap/0"] = replace(found["gap/0"], rows=rows)
+    assert figures(found, QUICK)["greedy_gap_pct_p95"] == pytest.approx(26.25)
+    nothing = {"exact": asdict(Judged(math.inf, "time")), "proved": False, "bound": -math.inf}
+    found["gap/0"] = replace(found["gap/0"], rows=[{**row, **nothing} for row in rows])
+    assert figures(found, QUICK)["greedy_gap_pct_p95"] is None
+    assert not proved(Decision("exact", None, math.inf, {"": ("time",)}))
+    assert proved(Decision("exact", None, math.inf, {"": ("memory",)}))
+    assert not proved(Decision("exact", Placement({}), 100.0, {}, 80.0))
+
+
+def test_a_run_that_is_not_to_be_trusted_is_told() -> None:
+    found = recorded(QUICK)
+    assert figures(found, QUICK)["invalid"] == 0
+    names = ["small/text/splitfed/hard", "platform/one/greedy/all"]
+    for name in names:
+        row = {**found[name].row, "verdict": "invalid", "reasons": ["cloud was starved"]}
+        found[name] = replace(found[name], rows=[row])
+    assert figures(found, QUICK)["invalid"] == 2
+    assert as_json(found, QUICK)["invalid_cells"] == names
+    text = PAGE.text(found, QUICK, HERE, [], quick=True, data="x")
+    assert f"2 with the verdict `invalid`**, which count in the figures: `{names[0]}`, `{names[1]}`" in text
+
+
+def test_errors_of_predictions_make_good_for_no_others() -> None:
+    """A round too long and one too short, a task too dear and one too cheap: each is wrong."""
+    listed = [run("many", GREEDY, 1)]
+
+    def rounds(*pairs: tuple[float, float, float, float]) -> dict[str, Any]:
+        keys = ("predicted_s", "measured_s", "predicted_j", "measured_j")
+        return task(round_rows=[{**task()["round_rows"][0], **dict(zip(keys, pair, strict=True))} for pair in pairs])
+
+    tasks = {"images": rounds((12.0, 10.0, 5.0, 10.0)), "text": rounds((8.0, 10.0, 15.0, 10.0), (4.0, 5.0, 10.0, 10.0))}
+    found = {listed[0].name: replace(result(listed[0]), rows=[{**ran(listed[0]), "tasks": tasks}])}
+    assert compared.errors(found, listed[0]) == {"s": pytest.approx(0.2), "j": pytest.approx(0.375)}
+    told = figures(found, listed)
+    assert told["prediction_error_by_pct"] == {"many, seconds": 20.0, "many, joules": 37.5}
+    assert told["prediction_error_pct"] == 37.5
+    assert not held(LIMITS, "prediction_error_pct", told["prediction_error_pct"])
+
+
 def test_a_decision_that_is_none_has_no_time() -> None:
     found = recorded(QUICK)
     row = {**found["decide/10000"].row, "why_not": "memory"}
@@ -185,8 +230,6 @@ def test_a_figure_without_all_that_it_stands_on_is_none() -> None:
     for missing in QUICK:
         found = recorded(QUICK)
         found[missing.name] = Found(missing.name, "m", failed="the machine went down")
-        if missing.kind == "small" and missing.rule == CONTROL:
-            continue  # stands beside, and no figure on it
         told = figures(found, QUICK)
         assert told["blind_beaten_by_pct"]
         assert None in told.values(), missing.name
@@ -251,9 +294,9 @@ def test_a_baseline_is_beaten_only_outside_the_interval() -> None:
     sure = against(found, listed, "one", "blind-speed")
     assert sure is not None
     assert sure.beaten
-    assert sure.above_pct == pytest.approx(100 * (1 / 1.2 - 1), rel=0.25)
+    assert sure.above_pct == pytest.approx(100 * (1 / 1.2 - 1), rel=0.3)
     slow = run("one", GREEDY, 3)
-    found[slow.name] = replace(found[slow.name], rows=[{**ran(slow), "tasks": {"images": task(each=7.0)}}])
+    found[slow.name] = replace(found[slow.name], rows=[{**ran(slow), "tasks": {"images": task(2, 7.0)}}])
     unsure = against(found, listed, "one", "blind-speed")
     assert unsure is not None
     assert not unsure.beaten
@@ -268,10 +311,10 @@ def test_a_baseline_is_beaten_only_outside_the_interval() -> None:
 
 def test_the_worst_baseline_counts() -> None:
     found = recorded(QUICK)
-    better = run("mobile", "all-edge", 1)
-    found[better.name] = replace(found[better.name], rows=[{**ran(better), "tasks": {"images": task(each=4.0)}}])
+    better = run("one", "all-edge", 1)
+    found[better.name] = replace(found[better.name], rows=[{**ran(better), "tasks": {"images": task(2, 4.0)}}])
     told = figures(found, QUICK)
-    ours = compared.costs(found, run("mobile", GREEDY, 1))
+    ours = compared.costs(found, run("one", GREEDY, 1))
     assert ours is not None
     other = compared.costs(found, better)
     assert other is not None
@@ -398,11 +441,11 @@ def test_every_training_is_an_experiment_that_fits_on_two_cores(cell: Cell, tmp_
 
 
 def test_what_is_trained_in_memory_is_what_is_trained_on_containers(tmp_path: Path) -> None:
-    for lesson in LESSONS.values():
+    for lesson in [one for one in LESSONS.values() if not one.given]:
         path = tmp_path / "cell.yaml"
         path.write_text(lessons.experiment(lesson, "splitfed", RULE, 3))
         work = load_plan(path, []).workload
-        job, chosen = lesson.job(None), lessons.choice(RULE)
+        job, chosen = lesson.job, lessons.choice(RULE)
         assert (job.name, job.model, job.batch, job.lr) == (work.data.set, work.model, work.batch, work.lr)
         assert (work.momentum, work.weight_decay) == (0.9, 0.0)
         assert work.data.select is not None
@@ -413,13 +456,30 @@ def test_what_is_trained_in_memory_is_what_is_trained_on_containers(tmp_path: Pa
         assert (work.data.train_samples, work.data.test_samples) == (form.train, form.test)
 
 
-def test_cifar10_is_read_from_its_directory(tmp_path: Path) -> None:
+def test_with_a_directory_cifar10_stands_beside_what_is_embedded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And not in its place: the figures are of the embedded tasks."""
     path = tmp_path / "cell.yaml"
-    path.write_text(lessons.experiment(LESSONS["images"], "splitfed", RULE, 1, str(tmp_path)))
+    path.write_text(lessons.experiment(LESSONS["cifar"], "splitfed", RULE, 1, str(tmp_path)))
     asked = load_plan(path, []).workload.data
     assert (asked.set, asked.dir) == ("cifar10", str(tmp_path))
-    path.write_text(lessons.experiment(LESSONS["text"], "splitfed", RULE, 1, str(tmp_path)))
-    assert load_plan(path, []).workload.data.set == "docstrings"
+    path.write_text(lessons.experiment(LESSONS["images"], "splitfed", RULE, 1, str(tmp_path)))
+    assert load_plan(path, []).workload.data.set == "digits"
+    listed = {}
+    for words in ([], ["--data", str(tmp_path)]):
+        assert main(GRID, ["--list", *words]) == 0
+        listed[bool(words)] = capsys.readouterr().out.splitlines()
+    more = set(listed[True]) - set(listed[False])
+    assert "accuracy/cifar/hard" in more
+    assert all("/cifar/" in name for name in more)
+    assert [name for name in listed[True] if name not in more] == listed[False]
+    found = recorded(FULL)
+    for cell in cells.full([1]):
+        if cells.needs_data(cell):
+            found[cell.name] = replace(result(cell), rows=[{**result(cell).row, "accuracy": [0.0], "busy_s": 99.0}])
+    with_data = [*FULL, *(cell for cell in cells.full([1]) if cells.needs_data(cell))]
+    assert figures(found, with_data) == figures(recorded(FULL), FULL)
 
 
 def test_a_fingerprint_is_of_all_that_a_result_depends_on() -> None:
@@ -487,8 +547,8 @@ def test_the_page_has_every_figure_and_every_cell(tmp_path: Path) -> None:
     PAGE.write(tmp_path, recorded(FULL), FULL, HERE, quick=False, data="embedded")
     text = (tmp_path / "serverless.md").read_text()
     told = json.loads((tmp_path / "serverless.json").read_text(), parse_constant=lambda name: pytest.fail(name))
-    for name in told:
-        assert name == "cases" or f"`{name}`" in text
+    for name in told.keys() - {"cases", "invalid_cells"}:
+        assert f"`{name}`" in text
     for cell in FULL:
         assert f"`{cell.name}`" in text
     assert "missed" not in text

@@ -181,7 +181,7 @@ BAD = {
     "a standby": (("    owners: [dev]\n", "    owners: [dev]\n    strategy: shadow\n"), 21, "no standbys", None),
     "a cut of devices": (("profile: pi4, at", "profile: pi4, cut: 2, at"), 9, "chooses one", "take it out"),
     "epochs without end": (("    owners: [dev]\n", f"    owners: [dev]\n    local_epochs: 1{'0' * 30}\n"), 21, "so many local epochs", "tasks.digits.local_epochs"),
-    "no functions": (("policy: greedy", "functions: nowhere.py"), None, "cannot be used", None),
+    "no functions": (("policy: greedy", "functions: nowhere.py"), None, "cannot be read", "is it there"),
 }
 
 
@@ -197,6 +197,19 @@ def test_what_is_refused_is_told_where_it_stands_and_what_to_do(write, name):
         and (remedy is None or remedy in (problem.remedy or ""))
         for problem in problems
     ), str(caught.value)
+
+
+def test_a_run_to_which_no_task_would_come_is_refused(write):
+    """It would end as it begins, and be ok; with a file of tasks for a run that stands, they are to come at once."""
+    never = (("    deadline: 1min\n", "    deadline: 1min\n    at: []\n"),
+             ("    arrivals: {poisson: 0.5/s, count: 3}\n", "    at: []\n"))  # fmt: skip
+    with pytest.raises(InputError, match="no task comes") as caught:
+        load_plan(write(*never))
+    assert caught.value.where.endswith("exp.yaml:14")
+    assert "platform.linger" in caught.value.remedy
+    plan = load_plan(write(*never, ("policy: greedy", "policy: greedy, linger: 1min")))
+    assert [task.comes for task in plan.tasks] == [(), ()]
+    assert load_plan(write(never[0])).tasks[0].comes == ()
 
 
 def test_tasks_of_one_name_are_refused(write):
@@ -255,6 +268,19 @@ def test_functions_that_nothing_would_invoke_are_refused(write, tmp_path):
         load_plan(write(("policy: greedy", "functions: my.py")))
     assert "nothing would ever invoke them" in caught.value.message
     assert "aggregate" in caught.value.wanted
+
+
+def test_functions_that_stand_in_for_built_in_ones_are_known_with_their_limits(write, tmp_path):
+    (tmp_path / "my.py").write_text((OWN % "aggregate").replace("memory=", "time_limit=900, memory="))
+    plan = load_plan(write(("policy: greedy", "functions: my.py")))
+    assert plan.platform.replaced == {"aggregate": 900.0}
+
+
+def test_functions_that_cannot_be_called_as_built_in_ones_are_refused_with_their_line(write, tmp_path):
+    (tmp_path / "my.py").write_text((OWN % "aggregate").replace("def mine(models, samples)", "def mine(models)"))
+    with pytest.raises(InputError, match="inputs that it does not take") as caught:
+        load_plan(write(("policy: greedy", "functions: my.py")))
+    assert "my.py:" in caught.value.where
 
 
 def test_tasks_of_another_file_are_those_of_a_run(write, tmp_path):

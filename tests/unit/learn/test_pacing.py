@@ -50,6 +50,27 @@ def test_a_step_takes_reference_over_speed() -> None:
     assert (pacer.totals.steps, pacer.totals.late, pacer.totals.dropped) == (3, 0, 0)
 
 
+def test_who_shares_the_speed_waits_for_a_turn_before_a_step_begins_and_gives_it_back() -> None:
+    clock, turns = FakeClock(), []
+
+    class Turns:
+        def __enter__(self) -> None:
+            clock.time += 1.0
+            turns.append("taken")
+
+        def __exit__(self, *_: object) -> None:
+            turns.append(f"back after {clock.slept[-1:]}")
+
+    pacer = Pacer(0.25, clock, turns=Turns())
+    assert run(pacer, clock, 0.010) == (pytest.approx(0.040), False)
+    assert pacer.debt == pytest.approx(0.0)
+    with pytest.raises(KeyError), pacer.step(0.010):
+        raise KeyError
+    assert turns == ["taken", f"back after {clock.slept}", "taken", f"back after {clock.slept}"]
+    run(Pacer(None, clock, turns=Turns()), clock, 0.010)  # as fast as it goes: nobody is held to a speed
+    assert len(turns) == 4
+
+
 def test_work_without_a_reference_takes_its_own_cpu_time_over_speed() -> None:
     clock = FakeClock()
     pacer = Pacer(0.25, clock)

@@ -69,7 +69,7 @@ class Cloud(Agent):
 class Fleet:
     """``settings``: have the real orchestrator, with these, instead of the test."""
 
-    def __init__(self, directory, names, *, at="ea", speeds=None, dilation=1.0, settings=None):
+    def __init__(self, directory, names, *, at="ea", speeds=None, dilation=1.0, settings=None, reserve_j=None):
         self.real = settings is not None
         self.directory, self.names, self.script = directory, names, Script()
         self.calls = itertools.count(1)
@@ -90,7 +90,7 @@ class Fleet:
                 dilation=dilation,
                 platform=UnitSettings(
                     memory=MEMORY, orchestrator="cloud", store=str(directory / f"store-{name}"),
-                    at=at if kind == "device" else "",
+                    at=at if kind == "device" else "", reserve_j=reserve_j if kind == "device" else None,
                 ),
             )  # fmt: skip
             if name == "cloud":

@@ -220,6 +220,29 @@ def test_a_blob_is_fetched_once_however_many_want_it(tmp_path, fleet):
     assert digest in Store(tmp_path / "store-ea")
 
 
+def test_a_unit_that_begins_afresh_has_nothing_left_of_earlier_tasks(tmp_path, fleet):
+    """Else the next tasks on a bed that stands would find their weights where earlier ones have sent them."""
+    bed = fleet("cloud", "d1", reserve_j=20.0)
+    arrays = {"a.weight": np.ones((100, 100), np.float32)}
+    digest = bed.agent._blobs.store.put(arrays)
+    asked = {"inputs": {"weights": digest}, "where": {digest: "cloud"}, "values": {"layers": ["a"]}}
+    first = bed.run("d1", "broadcast", **asked)
+    assert (first.cold, first.fetched > 10_000) == (True, True)
+    bed.control.send("d1", ctl.Notice("", "eb", True))
+    bed.control.send("d1", ctl.Battery(5.0))
+    bed.wait(lambda: (bed.script.states["d1"].at, bed.script.states["d1"].battery_j) == ("eb", 5.0))
+    before = bed.script.states["d1"]
+    bed.control.send("d1", ctl.Afresh())
+    bed.wait(lambda: bed.script.states["d1"].warm == ())
+    state = bed.script.states["d1"]
+    assert state.born > before.born  # who had counted on anything there does so no more
+    assert (state.at, state.battery_j, "broadcast" in state.cold) == ("ea", None, True)
+    assert digest not in Store(tmp_path / "store-d1")
+    bed.wait(lambda: not bed.instances("d1"))
+    again = bed.run("d1", "broadcast", **asked)
+    assert (again.cold, again.fetched) == (True, first.fetched)
+
+
 def test_nobody_gives_orders_but_the_orchestrator_or_speaks_for_another_unit(fleet):
     bed = fleet("cloud", "ea")
     state = UnitState(name="d1", kind="device")
@@ -237,6 +260,28 @@ def test_nobody_gives_orders_but_the_orchestrator_or_speaks_for_another_unit(fle
         while not isinstance(said.message, ctl.Failed):
             said = bed.control.inbox.get(timeout=60)
         assert type(message).__name__ in said.message.reason
+
+
+def test_a_device_that_nobody_reaches_stops_at_its_reserve(tmp_path, fleet):
+    task = Net(tmp_path, "fedavg", devices=("d1",), rounds=1).hosts["cloud"].task
+    task = msgspec.structs.replace(task, reference=dict.fromkeys(task.reference, 1.0))  # it would take long
+    bed = fleet("cloud", "d1", speeds={"d1": 1.0}, reserve_j=20.0)
+    model = bed.run("cloud", "initialise", values={"task": task}).outputs["weights"]
+    more = {"inputs": {"weights": model}, "where": {model: "cloud"}, "parts": (PartId("t", "whole", "d1"),),
+            "values": {"task": task, "owner": "d1", "round": 1}}  # fmt: skip
+    call = bed.invoke("d1", "train-device", **more)
+    bed.progress("t", 1)
+    bed.control.send("d1", ctl.Radio(None, None, False))
+    bed.control.send("d1", ctl.Battery(20.0))
+    [ended] = bed.over(call)
+    assert (ended.kind, ended.reason) == ("cancelled", "the battery is at its reserve")
+    assert not bed.instances("d1")
+    assert bed.run("d1", "train-device", **more).kind == "cancelled"  # what has come late is not begun
+    bed.control.send("d1", ctl.Battery(30.0))
+    call = bed.invoke("d1", "train-device", **more)
+    bed.wait(lambda: bed.instances("d1"))
+    bed.do(lambda: bed.script.act.cancel("d1", call))
+    assert bed.over(call)[0].kind == "cancelled"
 
 
 def test_a_unit_is_measured_before_there_are_tasks(tmp_path, fleet):

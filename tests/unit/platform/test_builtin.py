@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import msgspec
 import numpy as np
@@ -9,12 +10,27 @@ import pytest
 import torch
 
 from nodes.errors import InputError, RunError
+from nodes.learn import models, shards
 from nodes.learn.aggregate import fedavg
-from nodes.platform.builtin import aggregate, broadcast, evaluate
+from nodes.learn.evaluate import evaluate as measure
+from nodes.learn.pacing import Pacer
+from nodes.platform.builtin import aggregate, broadcast, evaluate, initialise
 from nodes.platform.hosting import train
 from tests.unit.runtime.memory import Net
 
 MODEL = {"a.weight": np.ones((2, 3), np.float32), "a.bias": np.zeros(2, np.float32), "b.weight": np.ones(4, np.float32)}
+
+
+class Steps(Pacer):
+    """What it is asked to pace."""
+
+    def __init__(self):
+        super().__init__(None)
+        self.asked = []
+
+    def step(self, reference_s):
+        self.asked.append(reference_s)
+        return super().step(reference_s)
 
 
 @pytest.fixture
@@ -32,28 +48,52 @@ def test_of_a_model_only_the_layers_that_are_needed_are_passed_on():
 
 
 def test_models_are_averaged_as_the_aggregator_does():
-    models = {"d1": MODEL, "d2": {name: array * 4 for name, array in MODEL.items()}}
-    samples = {"d1": 3.0, "d2": 1.0}
-    got = aggregate(models, samples)["weights"]
-    wanted = fedavg({o: {n: torch.from_numpy(a) for n, a in m.items()} for o, m in models.items()}, samples)
+    given = {"d1": MODEL, "d2": {name: array * 4 for name, array in MODEL.items()}}
+    samples, pacer = {"d1": 3.0, "d2": 1.0}, Steps()
+    got = aggregate(given, samples, pacer)["weights"]
+    wanted = fedavg({o: {n: torch.from_numpy(a) for n, a in m.items()} for o, m in given.items()}, samples)
     for name, tensor in wanted.items():
         np.testing.assert_array_equal(got[name], tensor.numpy())
+    assert pacer.asked == [None]
     with pytest.raises(RunError, match="weight"):
-        aggregate(models, {"d1": 1.0})
+        aggregate(given, {"d1": 1.0}, pacer)
+
+
+def test_making_and_evaluating_a_model_are_held_to_the_units_speed(task):
+    pacer = Steps()
+    weights = initialise(task, pacer)["weights"]
+    first = models.build(task.model, task.seed, tuple(task.in_shape), task.classes).state_dict()
+    assert all(np.array_equal(weights[name], tensor.numpy()) for name, tensor in first.items())
+    assert pacer.asked.pop() is None
+    found = evaluate(weights, task, "cloud", pacer)
+    assert pacer.asked.pop() is None  # nobody has measured what a sample takes: its CPU time
+    assert evaluate(weights, msgspec.structs.replace(task, reference={"evaluate": 0.25}), "cloud", pacer) == found
+    assert pacer.asked == [0.25 * found["samples"]]
+
+
+def test_a_large_test_set_is_evaluated_in_several_steps():
+    data, counts = shards.Shard(torch.zeros(10, 4), torch.zeros(10, dtype=torch.int64), 2, (0.0,), (1.0,)), []
+
+    def work(count):
+        counts.append(count)
+        return nullcontext()
+
+    assert measure(torch.nn.Linear(4, 2), data, 4, work).samples == sum(counts)
+    assert counts == [4, 4, 2]
 
 
 def test_a_model_of_something_else_is_not_evaluated(task):
     with pytest.raises(RunError, match="weights"):
-        evaluate(MODEL, task, "cloud")
+        evaluate(MODEL, task, "cloud", Steps())
     with pytest.raises(InputError, match="no samples"):
-        evaluate(MODEL, task, "ea")
+        evaluate(MODEL, task, "ea", Steps())
 
 
 def test_a_round_of_nobody_is_refused(task):
     with pytest.raises(InputError, match="no share"):
-        train(task, "d1", "d9", 1, MODEL, None)
+        train(task, "d1", "d9", 1, MODEL, None, Steps())
     with pytest.raises(InputError, match="no samples"):
-        train(task, "ea", "d1", 1, MODEL, None, keep=np.array([1]))
+        train(task, "ea", "d1", 1, MODEL, None, Steps(), keep=np.array([1]))
 
 
 def test_a_task_survives_being_a_plain_value(task):

@@ -113,6 +113,7 @@ def test_a_whole_model_is_trained_by_the_parts_of_whole_models():
     [
         ({"of_task": {"model": "gpt"}}, "nobody has such a model"),
         ({"of_task": {"scheme": "edgemove"}}, "does not host pipelines"),
+        ({"of_task": {"hierarchical": True}}, "edge servers do not average"),
         ({"of_task": {"rounds": 0}}, "a round needs a participant"),
         ({"share": 0.0}, "no share of data"),
         ({"share": 1.5}, "no share of data"),
@@ -435,6 +436,26 @@ def test_a_device_at_its_reserve_is_let_go_and_the_rest_goes_on():
     fleet.run(60)
     assert fleet.status().state == "done"
     assert fleet.owners(1) == fleet.owners(2) == {"d2"}
+
+
+def test_a_device_that_stopped_at_its_reserve_out_of_reach_is_let_go_when_it_is_back():
+    units = [Sim("d1", "device", 100 * MB, at="e1", battery_j=9000), Sim("d2", "device", 100 * MB, at="e1"),
+             Sim("e1", "edge", 300 * MB, 2.0), Sim("cloud", "cloud", 1000 * MB, 4.0)]  # fmt: skip
+    fleet = Fleet(units)
+    fleet.takes["train"] = 30.0
+    fleet.orchestrator.submit(job(least=1, absent=100.0))
+    fleet.run(4)
+    device = fleet.units["d1"]
+    [call] = [call for call in device.calls.values() if call.function == "train-device"]
+    device.silent, device.battery_j = True, 100.0
+    reason = "the battery is at its reserve"
+    fleet._end(device, call, CallEnded(call=call.call, kind="cancelled", reason=reason))
+    fleet.run(8)
+    device.silent = False
+    fleet.run(120)
+    assert fleet.status().state == "done"
+    assert fleet.owners(1) == fleet.owners(2) == {"d2"}
+    assert max(at for at, unit, _ in fleet.invoked if unit == "d1") < 4
 
 
 def test_a_task_whose_devices_run_out_ends_with_its_best_model():

@@ -50,7 +50,7 @@ class Unit:
         self.blobs = Blobs(name, self.store, self.post, emit=self.spans.append, note=self.notes.append,
                            clock=self.clock, dilation=dilation)  # fmt: skip
         self.calls = Calls(
-            name, self.pool, self.parts, self.blobs, known={"node": name, "speed": 0.5, "dilation": dilation},
+            name, self.pool, self.parts, self.blobs, known={"node": name, "dilation": dilation},
             tell=self.ended.append, emit=self.spans.append, started=self.cold.__setitem__, note=self.notes.append,
             clock=self.clock, dilation=dilation,
         )  # fmt: skip
@@ -110,6 +110,7 @@ def test_what_is_not_here_is_fetched_once_and_then_run(tmp_path, unit):
     unit.step()
     first, second = unit.ended
     assert (first.call, first.kind, first.values, first.fetched) == (1, "", {"n": 3}, 77)
+    assert first.fetched_from == {"cloud": 77}
     assert second.fetched == 0  # it came for another one
     assert (first.cold, first.start_s, first.work_s, first.cpu_s) == (True, 0.75, 1.0, 0.626)
     assert unit.cold == {"f": 0.75}
@@ -194,12 +195,24 @@ def test_what_was_fetched_for_a_call_that_is_cancelled_is_told(tmp_path, unit):
     unit.blobs.hear("cloud", Blob(one), arrays(1), 77)
     unit.calls.cancel(1)
     [ended] = unit.ended
-    assert (ended.kind, ended.fetched) == ("cancelled", 77)
+    assert (ended.kind, ended.fetched, ended.fetched_from) == ("cancelled", 77, {"cloud": 77})
     [span] = [span for span in unit.spans if span.kind == "function"]
     assert span.bytes == 77
     unit.blobs.hear("d1", Blob(two), arrays(2), 5)
     assert not unit.store._pins
     assert len(unit.ended) == 1
+
+
+def test_a_unit_that_begins_afresh_keeps_and_takes_nothing_of_what_was_on_its_way(tmp_path, unit):
+    one, two = digest_of(tmp_path, 1), digest_of(tmp_path, 2)
+    unit.invoke(1, inputs={"many": {"a": one, "b": two}}, where={one: "cloud", two: "cloud"})
+    unit.blobs.hear("cloud", Blob(one), arrays(1), 77)
+    unit.calls.cancel_all()
+    unit.blobs.clear()
+    [ended] = unit.ended
+    assert (ended.kind, ended.fetched_from) == ("cancelled", {"cloud": 77})
+    unit.blobs.hear("cloud", Blob(two), arrays(2), 5)
+    assert (len(unit.store), +unit.store._pins, unit.blobs.due()) == (0, {}, None)
 
 
 def test_a_blob_that_is_damaged_here_is_told_of(tmp_path, unit):
@@ -211,6 +224,24 @@ def test_a_blob_that_is_damaged_here_is_told_of(tmp_path, unit):
     unit.step()
     [ended] = unit.ended
     assert (ended.kind, ended.lacks) == ("damaged", ((digest, "ea"),))
+
+
+def test_a_unit_that_halts_ends_what_it_is_at_and_begins_nothing_until_it_goes_on(tmp_path, unit):
+    digest = digest_of(tmp_path, 1)
+    unit.invoke(1, **needs(digest))
+    unit.invoke(2)
+    unit.fakes[0].ready()
+    unit.pool.step()
+    unit.calls.halt("the battery is at its reserve")
+    unit.invoke(3)
+    unit.step()
+    ends = [(1, "cancelled"), (3, "cancelled"), (2, "cancelled")]  # that one's process has to end first
+    assert [(e.call, e.kind) for e in unit.ended] == ends
+    assert {e.reason for e in unit.ended} == {"the battery is at its reserve"}
+    assert (len(unit.calls), len(unit.fakes), unit.fakes[0].killed) == (0, 1, True)
+    unit.calls.halt("")
+    unit.invoke(4)
+    assert len(unit.fakes) == 2
 
 
 def test_a_call_is_not_run_twice(unit):
@@ -279,12 +310,12 @@ def test_an_end_that_no_message_holds_is_told_without_what_was_returned(tmp_path
 
 
 def test_the_unit_says_itself_what_it_knows_best(unit):
-    values = {"owner": "d1", "round": 1, "node": "eb", "speed": 3.0}
+    values = {"owner": "d1", "round": 1, "node": "eb", "dilation": 3.0}
     unit.calls.invoke(InvokeOn(call=1, function="train-edge", values=values, memory=100))
     unit.fakes[0].ready("train-edge")
     unit.pool.step()
     [told] = [m for m, _ in unit.fakes[0].heard() if hasattr(m, "inputs")]
-    assert told.values == {"owner": "d1", "round": 1, "node": "ea", "speed": 0.5, "dilation": 1.0}
+    assert told.values == {"owner": "d1", "round": 1, "node": "ea", "dilation": 1.0}
     unit.calls.invoke(InvokeOn(call=2, function="broadcast", values={"layers": []}, memory=100))
     unit.fakes[1].ready("broadcast")
     unit.pool.step()
@@ -368,7 +399,7 @@ def standing(tmp_path, dilation=2.0, **more):
     said, clock = [], Clock()
     file = ctl.NodeFile(
         "d1", "device", 0.25, "", "", "", "", 1, dilation,
-        UnitSettings(memory=300, orchestrator="cloud", store="", at="ea"),
+        UnitSettings(memory=300, orchestrator="cloud", store="", at="ea", **more),
     )  # fmt: skip
     pool = Pool(Store(tmp_path / "s"), 300, clock=clock, launch=Fakes())
     return Standing(file, pool, said.append, clock), said, clock
@@ -394,6 +425,19 @@ def test_a_unit_says_how_it_stands_when_something_changes_and_every_second(tmp_p
     clock.now += 2
     unit.step()
     assert said[-1] == said[-2]
+
+
+@pytest.mark.parametrize(("reserve", "spent"), [(None, [False] * 3), (20.0, [False, True, False]), (0.0, [False] * 3)])
+def test_a_battery_is_spent_at_its_reserve_and_not_before(tmp_path, reserve, spent):
+    unit, _, _ = standing(tmp_path, reserve_j=reserve)
+    assert not unit.spent  # as long as nobody has said what is left
+    found = []
+    for left in (20.5, 20.0, 21.0):
+        unit.hear(ctl.Battery(left))
+        found.append(unit.spent)
+    assert found == spent
+    unit.hear(ctl.Battery(0.0))
+    assert unit.spent == (reserve is not None)
 
 
 def test_out_of_reach_nothing_is_said_and_at_once_when_it_is_back(tmp_path):
@@ -463,6 +507,29 @@ def test_the_orchestrator_is_fed_and_its_orders_are_carried_out():
     assert (brain.heard, seat.due()) == ([], 0.0)
     seat.step()
     assert brain.heard == [("ended", "eb", CallEnded(call=7, kind="died", reason="no way there"))]
+
+
+def test_an_orchestrator_is_told_nothing_more_when_units_begin_afresh():
+    """It would take what they give up for losses, and ask them anew."""
+    made = []
+
+    def make(*what):
+        made.append(Brain(*what))
+        return made[-1]
+
+    seat = Seat(lambda *_: "no way there", lambda _: None, make=make, clock=Clock())
+    seat.begin(PlatformSettings())
+    seat.invoke("d1", InvokeOn(call=1, function="f"))
+    seat.afresh()
+    made[0].at = 0.0
+    seat.step()
+    seat.hear("d1", UnitState(name="d1", kind="device", born=2.0))
+    seat.hear("d1", CallEnded(call=1, kind="cancelled"))
+    assert (made[0].heard, seat.due()) == ([], None)
+    seat.begin(PlatformSettings())
+    seat.hear("d1", UnitState(name="d1", kind="device", born=2.0))
+    seat.step()
+    assert [[what[0] for what in brain.heard] for brain in made] == [[], ["state"]]
 
 
 def test_what_the_dead_said_last_does_not_bring_them_back():

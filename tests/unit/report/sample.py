@@ -162,7 +162,7 @@ class Job:
             self.add("watch", "", begin, begin + 1, cpu_s=1.0, attrs=attrs)
             if i == 2:
                 attrs = {"link": "edge:edge-north", "ab_bytes": 9000, "ba_bytes": 0, "ab_dropped": 2, "ab_lost": 1,
-                         "ab_queue": 48_000, "ab_late_max_s": 0.0004}  # fmt: skip
+                         "ba_refused": 3, "ab_queue": 48_000, "ab_late_max_s": 0.0004}  # fmt: skip
                 self.add("link", "", begin, begin + 1, attrs=attrs)
 
     def add(self, kind: str, node: str, begin: float, end: float, **more: Any) -> None:

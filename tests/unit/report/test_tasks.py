@@ -88,7 +88,7 @@ def test_what_was_predicted_stands_beside_what_was_measured(record):
     assert seconds[2].startswith("+25"), "2.5 s for 2 s"
     marks = [cell.mark for cell in taskgrids.round_grid(record).rows[0]]
     assert marks.count("bad") == 1, "3 per cent of energy are within what is tolerated"
-    assert "off by +25" in taskgrids.round_grid(record).note
+    assert "off by 25" in taskgrids.round_grid(record).note
 
 
 def test_what_tasks_cost_is_told_by_function_and_in_all(record):

@@ -78,8 +78,8 @@ def test_tables_mark_what_is_not_tolerated(both: Path) -> None:
     assert rows["edge-south", scheme][8].mark == "bad"
     assert good[6].text == "240 MiB"
     links = {row[0].text: row for row in watchgrids.link_grid(record).rows}
-    assert [cell.text for cell in links["edge:edge-north"][1:6]] == ["9 kB", "2", "1", "48 kB", "0.40 ms"]
-    assert links["access:pi3-1"][5].text == "–"  # noqa: RUF001
+    assert [cell.text for cell in links["edge:edge-north"][1:7]] == ["9 kB", "2", "1", "3", "48 kB", "0.40 ms"]
+    assert links["access:pi3-1"][6].text == "–"  # noqa: RUF001
 
 
 def test_a_run_that_nobody_watched_has_none_of_it(both: Path) -> None:

@@ -56,19 +56,18 @@ def test_data_that_does_not_go_round_names_its_task():
         known.split(platforms.plan(platforms.task("big", work=work)))
 
 
-def test_own_functions_are_given_to_all_units(directory, tmp_path):
+def test_own_functions_are_given_to_all_units(directory):
     from dataclasses import replace
     from types import SimpleNamespace
 
     plan = platforms.plan()
-    file = tmp_path / "my.py"
-    file.write_text("# functions\n")
-    asked = replace(plan.platform, functions=str(file), replaced=("aggregate",))
+    asked = replace(plan.platform, replaced={"aggregate": 30.0})
     session = SimpleNamespace(plan=replace(plan, platform=asked), directory=directory,
                               workers=[node.name for node in plan.nodes])  # fmt: skip
-    assert training._functions(session) == {"aggregate": "/run/roambed/functions.py"}
+    assert training._given(session, "# fonctions à moi\n") == {"aggregate": "/run/roambed/functions.py"}
     assert set(map(tuple, there(directory).values())) == {("functions.py",)}
-    assert training._functions(SimpleNamespace(plan=plan)) == {}
+    [path, *_] = directory.rglob("functions.py")
+    assert path.read_bytes() == "# fonctions à moi\n".encode()
 
 
 # --- tasks that are submitted while others run ---

@@ -11,9 +11,13 @@ from hypothesis import strategies as st
 
 from nodes.events import Span
 from nodes.learn import models
+from nodes.platform import serving
+from nodes.platform.outcomes import Invocation, Outcome
 from nodes.policies.energy import Meter
 from nodes.policies.layers import LAYERS
 from nodes.policies.samples import FORMS, fits
+from nodes.wire import control as ctl
+from nodes.wire.platform_messages import InvokeOn
 from testbed.emulation.links.shape import Schedule, Step
 from testbed.experiment.plan import SelectPlan
 from testbed.run import energy
@@ -38,6 +42,7 @@ def test_a_unit_is_told_what_its_instances_may_take_and_where_it_is():
     assert device.orchestrator == cloud.orchestrator == "cloud"
     assert device.memory == (1024 - 64 - 128) * MIB
     assert cloud.memory < device.memory, "the orchestrator takes more"
+    assert (device.reserve_j, cloud.reserve_j) == (60.0, None)
     small = platform_settings.unit(plan, replace(plan.node("dev-1"), memory=64 * MIB))
     assert small.memory == 0
 
@@ -272,6 +277,32 @@ def test_rows_of_bills_add_up():
     }  # fmt: skip
     times = [one["gb_s"] for one in rows.values()]
     assert all(a == b for a, b in pairwise(times))
+
+
+def test_weights_are_charged_at_the_price_of_who_sends_them():
+    """As they are predicted: to whoever needs them, and nothing where they come from a unit without a price."""
+    plan = platforms.plan()
+    job = jobs.job(platforms.known(plan, plan.tasks[0]), "digits")
+    got = {"fetched": 3 * 10**9, "fetched_from": {"cloud": 2 * 10**9, "edge-north": 10**9}}
+    [bare, fetching] = [billing.row(plan, [platforms.charged(job, "train-edge", "edge-south", **more)])
+                        for more in ({}, got)]  # fmt: skip
+    assert fetching["price"] - bare["price"] == pytest.approx(2 * 0.5)
+    assert fetching["fetched"] == 3 * 10**9
+
+
+def test_a_run_that_is_slowed_down_has_the_same_bill():
+    """Twice the seconds at half the speed is the same work: GB-seconds and CPU time, as well as joules."""
+    plan = platforms.plan()
+    rows = []
+    for dilation in (1.0, 2.0):
+        outcome = Outcome(
+            1, Invocation("aggregate"), instance=1, reserved=10**9, cold=True, process_s=dilation, sent=dilation,
+            begin=dilation, end=3 * dilation, ended=3 * dilation, start_cpu_s=0.5, cpu_s=1.0, around_cpu_s=0.25,
+        )  # fmt: skip
+        ended = serving.told(InvokeOn(call=1, function="aggregate"), outcome, {"edge-north": 5}, {}, dilation)
+        rows.append(billing.row(plan, [ctl.Charged(task="digits", function="aggregate", unit="cloud", ended=ended)]))
+    assert rows[0] == pytest.approx(rows[1])
+    assert (rows[0]["cpu_s"], rows[0]["gb_s"] > 0, rows[0]["fetched"]) == (1.75, True, 5)
 
 
 def test_a_second_in_which_nobody_looked_at_links_counts_nothing_twice():

@@ -86,7 +86,8 @@ def test_tasks_come_in_their_time_and_the_run_ends_with_the_last(run):
     assert [entry.status.state for entry in entries.values()] == ["done"] * 3
     assert entries["later-1"].submitted >= 0.3
     assert [node for node, _ in control.said(ctl.Submit)] == ["cloud"] * 3
-    assert isinstance(control.sent[0][1], ctl.Platform), "before the first task"
+    begun = [type(message) for _, message in control.sent[:2]]
+    assert begun == [ctl.Afresh, ctl.Platform], "units have nothing of others' tasks, and all before the first task"
     first = [type(message) for _, message in control.sent].index(ctl.Submit)
     before = control.sent[:first]
     assert {node for node, message in before if isinstance(message, ctl.Radio)} == {"dev-1", "dev-2"}
@@ -119,9 +120,11 @@ def test_tasks_that_are_refused_or_fail_are_results_and_others_go_on(run):
 def test_who_waits_for_nothing_waits_as_long_as_was_asked_for(run):
     plan = replace(platforms.plan(platforms.task(comes=())), platform=PlatformPlan(linger=0.6))
     begin = time.monotonic()
-    outcome = run(plan, Orchestra())
+    said = io.StringIO()
+    outcome = run(plan, Orchestra(), live=Live(console=Console(file=said, width=200)))
     assert time.monotonic() - begin >= 0.6
     assert outcome.book.entries == {}
+    assert "no task came" in said.getvalue()
 
 
 def test_tasks_are_submitted_told_of_and_cancelled_while_others_run(run):
@@ -209,12 +212,25 @@ def test_who_hangs_is_given_the_time_that_an_invocation_may_take(tmp_path):
     job = jobs.job(known, "digits")
     idle = made._patience()
     entry.placements.append((0.0, platforms.placed(job, seconds=1.0)))
-    assert made._patience() == idle
+    assert made._patience() - idle == pytest.approx(4 * 1 + 60)
     entry.placements.append((0.0, platforms.placed(job, seconds=float("inf"))))
     entry.placements.append((1.0, platforms.placed(job, seconds=200.0)))
-    assert made._patience() - idle == pytest.approx(4 * 200 + 60 - 120)
+    assert made._patience() - idle == pytest.approx(4 * 200 + 60)
     entry.states.append((2.0, Status(name="digits", state="failed")))
     assert made._patience() == idle
+
+
+def test_a_users_function_has_the_time_that_it_declares(tmp_path):
+    """Also one that its task's prediction knows nothing of, and in a run that is slowed down."""
+    plain = platforms.plan()
+    own = PlatformPlan(functions="my.py", replaced={"aggregate": 30.0, "evaluate": 900.0})
+    patience = {}
+    for name, plan in {"built in": plain, "own": replace(plain, platform=own)}.items():
+        session = platforms.session(plan, tmp_path, Orchestra())
+        session.real = replace(plan, dilation=2.0)
+        made = PlatformRun(session, {"digits": platforms.known(plan, plan.tasks[0])}, None, platforms.stop())
+        patience[name] = made._patience()
+    assert patience["own"] - patience["built in"] == pytest.approx(2 * 900)
 
 
 def test_a_reason_may_have_brackets_in_it(run):
@@ -290,8 +306,13 @@ def test_the_summary_adds_up(run):
     assert bill["calls"] == 4
     assert set(bill["units"]) == {"dev-1", "cloud"}
     found = summary.predictions({"digits": row})
-    assert found["rounds_s"] == 2
-    assert found["error_j_mean"] == pytest.approx(first["measured_j"] / 3.0 - 1)
+    assert found["rounds_j"] == 2
+    assert found["error_j_mean"] == pytest.approx(abs(3.0 / first["measured_j"] - 1))
+    pairs = ((2.0, 1.0), (2.0, 4.0), (2.0, None))
+    rounds = [{"predicted_s": a, "measured_s": b, "predicted_j": None, "measured_j": b} for a, b in pairs]
+    found = summary.predictions({"digits": {"round_rows": rounds}})
+    assert (found["rounds_s"], found["error_s_mean"], found["error_s_worst"]) == (2, 0.75, 1.0)
+    assert (found["rounds_j"], found["error_j_mean"]) == (0, None)
 
 
 def test_pacing_of_invocations_adds_up_by_node(run):

@@ -51,7 +51,7 @@ class World:
         self._stuck = defaultdict(list)
         self._busy = defaultdict(float)
         chosen = schemes.get(scheme)
-        members = Members(tuple(devices), dict.fromkeys(devices, "ea") | (homes or {}), "cloud")
+        members = Members(tuple(devices), dict.fromkeys(devices, "ea") | (homes or {}), "cloud", EDGES)
         placement = chosen.place("t", members)
         if settings.get("hierarchical"):
             placement += schemes.place_collectors("t", EDGES)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.schemes._ahead import LEAST, Pace
+from nodes.schemes._ahead import LEAST, Gate, Pace
 from tests.unit.runtime.test_edgemove_faults import TWO, check, death, driver, make, nodes_of
 from tests.unit.runtime.test_steering import FAR, task_of
 from tests.unit.runtime.test_steering import World as Timed
@@ -117,3 +117,53 @@ def test_a_steered_pipeline_sends_ahead_what_a_notice_with_a_time_allows(tmp_pat
         came = [s for s in world.spans_of("send") if s.peer == "eb" and s.attrs["message"] == "activations"]
         direct = [s for s in came if s.end - s.begin < FAR]  # not by way of the old server
         assert (min(s.begin for s in direct) < moved.end) == ahead, told
+
+def test_what_belongs_to_the_new_site_passes_as_its_way_back_opens() -> None:
+    gate, sent = _gate()
+    gate.send(lambda: sent.append("a"), 5)
+    assert sent == ["a"]  # no handover comes
+    gate.shut()
+    for name in ("b", "c", "d", "e"):
+        gate.send(lambda name=name: sent.append(name), 7)
+    assert sent == ["a"]
+    gate.filled(0)  # of the handover before
+    gate.arrived()
+    assert sent == ["a", "wish 7", "b"]
+    gate.arrived()
+    gate.filled(1)
+    assert sent[3:] == ["c"]
+    gate.filled(0)
+    gate.send(lambda: sent.append("f"), 7)
+    assert sent[4:] == ["d", "e", "f"]
+
+
+def test_what_comes_behind_the_handover_passes_at_once_and_what_is_not_wanted_never() -> None:
+    gate, sent = _gate()
+    gate.shut()
+    gate.arrived()
+    gate.send(lambda: sent.append("a"), 3)
+    gate.send(lambda: sent.append("b"), 3)
+    assert sent == ["wish 3", "a"]
+    gate.forget()
+    gate.send(lambda: sent.append("c"), 3)
+    gate.open()  # the stage is at work there, whatever has come
+    assert sent[2:] == ["c"]
+
+
+def test_what_nobody_can_send_is_not_waited_for() -> None:
+    gate, sent = _gate(can=False)
+    gate.shut()
+    for name in ("a", "b"):
+        gate.send(lambda name=name: sent.append(name), 3)
+    gate.arrived()
+    assert sent == ["wish 3", "a", "b"]
+
+
+def _gate(can: bool = True) -> tuple[Gate, list[str]]:
+    sent: list[str] = []
+
+    def wish(size: int) -> bool:
+        sent.append(f"wish {size}")
+        return can
+
+    return Gate(wish), sent
