@@ -46,6 +46,7 @@ from nodes.wire.platform_messages import (
     KeepBlobs,
     NoBlob,
     PlatformBody,
+    UnitLost,
     UnitState,
     WantBlob,
 )
@@ -237,8 +238,11 @@ class Agent:
                 self._channel.send(peer.name, codec.encode(envelope))
 
     def _afresh(self) -> None:
-        """Be as at the start: nothing that earlier tasks have left here makes the next ones cheaper."""
+        """Be as at the start: nothing that earlier tasks have left makes the next ones cheaper, or is in their way."""
+        if self._seat:
+            self._seat.afresh()
         self._calls.cancel_all()
+        self._calls.halt("")
         self._pool.drain()
         self._blobs.clear()
         self._standing.afresh()
@@ -304,6 +308,8 @@ class Agent:
                 self._calls.cancel(body.call)
             case KeepBlobs() if sender == self._orchestrator:
                 self._blobs.keep(body)
+            case UnitLost() if sender == self._orchestrator:
+                self._blobs.lost(body.name)
             case CallEnded() if self._seat:
                 self._seat.hear(sender, body)
             case UnitState(name=name) if self._seat and name == sender:

@@ -22,26 +22,31 @@ FETCH_S = 300.0
 """Seconds of the experiment after which a blob that does not come is given up; large models cross slow links."""
 
 Post = Callable[[str, WantBlob | Blob | NoBlob, Tensors], None]
-Then = Callable[[str, Mapping[str, int]], None]
-"""Called when all is here (with an empty text), or cannot be had (with the reason); and bytes that came for it, by the
-unit that sent them."""
+Then = Callable[[str, "Need"], None]
+"""Called when all is here (with an empty text), or cannot be had (with the reason)."""
 
 
-@dataclass
-class _Need:
-    """What one invocation waits for; pinned as it comes, until ``then`` has been called."""
+@dataclass(eq=False)
+class Need:
+    """What one invocation waits for; pinned as it comes, until ``then`` has been called.
+
+    Attributes:
+        came: Bytes that came for it, by the unit that sent them.
+        denied: Blobs, and units that say that they do not have them.
+    """
 
     then: Then
-    left: int
+    digests: tuple[str, ...]
+    left: int = 0
     pinned: list[str] = field(default_factory=list)
     came: Counter[str] = field(default_factory=Counter)
-    over: bool = False
+    denied: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class _Asked:
     source: str
-    need: _Need
+    need: Need
     at: float
 
 
@@ -77,12 +82,13 @@ class Blobs:
         self._dilation = dilation
         self._clock = clock
         self._fetches = Fetches(store, self._ask, clock)
-        self._asking: _Need | None = None
+        self._needs: set[Need] = set()
+        self._asking: Need | None = None
         self._asked: dict[str, _Asked] = {}
         self._unasked: list[tuple[str, str, str]] = []          # source, digest, why it could not be asked for
         self._kept: Counter[str] = Counter()                    # pins for the orchestrator
 
-    def need(self, digests: Iterable[str], where: Mapping[str, str], then: Then) -> None:
+    def need(self, digests: Iterable[str], where: Mapping[str, str], then: Then) -> Need:
         """Have blobs here, from other units where they are not; ``then`` hears of it, at once if they are all here.
 
         Args:
@@ -92,14 +98,16 @@ class Blobs:
         """
         wanted = list(dict.fromkeys(digests))
         missing = self.store.missing(wanted)
+        need = Need(then, tuple(wanted))
         lost = [digest for digest in missing if where.get(digest, "") in ("", self._unit)]
         if lost:
-            then(f"blob {lost[0][:12]} is not on {self._unit}, and nobody was named who has it", {})
-            return
+            then(f"blob {lost[0][:12]} is not on {self._unit}, and nobody was named who has it", need)
+            return need
         by_source: dict[str, list[str]] = {}
         for digest in missing:
             by_source.setdefault(where[digest], []).append(digest)
-        need = _Need(then, len(by_source))
+        need.left = len(by_source)
+        self._needs.add(need)
         self._pin(need, [digest for digest in wanted if digest not in missing])
         if not by_source:
             self._settle(need, "")
@@ -107,6 +115,13 @@ class Blobs:
             self._asking = need
             self._fetches.want(group, source, partial(self._got, need, group), FETCH_S * self._dilation)
         self._asking = None
+        return need
+
+    def forget(self, need: Need) -> None:
+        """Nobody waits for this any more. What is on its way comes all the same."""
+        if need in self._needs:
+            self._needs.discard(need)
+            self.store.unpin(need.pinned)
 
     def hear(self, sender: str, body: WantBlob | Blob | NoBlob, tensors: Tensors, size: int) -> None:
         """Take what another unit says of a blob; ``size`` is that of the message in bytes."""
@@ -119,6 +134,9 @@ class Blobs:
             return
         del self._asked[body.digest]
         if isinstance(body, NoBlob):
+            for need in self._needs:
+                if body.digest in need.digests:
+                    need.denied.append((body.digest, sender))
             self._fetches.failed(body.digest, f"{sender} says: {body.reason}")
             return
         asked.need.came[sender] += size
@@ -134,8 +152,7 @@ class Blobs:
         """A unit is gone: nothing more comes from it."""
         for digest, asked in list(self._asked.items()):
             if asked.source == unit:
-                del self._asked[digest]
-                self._fetches.failed(digest, f"{unit} is gone")
+                self._give_up(digest, f"{unit} is gone")
 
     def keep(self, message: KeepBlobs) -> None:
         """Pin blobs for the orchestrator, and take back pins that it has: as often as it says."""
@@ -147,7 +164,9 @@ class Blobs:
                 self.store.unpin([digest])
 
     def clear(self) -> None:
-        """Let go of all pins for the orchestrator, and of all blobs that nothing under way needs."""
+        """Wait for no blob any more; let go of the orchestrator's pins, and of all blobs that no instance needs."""
+        for digest in list(self._asked):
+            self._give_up(digest, "the unit begins afresh")
         self.store.unpin(self._kept.elements())
         self._kept.clear()
         self.store.clear()
@@ -163,9 +182,12 @@ class Blobs:
         unasked, self._unasked = self._unasked, []
         for source, digest, reason in unasked:
             if digest in self._asked and self._asked[digest].source == source:
-                del self._asked[digest]
-                self._fetches.failed(digest, reason)
+                self._give_up(digest, reason)
         self._fetches.step()
+
+    def _give_up(self, digest: str, reason: str) -> None:
+        del self._asked[digest]
+        self._fetches.failed(digest, reason)
 
     def _ask(self, source: str, digest: str) -> None:
         assert self._asking is not None
@@ -183,8 +205,8 @@ class Blobs:
         except RoambedError as error:  # also one whose tensors have no wire form
             self._post(sender, NoBlob(digest, str(error)), {})
 
-    def _got(self, need: _Need, group: list[str], reason: str) -> None:
-        if need.over:
+    def _got(self, need: Need, group: list[str], reason: str) -> None:
+        if need not in self._needs:
             return
         need.left -= 1
         if not reason:
@@ -192,13 +214,13 @@ class Blobs:
         if reason or not need.left:
             self._settle(need, reason)
 
-    def _pin(self, need: _Need, digests: list[str]) -> None:
+    def _pin(self, need: Need, digests: list[str]) -> None:
         self.store.pin(digests)
         need.pinned += digests
 
-    def _settle(self, need: _Need, reason: str) -> None:
-        need.over = True
+    def _settle(self, need: Need, reason: str) -> None:
+        self._needs.discard(need)
         try:
-            need.then(reason, need.came)
+            need.then(reason, need)
         finally:
             self.store.unpin(need.pinned)

@@ -27,6 +27,9 @@ class Actions(Protocol):
     def keep(self, unit: str, message: KeepBlobs) -> None:
         """Tell a unit what to keep, and what not."""
 
+    def gone(self, unit: str, other: str) -> None:
+        """Tell a unit that waits for blobs that another one counts as lost."""
+
     def say(self, message: ctl.FromNode) -> None:
         """Tell the controller."""
 

@@ -38,7 +38,7 @@ class Calls:
 
     def begin(self, call: Call, message: InvokeOn, leg: Leg | None = None) -> None:
         """Invoke. The numbers of ``call`` and ``message`` are set here."""
-        call.number = next(self._numbers)
+        call.number, call.sources = next(self._numbers), frozenset(message.where.values())
         self.open[call.number] = call
         if leg is not None:
             leg.calls[call.number] = call
@@ -70,10 +70,16 @@ class Calls:
             call.wanted = False
         return gone
 
-    def back(self, unit: str) -> None:
-        """A unit that was lost speaks again: nobody wants what it may still do."""
-        for call in self._ghosts.values():
-            if call.unit == unit:
+    def fetching(self, source: str) -> set[str]:
+        """Units that may wait for blobs of this one."""
+        return {call.unit for call in self.open.values() if source in call.sources and call.unit != source}
+
+    def back(self, unit: str, *, new: bool) -> None:
+        """A unit that was lost speaks again: nobody wants what it still does; a ``new`` one does nothing."""
+        for call in [call for call in self._ghosts.values() if call.unit == unit]:
+            if new:
+                del self._ghosts[call.number]
+            else:
                 self._cancel(unit, call.number)
 
     def of(self, task: str, function: str = "", role: Role = "") -> list[Call]:

@@ -20,21 +20,19 @@ class Holdings:
         self._pins: defaultdict[str, Counter[str]] = defaultdict(Counter)  # digest -> unit -> pins
         self._fetched: defaultdict[str, set[str]] = defaultdict(set)
         self._claims: Counter[str] = Counter()
-        self._left: defaultdict[str, Counter[str]] = defaultdict(Counter)  # pins of units that were lost
+        self._left: dict[str, Counter[str]] = {}  # pins of units that are lost
 
     def made(self, digest: str, unit: str) -> None:
         """A unit has made it, and has pinned it once."""
-        self._pins[digest][unit] += 1
+        if unit in self._left:
+            self._left[unit][digest] += 1  # nobody counts on what it had before it was lost
+        else:
+            self._pins[digest][unit] += 1
 
     def fetched(self, digest: str, unit: str) -> None:
         """A unit has it, too, and may drop it."""
         if self._claims[digest]:
             self._fetched[digest].add(unit)
-
-    def pin(self, digest: str, unit: str) -> None:
-        """Have it kept where it was fetched."""
-        self._pins[digest][unit] += 1
-        self._keep(unit, KeepBlobs(pin=(digest,)))
 
     def claim(self, digest: str) -> None:
         """It is needed until `release`."""
@@ -65,18 +63,19 @@ class Holdings:
     def dropped(self, digest: str, unit: str) -> None:
         """It is not there any more, or not usable."""
         self._fetched.get(digest, set()).discard(unit)
-        self._pins.get(digest, Counter()).pop(unit, None)
+        if pins := self._pins.get(digest, Counter[str]()).pop(unit, 0):
+            self._keep(unit, KeepBlobs(unpin=(digest,) * pins))
 
     def lose(self, unit: str) -> None:
         """A unit is gone, with all that it had."""
-        for digest, pins in self._pins.items():
-            self._left[unit][digest] += pins.pop(unit, 0)
+        self._left[unit] = Counter({digest: pins.pop(unit, 0) for digest, pins in self._pins.items()})
         for units in self._fetched.values():
             units.discard(unit)
 
-    def back(self, unit: str) -> None:
-        """A unit that was lost is there again: what it kept is not needed any more."""
-        if left := tuple(self._left.pop(unit, Counter[str]()).elements()):
+    def back(self, unit: str, *, new: bool) -> None:
+        """A unit that was lost is there again: what it kept is not needed any more; a ``new`` one has nothing."""
+        left = tuple(self._left.pop(unit, Counter[str]()).elements())
+        if left and not new:
             self._keep(unit, KeepBlobs(unpin=left))
 
     @property

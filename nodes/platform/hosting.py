@@ -178,6 +178,8 @@ class Round:
             self._told(got)
             return
         envelope, tensors = codec.decode(got)
+        if envelope.pair != self._task.pair:
+            return  # of an attempt that was given up
         if isinstance(envelope.body, Delivered):
             # One that comes before all is sent was for whom this invocation stands in for.
             self._over = self._over or (self._handed_in and envelope.body.round == self._number)
@@ -218,7 +220,7 @@ class Round:
         elif node == self._node:
             self._waiting.append((envelope, tensors, time.monotonic(), 0))
         else:
-            self._stream.send(node, codec.encode(envelope, tensors))
+            self._outside(node, envelope, tensors)
 
     def _to_aggregator(self, envelope: Envelope, tensors: Tensors) -> None:
         body = envelope.body
@@ -234,8 +236,8 @@ class Round:
                 raise WireError(f"a round of {self._owner} begins again, and this invocation was given no weights")
             self._deliver(envelope.src, Model(body.round, body.attempt), self._weights)
 
-    def _outside(self, node: str, envelope: Envelope) -> None:
-        self._stream.send(node, codec.encode(envelope))
+    def _outside(self, node: str, envelope: Envelope, tensors: Tensors | None = None) -> None:
+        self._stream.send(node, codec.encode(msgspec.structs.replace(envelope, pair=self._task.pair), tensors))
 
     def connect(self, node: str) -> None:
         """The agent connects when something is sent."""

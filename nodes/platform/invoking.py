@@ -52,7 +52,7 @@ def task_of(job: Job, round: Round, leg: Leg) -> Task:
     rows += [Placed(PartId(name, role, leg.owner), unit) for role, unit in parts_of(job, leg).items()]
     whole = leg.cut.place == "device"
     return msgspec.structs.replace(
-        task, placement=tuple(rows), cuts={**task.cuts, leg.owner: leg.cut.index}, select=None,
+        task, placement=tuple(rows), cuts={**task.cuts, leg.owner: leg.cut.index}, select=None, pair=leg.pair,
         scheme=WHOLE if whole else task.scheme, strategy="none" if whole else task.strategy,
         edges=tuple(sorted({*task.edges, *([leg.server] if leg.server else [])})),
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 
 from nodes.platform import invoking
 from nodes.platform.books import Books
@@ -19,6 +20,8 @@ class Keeping:
 
     def __init__(self, books: Books) -> None:
         self._books = books
+        self._ended: deque[TaskState] = deque()  # whose best models are kept
+        self._bytes = 0
 
     def made(self, task: TaskState, model: Model) -> None:
         """A round's model is done; it is the task's, perhaps its best."""
@@ -29,6 +32,22 @@ class Keeping:
     def _best(self, task: TaskState, model: Model) -> None:
         task.best = model
         self._books.act.say(ctl.Kept(task.name, model.digest, model.accuracy))
+
+    def ended(self, task: TaskState) -> None:
+        """A task has ended: its best model is kept, and those of tasks that ended long ago make room for it."""
+        if task.best is None:
+            return
+        self._ended.append(task)
+        task.kept = True
+        self._bytes += task.job.weights
+        while self._bytes > self._books.settings.kept_bytes and len(self._ended) > 1:
+            old = self._ended.popleft()
+            old.kept = False
+            self._bytes -= old.job.weights
+            assert old.best is not None
+            self._books.holdings.release(old.best.digest)
+            for call in self._books.calls.of(old.name):
+                self._books.calls.cancel(call)
 
     def keep_safe(self, task: TaskState) -> None:
         """A copy of the last model where it is safe; then those before it go, but for the best."""
@@ -43,11 +62,8 @@ class Keeping:
         """Whether a model is safe, or as safe as can be; if it is not, a copy is made when there is room for that."""
         books = self._books
         home = books.asking.home(books.clock())
-        if any(books.registry.kind(name) == "cloud" for name in books.holdings.kept(model.digest)):
-            return True
-        if home and home in books.holdings.holders(model.digest):
-            if home not in books.holdings.kept(model.digest):
-                books.holdings.pin(model.digest, home)
+        kept = books.holdings.kept(model.digest)  # what was only fetched may go there at any time
+        if home in kept or any(books.registry.kind(name) == "cloud" for name in kept):
             return True
         source, memory = books.asking.source(model.digest), memory_of(task.job, BROADCAST)
         if not source or not home or task.tries["copy"] > _COPIES:

@@ -7,6 +7,8 @@ the round, and of the task if it is the function that fails there and not a unit
 
 from __future__ import annotations
 
+import itertools
+
 from nodes.platform import invoking, outcomes
 from nodes.platform.books import Books
 from nodes.platform.states import BROADCAST, Call, Leg, Role, TaskState, memory_of
@@ -27,6 +29,7 @@ class Legs:
 
     def __init__(self, books: Books) -> None:
         self._books = books
+        self._pairs = itertools.count(1)
 
     def supply(self, task: TaskState, leg: Leg) -> None:
         """See to the inputs of a share that has its placement, and invoke it when they are there."""
@@ -42,7 +45,7 @@ class Legs:
         given = [self._weights(task, unit, invoking.layers_of(job, leg, device)) for device, unit in sides]
         if not ready or not all(given):
             return
-        leg.state = "training"
+        leg.state, leg.pair = "training", next(self._pairs)
         for (device, unit), digest in zip(sides, given, strict=True):
             self._train(task, leg, unit, digest, keep, device, "device" if device else "edge")
 
@@ -95,8 +98,6 @@ class Legs:
         elif not call.wanted or leg.state not in ("placed", "training"):
             return
         elif message.kind:
-            if message.kind in ("missing", outcomes.DAMAGED) and call.digest:
-                self._books.holdings.dropped(call.digest, call.unit)
             if call.role != "next":  # where nobody has moved to, nothing is lost
                 self.fail(task, leg, f"{call.function} on {call.unit}: {message.kind}: {message.reason}",
                           for_good=message.kind in _OWN)  # fmt: skip
@@ -181,6 +182,11 @@ class Legs:
             self.fail(task, leg, f"{leg.owner} has gone to {edge} before it began", counts=False)
         elif leg.state == "training" and leg.server not in ("", edge) and leg.stranded == edge:
             self.fail(task, leg, f"{leg.owner} has gone to {edge}, which has no room for its edge half", counts=False)
+
+    def missed(self, task: TaskState, leg: Leg) -> None:
+        """Its model may not be anywhere any more."""
+        if leg.state == "done" and leg.digest and not self._books.asking.source(leg.digest):
+            self.fail(task, leg, "its model is not there any more")
 
     def lost(self, task: TaskState, leg: Leg, unit: str) -> None:
         """A unit is lost; its invocations have been taken out of the books."""

@@ -98,12 +98,14 @@ class Orchestrator:
         if unit.kind not in ("device", "edge", "cloud"):
             return
         now, registry = self._clock(), self._books.registry
+        if registry.restarted(unit):
+            self.lost(unit.name)
         changes = registry.heard(unit, now)
         if not changes:
             return
-        if "back" in changes:
-            self._books.calls.back(unit.name)
-            self._books.holdings.back(unit.name)
+        if changes & {"new", "back"}:
+            self._books.calls.back(unit.name, new="new" in changes)
+            self._books.holdings.back(unit.name, new="new" in changes)
         for task, leg in self._legs(unit.name):
             if registry.weak(unit.name) and leg.state != "done":
                 why = f"the battery of {unit.name} is at its reserve"
@@ -133,6 +135,11 @@ class Orchestrator:
             self._end(call, message)
         for digest in message.outputs.values():
             books.holdings.settle(digest)
+        for digest, at in message.lacks:
+            books.holdings.dropped(digest, at)
+        for task in self._tasks.values():
+            if message.lacks and task.open:
+                self._rounds.missed(task)
         self._change()
 
     def lost(self, unit: str) -> None:
@@ -146,6 +153,8 @@ class Orchestrator:
         for task in self._tasks.values():
             if task.open:
                 self._rounds.lost(task, unit)
+        for other in sorted(books.calls.fetching(unit)):
+            books.act.gone(other, unit)
         self._change(fresh=True)
 
     # --- what it does -----------------------------------------------------------------------------------

@@ -54,7 +54,7 @@ class Planning:
         registry = self._books.registry
         silent = any(registry.alive(name) and not registry.ready(name, now) for name in task.job.task.owners)
         few = silent and len(self._asking.candidates(task, now)) < task.job.least
-        if (registry.missing() or few) and now - task.submitted < PATIENCE_S:
+        if (registry.missing() or few) and now < task.submitted + PATIENCE_S:
             return
         verdict = self.verdict(task, now)
         if verdict.reason:
@@ -93,10 +93,14 @@ class Planning:
         for want in wants:
             if want.request.task in found.placed and want.task.open:
                 self._place(want, found.placed[want.request.task], now, took)
+        blocked = set[str]()
         for want in wants:
             if want.request.task in found.unmet and want.task.open:
                 self._in_vain = about
-                self._refused(want, found.unmet[want.request.task], tasks, now, took)
+                if self._refused(want, found.unmet[want.request.task], tasks, now, took):
+                    blocked.add(want.task.name)
+        if not found.placed:
+            self._unlock(tasks, blocked)
 
     def due(self, tasks: Iterable[TaskState]) -> Iterable[float]:
         """When something is to be decided although nothing happens."""
@@ -113,8 +117,13 @@ class Planning:
         starving = False
         for task in tasks:
             round = task.round
-            if round is None:
-                if task.model is None or starving:
+            if not self._rounds.possible(task):
+                self._cannot(task, ("memory",), now)
+            elif round is None:
+                if task.model is None:
+                    task.stuck = None  # its first weights are being made
+                    continue
+                if starving:
                     continue
                 task.waits = now if task.waits is None else task.waits
                 starving = starving or (task.stuck is None and now - task.waits > STARVE_S)
@@ -124,6 +133,8 @@ class Planning:
                     self._cannot(task, ("unit",), now)
             elif round.phase == "train":
                 wants += self._of_round(task, round, now)
+            else:
+                task.stuck = None
         return wants
 
     def _of_round(self, task: TaskState, round: Round, now: float) -> list[Want]:
@@ -190,28 +201,39 @@ class Planning:
             rows.append((EVALUATE, "", round.evaluator))
         return tuple(rows)
 
-    def _refused(self, want: Want, names: tuple[str, ...], tasks: list[TaskState], now: float, took: float) -> None:
+    def _refused(self, want: Want, names: tuple[str, ...], tasks: list[TaskState], now: float, took: float) -> bool:
+        """What becomes of a want that has no placement. Returns whether others are in its way."""
         task = want.task
         if want.leg is not None:
             self._wait_for(task, want.leg, words(names), now)
-            return
+            return False
         if want.kind == "round" and "deadline" in names:
             if task.done or task.state == "running":
                 task.late = True  # it goes on without: the target may come sooner than the last round
                 self._again(now - RETRY_S)
-                return
-            else:
-                verdict = self.verdict(task, now)
-                if verdict.reason:
-                    self._rounds.finish(task, "refused", verdict.reason)
-                    return
+                return False
+            verdict = self.verdict(task, now)
+            if verdict.reason:
+                self._rounds.finish(task, "refused", verdict.reason)
+                return False
         self._say_unmet(task, names, took)
         if any(one is not task and one.round is not None for one in tasks):
             idle = self._asking.problem([want.request], now, None)
             if self._can(idle, want.request.task):
-                task.stuck = None  # others are in its way: it is decided again when they give something back
-                return
+                task.stuck = None  # it is decided again when they give something back
+                return True
         self._cannot(task, names, now)
+        return False
+
+    def _unlock(self, tasks: list[TaskState], blocked: set[str]) -> None:
+        """Rounds that keep memory for their ends may all wait for more of it, and none goes on: the youngest gives way.
+
+        They do if nothing is open that could end, and nobody waits for anything else.
+        """
+        training = [task for task in tasks if task.open and task.round is not None and task.round.phase == "train"]
+        held = any(leg.holds for task in training if task.round for leg in task.round.legs.values())
+        if training and not held and not self._books.calls.open and blocked.issuperset(task.name for task in training):
+            self._rounds.again(training[-1], "rounds wait for each other's memory", counts=False)
 
     def _can(self, problem: Problem, name: str) -> bool:
         """Whether a request can be placed."""

@@ -63,20 +63,21 @@ class Registry:
         self.expected = {*settings.sites, *settings.powers, *(name for pair in self._rows for name in pair)}
 
     def heard(self, state: UnitState, now: float) -> set[str]:
-        """Note a unit's state; what has changed of it: new, back, handover, coming, reach, link, weak, charged.
+        """Note a unit's state; what has changed of it: new, back, heard, handover, coming, reach, link, weak, charged.
 
-        ``sudden``: a handover that was not heard of before it was done.
+        ``new``: it has nothing of what is known of one of its name. ``back``: it had been given up, and is as it was.
+        ``heard``: it was silent. ``sudden``: a handover that was not heard of before it was done.
         """
         before = self._all.get(state.name)
         if before is None or before.lost:
             self._all[state.name] = seen = Seen(state, now, state.memory, state.up, state.down)
             seen.weak = self._weak(state)
-            return {"new" if before is None else "back"}
+            return {"back" if before is not None and before.state.born == state.born else "new"}
         seen, old = before, before.state
         changes = {name for name, changed in (
             ("handover", old.at != state.at), ("sudden", state.at not in (old.at, old.coming)),
             ("coming", bool(state.coming) and old.coming != state.coming),
-            ("reach", state.in_reach and not old.in_reach), ("back", now - seen.at > SILENT_S),
+            ("reach", state.in_reach and not old.in_reach), ("heard", now - seen.at > SILENT_S),
             ("link", self._changed(seen, state)),
         ) if changed}  # fmt: skip
         weak = self._weak(state)
@@ -84,6 +85,11 @@ class Registry:
             changes.add("weak" if weak else "charged")
         seen.state, seen.at, seen.weak, seen.total = state, now, weak, max(seen.total, state.memory)
         return changes
+
+    def restarted(self, state: UnitState) -> bool:
+        """Whether a unit that counts as there has begun again: what it had, and did, is gone."""
+        before = self._all.get(state.name)
+        return before is not None and not before.lost and before.state.born != state.born
 
     def warmed(self, name: str, function: str) -> None:
         """An instance of a function has become free there: the unit will say so, too, but a decision may be due now."""
@@ -98,7 +104,7 @@ class Registry:
 
     def overdue(self, now: float) -> list[str]:
         """Units that are to be taken as lost."""
-        return [name for name, seen in self._all.items() if not seen.lost and now - seen.at >= LOST_S]
+        return [name for name, seen in self._all.items() if not seen.lost and now >= seen.at + LOST_S]
 
     def due(self) -> Iterator[float]:
         """When `overdue` would have something to say, if nothing was heard until then."""

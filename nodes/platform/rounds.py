@@ -15,7 +15,7 @@ from nodes.platform import invoking, outcomes
 from nodes.platform.books import Books
 from nodes.platform.keeping import Keeping
 from nodes.platform.legs import Legs
-from nodes.platform.states import BROADCAST, INITIALISE, Call, Model, Round, TaskState, memory_of
+from nodes.platform.states import BROADCAST, INITIALISE, Call, Leg, Model, Round, TaskState, memory_of
 from nodes.policies.requests import AGGREGATE, EVALUATE, TRAIN_DEVICE, TRAIN_EDGE
 from nodes.wire import control as ctl
 from nodes.wire.jobs import JobState
@@ -39,7 +39,7 @@ class Rounds:
     def advance(self, task: TaskState) -> None:
         """Have done what can be done for a task now."""
         if not task.open:
-            if task.best is not None:
+            if task.kept and task.best is not None:
                 self.keeping.copied(task, task.best)
             return
         if not task.checked:
@@ -69,6 +69,18 @@ class Rounds:
         if round.phase == "evaluate":
             self._evaluate(task, round)
 
+    def possible(self, task: TaskState) -> bool:
+        """Whether a server is there that could do what the task needs next, if it did nothing else."""
+        registry, round, now = self._books.registry, task.round, self._books.clock()
+        if round is None and task.model is None:
+            return registry.total(self._books.asking.home(now)) >= memory_of(task.job, INITIALISE)
+        if round is None or round.phase == "train":
+            return True
+        function = AGGREGATE if round.phase == "aggregate" else EVALUATE
+        unit = round.aggregator if round.phase == "aggregate" else round.evaluator
+        return registry.alive(unit) or any(registry.total(name) >= memory_of(task.job, function)
+                                           for name in self._books.asking.finishers(task.job, now))  # fmt: skip
+
     def _initialise(self, task: TaskState) -> None:
         books, memory = self._books, memory_of(task.job, INITIALISE)
         home = books.asking.home(books.clock())
@@ -78,7 +90,7 @@ class Rounds:
     def _late(self, task: TaskState, round: Round) -> None:
         """Go on without those that take longer than a round may, if enough have come."""
         drop, now = task.job.task.drop_s, self._books.clock()
-        if drop is not None and now - round.begun >= drop and round.count("done") >= task.job.least:
+        if drop is not None and now >= round.begun + drop and round.count("done") >= task.job.least:
             for leg in round.legs.values():
                 if leg.lives and leg.state != "done":
                     self.legs.fail(task, leg, f"it takes longer than {drop:g} s", out=True)
@@ -215,20 +227,28 @@ class Rounds:
 
     def lost(self, task: TaskState, unit: str) -> None:
         """A unit is lost, and what it had; its invocations have been taken out of the books."""
-        if unit in task.keeps:
-            self._books.holdings.release(task.keeps.pop(unit))
+        self._revise(task, lambda leg: self.legs.lost(task, leg, unit))
+
+    def missed(self, task: TaskState) -> None:
+        """Blobs are not where they were: what is nowhere any more is made again."""
+        self._revise(task, lambda leg: self.legs.missed(task, leg))
+
+    def _revise(self, task: TaskState, look: Callable[[Leg], None]) -> None:
+        for owner, digest in list(task.keeps.items()):
+            if not self._books.asking.source(digest):
+                self._books.holdings.release(task.keeps.pop(owner))
         if task.round is not None:
             before = task.round.count("done")
             for leg in list(task.round.legs.values()):
-                self.legs.lost(task, leg, unit)
+                look(leg)
             if task.round.phase == "aggregate" and task.round.count("done") < before:
                 task.round.phase = "train"  # what is averaged has to be what is there at the end
                 for call in self._books.calls.of(task.name, AGGREGATE):
                     self._books.calls.cancel(call)
 
-    def again(self, task: TaskState, why: str) -> None:
-        """Begin a round again, from the last model that is there."""
-        task.tries["again"] += 1
+    def again(self, task: TaskState, why: str, *, counts: bool = True) -> None:
+        """Begin a round again, from the last model that is there; what ``counts`` is not done for ever."""
+        task.tries["again"] += counts
         self._drop_round(task)
         if task.tries["again"] > self._books.settings.retries:
             self.finish(task, "failed", f"{why}, for the {task.tries['again']}th time")
@@ -258,6 +278,7 @@ class Rounds:
         for model in task.models.values():
             if model is not task.best:
                 books.holdings.release(model.digest)
+        self.keeping.ended(task)
         kept = f"; the model of round {task.best.round} is kept" if task.best is not None and state != "done" else ""
         task.state, task.reason, task.since = state, reason + kept, books.clock()
         if state == "done" and last is not None:

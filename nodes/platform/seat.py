@@ -14,9 +14,9 @@ from typing import Any, Protocol
 from nodes.platform import outcomes
 from nodes.wire import control as ctl
 from nodes.wire.jobs import Job, PlatformSettings
-from nodes.wire.platform_messages import CallEnded, CancelCall, InvokeOn, KeepBlobs, UnitState
+from nodes.wire.platform_messages import CallEnded, CancelCall, InvokeOn, KeepBlobs, UnitLost, UnitState
 
-Order = InvokeOn | CancelCall | KeepBlobs
+Order = InvokeOn | CancelCall | KeepBlobs | UnitLost
 
 
 class Orchestrating(Protocol):
@@ -86,6 +86,11 @@ class Seat:
         begun = self._clock()
         self._orchestrator = make(settings, self, lambda: (self._clock() - begun) / self._dilation)
 
+    def afresh(self) -> None:
+        """Have no orchestrator until the next one begins: an earlier one would make good what units give up now."""
+        self._orchestrator = None
+        self._unsent.clear()
+
     # --- its inputs -------------------------------------------------------------------------------------
 
     def told(self, message: ctl.Submit | ctl.CancelJob) -> None:
@@ -143,6 +148,10 @@ class Seat:
     def keep(self, unit: str, message: KeepBlobs) -> None:
         """Have blobs stay on a unit."""
         self._post(unit, message)
+
+    def gone(self, unit: str, other: str) -> None:
+        """Have a unit wait for nothing of another one."""
+        self._post(unit, UnitLost(other))
 
     def say(self, message: ctl.FromNode) -> None:
         """Tell the controller."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -12,7 +12,7 @@ import msgspec
 from nodes.errors import WireError
 from nodes.events import Span
 from nodes.platform import library, outcomes
-from nodes.platform.blobs import Blobs
+from nodes.platform.blobs import Blobs, Need
 from nodes.platform.instances import Pool
 from nodes.platform.outcomes import Invocation, Outcome
 from nodes.platform.streaming import Parts
@@ -29,7 +29,7 @@ class _Call:
     asked: InvokeOn
     since: float
     id: int = 0        # of the pool; 0: it waits for blobs
-    fetched: Mapping[str, int] = field(default_factory=dict)  # bytes by the unit that sent them
+    need: Need | None = None
 
 
 class Calls:
@@ -90,16 +90,14 @@ class Calls:
             time_limit=asked.time_limit, parts=asked.parts, task=asked.task,
         )  # fmt: skip
 
-        def have(reason: str, fetched: Mapping[str, int]) -> None:
-            if asked.call not in self._calls:
-                return  # cancelled meanwhile
-            call.fetched = dict(fetched)
+        def have(reason: str, need: Need) -> None:
+            call.need = need
             if reason:
                 self._over(call, Outcome(0, invocation, outcomes.MISSING, reason, ended=self._clock()))
             else:
                 call.id = self._parts.submit(invocation, lambda outcome: self._over(call, outcome))
 
-        self._blobs.need(invocation.digests(), asked.where, have)
+        call.need = self._blobs.need(invocation.digests(), asked.where, have)
 
     def cancel(self, number: int) -> None:
         """Nobody wants it any more; one that has ended is fine."""
@@ -119,9 +117,11 @@ class Calls:
     def _drop(self, call: _Call, reason: str) -> None:
         if call.id:
             self._pool.cancel(call.id, reason)
-        else:
-            gone = Outcome(0, Invocation(call.asked.function), outcomes.CANCELLED, reason, ended=self._clock())
-            self._over(call, gone)
+            return
+        if call.need is not None:
+            self._blobs.forget(call.need)
+        gone = Outcome(0, Invocation(call.asked.function), outcomes.CANCELLED, reason, ended=self._clock())
+        self._over(call, gone)
 
     def cancel_all(self) -> None:
         """Nobody wants any of them any more."""
@@ -144,7 +144,11 @@ class Calls:
         if outcome.cold and outcome.start_s:
             self._started(asked.function, outcome.start_s / self._dilation)
         sizes = {digest: self._blobs.store.size(digest) for digest in kept}
-        ended = told(asked, outcome, call.fetched, sizes, self._dilation)
+        ended = told(asked, outcome, call.need.came if call.need else {}, sizes, self._dilation)
+        if outcome.kind in (outcomes.MISSING, outcomes.DAMAGED):
+            here = [(digest, self._unit) for digest in self._blobs.store.missing(outcome.invocation.digests())]
+            denied = call.need.denied if call.need else []
+            ended = msgspec.structs.replace(ended, lacks=(*here, *denied))
         self._record(call, outcome, ended)
         try:
             self._tell(ended)

@@ -41,7 +41,7 @@ class Standing:
         self._left_j: float | None = None
         self._cold: dict[str, float] = {}
         self._told: UnitState | None = None
-        self._told_at = clock()
+        self._told_at = self._born = clock()
 
     def hear(self, message: ctl.Notice | ctl.Radio | ctl.Battery) -> None:
         """Take what the modem or the battery says."""
@@ -61,8 +61,9 @@ class Standing:
         return self._reserve_j is not None and self._left_j is not None and self._left_j <= self._reserve_j
 
     def afresh(self) -> None:
-        """Be where the unit was at the start again. How long its cold starts take is as true as it was."""
+        """Begin again, where the unit was at the start. How long its cold starts take is as true as it was."""
         assert self._file.platform is not None
+        self._born = self._clock()
         self._at, self._coming, self._left_j = self._file.platform.at, "", None
 
     def started(self, function: str, seconds: float) -> None:
@@ -72,7 +73,8 @@ class Standing:
     def now(self) -> UnitState:
         """How it stands now."""
         return UnitState(
-            name=self._file.name, kind=self._file.kind, speed=self._file.speed or 1.0, memory=self._pool.free,
+            name=self._file.name, kind=self._file.kind, born=self._born, speed=self._file.speed or 1.0,
+            memory=self._pool.free,
             warm=tuple(sorted(self._pool.warm_functions() - {measuring.NAME})), cold=dict(self._cold), at=self._at,
             in_reach=self._radio.in_reach, battery_j=self._left_j, up=self._radio.up, down=self._radio.down,
             coming=self._coming,

@@ -26,7 +26,8 @@ copying of a model to where it is safe."""
 class Call:
     """An open invocation.
 
-    ``memory`` is what is reserved for it. ``wanted``: whether its result is; if not, it has been cancelled.
+    ``memory`` is what is reserved for it. ``sources``: units that its blobs may come from. ``wanted``: whether its
+    result is; if not, it has been cancelled.
     """
 
     number: int
@@ -39,6 +40,7 @@ class Call:
     layers: tuple[str, ...] = ()
     digest: str = ""
     memory: int = 0
+    sources: frozenset[str] = frozenset()
     wanted: bool = True
 
 
@@ -60,7 +62,8 @@ class Leg:
     fails is ``ending`` until its invocations have ended, and then what ``then`` says: wanted again, or out.
 
     Attributes:
-        attempt: How often it was invoked before. failures: How often it failed of itself.
+        attempt: How often it was invoked before. failures: How often it failed of itself. pair: Number of the pair of
+            invocations that are at it; no two are alike.
         since: When it was last wanted, s. seconds, joules: What its round is predicted to take. begun: When, s.
         stranded: Server that its device moves to and that has no room for its edge half.
         digest, samples: Of its trained model.
@@ -71,6 +74,7 @@ class Leg:
     cut: Cut | None = None
     server: str = ""
     attempt: int = 0
+    pair: int = 0
     failures: int = 0
     since: float = 0.0
     seconds: float = 0.0
@@ -139,6 +143,7 @@ class TaskState:
         submitted: s. state, reason, since: As of `nodes.wire.jobs.Status`.
         checked: Whether it has been found that it can be done.
         models: Models that are kept, by round: the last one, those before it until that is safe, and the best.
+        kept: Whether its best model is kept although it has ended.
         keeps: Digest of the samples that an owner has chosen. out: Owners that it goes on without, and why.
         stuck: Since when it has had no placement although nothing is in its way, s. unmet: What it would break.
         late: Its deadline cannot be kept any more as far as is known: it goes on without until that has passed.
@@ -153,6 +158,7 @@ class TaskState:
     checked: bool = False
     models: dict[int, Model] = field(default_factory=dict)
     best: Model | None = None
+    kept: bool = False
     keeps: dict[str, str] = field(default_factory=dict)
     out: dict[str, str] = field(default_factory=dict)
     round: Round | None = None

@@ -88,6 +88,7 @@ class PlatformSettings(msgspec.Struct, frozen=True, kw_only=True):
         policy: Name of one of `nodes.policies.baselines`. weights: Of a second, a joule and a unit of price.
         keep_alive: Seconds after which an instance with nothing to do ends.
         queue: Most tasks that wait. retries: How often an owner's round is begun again before it goes on without it.
+        kept_bytes: Most bytes of the best models of tasks that have ended; the one that ended last stays in any case.
         seed: Of what is drawn.
         prices: Of a GB-second, and of a GB sent, by unit.
         powers: Of devices. batteries: Of devices: joules when full, now, and not to be touched.
@@ -102,6 +103,7 @@ class PlatformSettings(msgspec.Struct, frozen=True, kw_only=True):
     keep_alive: float = 60.0
     queue: int = 64
     retries: int = 2
+    kept_bytes: int = 128 << 20
     seed: int = 0
     prices: dict[str, tuple[float, float]] = {}
     powers: dict[str, Power] = {}

@@ -17,7 +17,7 @@ class Platform(msgspec.Struct, frozen=True, tag="platform"):
 
 
 class Afresh(msgspec.Struct, frozen=True, tag="afresh"):
-    """Controller to every unit, before `Platform`: let go of what earlier tasks have left, instances and blobs."""
+    """Controller to every unit, before `Platform`: begin again, with nothing that earlier tasks have left."""
 
 
 class Submit(msgspec.Struct, frozen=True, tag="submit"):

@@ -58,7 +58,7 @@ class CallEnded(msgspec.Struct, frozen=True, kw_only=True, tag="call-ended"):
         call: As of the `InvokeOn`.
         kind: Empty if it succeeded, otherwise a kind of `nodes.platform.outcomes`, or ``missing``: a blob that it
             needs is not here and could not be fetched.
-        reason: Why not.
+        reason: Why not. lacks: Blobs, and units that turned out not to have them.
         outputs: Digests of blobs that are in the unit's store now, by output. sizes: Bytes of them, by digest.
         values: Plain outputs.
         cold: A process was started for it. start_s: Seconds that it waited for that; fetching is not part of it.
@@ -71,6 +71,7 @@ class CallEnded(msgspec.Struct, frozen=True, kw_only=True, tag="call-ended"):
     call: int
     kind: str = ""
     reason: str = ""
+    lacks: tuple[tuple[str, str], ...] = ()
     outputs: dict[str, str] = {}
     sizes: dict[str, int] = {}
     values: dict[str, Any] = {}
@@ -113,11 +114,19 @@ class KeepBlobs(msgspec.Struct, frozen=True, tag="keep-blobs"):
     unpin: tuple[str, ...] = ()
 
 
+class UnitLost(msgspec.Struct, frozen=True, tag="unit-lost"):
+    """Orchestrator to a unit that may wait for blobs of another one: nobody counts on that one any more."""
+
+    name: str
+
+
 class UnitState(msgspec.Struct, frozen=True, kw_only=True, tag="unit-state"):
     """Unit to the orchestrator, when something changes and at least every second of the experiment: the heartbeat.
 
     Attributes:
         name, kind: The node's. speed: Relative; 1 if its steps are not paced.
+        born: CLOCK_MONOTONIC when its agent began, or was last told to begin afresh. One that has begun again has
+            nothing open, and nothing pinned.
         memory: Bytes free for instances: those of instances with nothing to do count as free.
         warm: Functions of which an instance has nothing to do.
         cold: Seconds that the last cold start of a function took here.
@@ -129,6 +138,7 @@ class UnitState(msgspec.Struct, frozen=True, kw_only=True, tag="unit-state"):
 
     name: str
     kind: str
+    born: float = 0.0
     speed: float = 1.0
     memory: int = 0
     warm: tuple[str, ...] = ()
@@ -142,5 +152,5 @@ class UnitState(msgspec.Struct, frozen=True, kw_only=True, tag="unit-state"):
 
 
 PlatformBody: TypeAlias = (
-    InvokeOn | CancelCall | CallEnded | WantBlob | Blob | NoBlob | KeepBlobs | UnitState
+    InvokeOn | CancelCall | CallEnded | WantBlob | Blob | NoBlob | KeepBlobs | UnitLost | UnitState
 )

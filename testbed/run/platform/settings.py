@@ -55,9 +55,11 @@ def platform(plan: Plan, calibration: Mapping[str, LinkCalibration] | None = Non
     """
     asked = plan.platform
     units = [node for node in plan.nodes if node.kind != "host"]
+    home = orchestrator(plan)
     return PlatformSettings(
         policy=asked.policy, weights=asked.weights, keep_alive=asked.keep_alive, queue=asked.queue,
         retries=asked.retries, seed=plan.seed,
+        kept_bytes=min((store_bytes(node) for node in units if node.name == home), default=0) // 2,
         prices={node.name: (node.price.gb_second, node.price.gb) for node in units},
         powers={node.name: node.power for node in units if node.kind == "device" and node.power is not None},
         batteries={

@@ -64,14 +64,17 @@ class Sim:
     blobs: set[str] = field(default_factory=set)
     pins: Counter[str] = field(default_factory=Counter)
     calls: dict[int, InvokeOn] = field(default_factory=dict)
+    waits: dict[int, str] = field(default_factory=dict)  # units that calls wait for
     coming: str = ""
     silent: bool = False  # what it says arrives later
+    born: float = 0.0
 
     def used(self):
         return sum(call.memory or 0 for call in self.calls.values())
 
     def state(self):
-        return UnitState(name=self.name, kind=self.kind, speed=self.speed, memory=self.memory - self.used(), at=self.at,
+        return UnitState(name=self.name, kind=self.kind, born=self.born, speed=self.speed,
+                         memory=self.memory - self.used(), at=self.at,
                          cold={"aggregate": 0.5}, in_reach=self.in_reach, battery_j=self.battery_j, coming=self.coming,
                          up=self.up, down=self.up)  # fmt: skip
 
@@ -91,6 +94,7 @@ class Fleet:
         self.accuracy = accuracy
         self.fails = {}          # function (or function, unit) -> kinds of its next ends
         self.said, self.invoked, self.cancelled, self.averages = [], [], [], []
+        self.given_up = set()    # units that spoke again
         self._events, self._order = [], itertools.count()
         self._beat = 1.0
         names = list(self.units)
@@ -123,22 +127,22 @@ class Fleet:
                       if one is not call and one.call not in self.cancelled and part in one.parts and sim.alive
                       and (name == unit or part.role != "tail")]  # fmt: skip
             assert not others, f"{part} is invoked twice"
-        missing = [digest for digest in self.digests(call) if not self._fetch(at, digest, call.where)]
-        if missing:
-            self._at(0.1, lambda: self._end(at, call, CallEnded(call=call.call, kind="missing", reason=str(missing))))
-        elif call.function.startswith("train"):
-            self._at(call.time_limit, lambda: self._end(at, call, CallEnded(call=call.call, kind="time")))
-            self._meet(call.values["task"].id, call.values["owner"])
-        else:
-            self._at(self.takes[call.function], lambda: self._end(at, call, self._result(at, call)))
+        self._supply(at, call)
 
     def cancel(self, unit, call):
         assert any(one.call == call and name == unit for _, name, one in self.invoked)
-        assert call not in self.cancelled or unit in self.back_again
+        assert call not in self.cancelled or unit in self.given_up, "twice"
         self.cancelled.append(call)
         at = self.units[unit]
         if at.alive and call in at.calls:
             self._at(0.05, lambda: self._end(at, at.calls.get(call), CallEnded(call=call, kind="cancelled")))
+
+    def gone(self, unit, other):
+        assert not self.orchestrator._books.registry.alive(other)
+        at = self.units[unit]
+        for number, source in list(at.waits.items()):
+            if source == other and number in at.calls:
+                self._at(0.1, lambda number=number: self._lacks(at, at.calls.get(number)))
 
     def keep(self, unit, message):
         at = self.units[unit]
@@ -154,13 +158,14 @@ class Fleet:
         ctl.from_node(ctl.encode(message))
         self.said.append(message)
 
-    back_again: frozenset[str] = frozenset()
-
     # --- what happens to units ------------------------------------------------------------------------------
 
     def report(self, *names):
         for name in names or self.units:
             if self.units[name].alive and not self.units[name].silent:
+                registry = self.orchestrator._books.registry
+                if registry.kind(name) and not registry.alive(name):
+                    self.given_up.add(name)
                 self.orchestrator.state(self.units[name].state())
 
     def die(self, name, *, told=True):
@@ -173,8 +178,8 @@ class Fleet:
             self.orchestrator.lost(name)
 
     def revive(self, name):
-        self.units[name].alive = True
-        self.back_again |= {name}
+        """It begins again, with nothing of what it had."""
+        self.units[name].alive, self.units[name].born = True, self.units[name].born + 1
         self.report(name)
 
     def move(self, device, edge, *, follows=True):
@@ -204,19 +209,39 @@ class Fleet:
         groups = [[given] if isinstance(given, str) else given.values() for given in call.inputs.values()]
         return [one for group in groups for one in group]
 
-    def _fetch(self, at, digest, where):
-        if digest in at.blobs:
-            return True
-        source = self.units.get(where.get(digest, ""))
-        if source is None or not source.alive or digest not in source.blobs:
-            return False
-        at.blobs.add(digest)
-        return True
+    def _supply(self, at, call):
+        """Fetch what an invocation needs, and begin it. Units that are silent do not answer for so long."""
+        if at.calls.get(call.call) is not call:
+            return
+        at.waits.pop(call.call, None)
+        for digest in self.digests(call):
+            source = self.units.get(call.where.get(digest, ""))
+            if digest in at.blobs or source is None:
+                continue
+            if source.silent or not source.alive:
+                at.waits[call.call] = source.name
+                self._at(1.0, lambda: self._supply(at, call))
+                return
+            at.blobs |= {digest} & source.blobs
+        if not at.blobs.issuperset(self.digests(call)):
+            self._at(0.1, lambda: self._lacks(at, call))
+        elif call.function.startswith("train"):
+            self._at(call.time_limit, lambda: self._end(at, call, CallEnded(call=call.call, kind="time")))
+            self._meet(call.values["task"].id, call.values["owner"])
+        else:
+            self._at(self.takes[call.function], lambda: self._end(at, call, self._result(at, call)))
+
+    def _lacks(self, at, call):
+        missing = [digest for digest in self.digests(call) if digest not in at.blobs] if call else []
+        sources = [self.units[call.where[digest]] for digest in missing if call.where.get(digest)]
+        lacks = [(digest, one.name) for digest in missing for one in (at, *sources)
+                 if one.alive and not one.silent and digest not in one.blobs]  # fmt: skip
+        self._end(at, call, call and CallEnded(call=call.call, kind="missing", reason="", lacks=tuple(lacks)))
 
     def _tails(self, task, owner):
         return {name: one for name, unit in self.units.items() for one in unit.calls.values()
                 if any((part.task, part.role, part.owner) == (task, "tail", owner) for part in one.parts)
-                and one.call not in self.cancelled}  # fmt: skip
+                and one.call not in self.cancelled and one.call not in unit.waits}  # fmt: skip
 
     met: dict[tuple[str, str], int]
 
@@ -225,7 +250,8 @@ class Fleet:
         self.met = getattr(self, "met", {})
         device = self.units[owner]
         mine = [one for one in device.calls.values() if one.parts and one.values["owner"] == owner
-                and one.values["task"].id == task and one.call not in self.cancelled]  # fmt: skip
+                and one.values["task"].id == task and one.call not in self.cancelled
+                and one.call not in device.waits]  # fmt: skip
         if not mine:
             return
         head = mine[-1]
@@ -253,7 +279,11 @@ class Fleet:
     def _result(self, at, call):
         for key in ((call.function, at.name), call.function):
             if self.fails.get(key):
-                return CallEnded(call=call.call, kind=self.fails[key].pop(0), reason="as the test has it")
+                kind, lacks = self.fails[key].pop(0), ()
+                if kind == "damaged" and call.inputs:
+                    at.blobs.discard(digest := self.digests(call)[0])
+                    lacks = ((digest, at.name),)
+                return CallEnded(call=call.call, kind=kind, reason="as the test has it", lacks=lacks)
         values, outputs = {}, {}
         match call.function:
             case "initialise":
@@ -290,12 +320,14 @@ class Fleet:
         for digest in message.outputs.values():
             at.blobs.add(digest)
             at.pins[digest] += 1
-        self._tell(at, message)
+        self._tell(at, at.born, message)
 
-    def _tell(self, at, message):
-        if at.silent and at.alive:
-            self._at(1.0, lambda: self._tell(at, message))
-        elif at.alive:
+    def _tell(self, at, born, message):
+        if not at.alive or at.born != born:
+            return
+        if at.silent:
+            self._at(1.0, lambda: self._tell(at, born, message))
+        else:
             self.orchestrator.ended(at.name, message)
 
     # --- time -------------------------------------------------------------------------------------------------
@@ -309,6 +341,7 @@ class Fleet:
             due = self.orchestrator.due()
             if due is None or due > 1e-9:
                 return
+            self.now += due  # what is left by rounding
             self.orchestrator.step()
         raise AssertionError("the orchestrator finds no rest")
 

@@ -16,7 +16,7 @@ from nodes.schemes._arrays import to_arrays
 from nodes.wire import control as ctl
 from nodes.wire.jobs import UnitSettings
 from nodes.wire.messages import PartId
-from nodes.wire.platform_messages import CallEnded, CancelCall, InvokeOn, KeepBlobs, UnitState
+from nodes.wire.platform_messages import CallEnded, CancelCall, InvokeOn, KeepBlobs, UnitLost, UnitState
 from nodes.wire.task import Placed, Select
 from testbed.run.control import make_keys
 from tests.unit.platform.loopback import Fleet
@@ -222,7 +222,7 @@ def test_a_blob_is_fetched_once_however_many_want_it(tmp_path, fleet):
 
 def test_a_unit_that_begins_afresh_has_nothing_left_of_earlier_tasks(tmp_path, fleet):
     """Else the next tasks on a bed that stands would find their weights where earlier ones have sent them."""
-    bed = fleet("cloud", "d1")
+    bed = fleet("cloud", "d1", reserve_j=20.0)
     arrays = {"a.weight": np.ones((100, 100), np.float32)}
     digest = bed.agent._blobs.store.put(arrays)
     asked = {"inputs": {"weights": digest}, "where": {digest: "cloud"}, "values": {"layers": ["a"]}}
@@ -231,9 +231,11 @@ def test_a_unit_that_begins_afresh_has_nothing_left_of_earlier_tasks(tmp_path, f
     bed.control.send("d1", ctl.Notice("", "eb", True))
     bed.control.send("d1", ctl.Battery(5.0))
     bed.wait(lambda: (bed.script.states["d1"].at, bed.script.states["d1"].battery_j) == ("eb", 5.0))
+    before = bed.script.states["d1"]
     bed.control.send("d1", ctl.Afresh())
     bed.wait(lambda: bed.script.states["d1"].warm == ())
     state = bed.script.states["d1"]
+    assert state.born > before.born  # who had counted on anything there does so no more
     assert (state.at, state.battery_j, "broadcast" in state.cold) == ("ea", None, True)
     assert digest not in Store(tmp_path / "store-d1")
     bed.wait(lambda: not bed.instances("d1"))
@@ -244,11 +246,11 @@ def test_a_unit_that_begins_afresh_has_nothing_left_of_earlier_tasks(tmp_path, f
 def test_nobody_gives_orders_but_the_orchestrator_or_speaks_for_another_unit(fleet):
     bed = fleet("cloud", "ea")
     state = UnitState(name="d1", kind="device")
-    for body in (InvokeOn(call=99, function="broadcast"), CancelCall(1), KeepBlobs(), state):
+    for body in (InvokeOn(call=99, function="broadcast"), CancelCall(1), KeepBlobs(), UnitLost("d1"), state):
         bed.do(lambda body=body: bed.agent._hear("ea", body, {}, 0))
     bed.do(lambda: bed.agent._post("ea", CallEnded(call=1)))
     bed.do(lambda: bed.agent._said(Invocation("f"), ctl.encode(ctl.Failed("the run is over"))))
-    bed.wait(lambda: len(bed.notes()) == 6)
+    bed.wait(lambda: len(bed.notes()) == 7)
     assert sorted({note.split()[0] for note in bed.notes()}) == ["cloud", "ea", "function"]
     assert not bed.script.outcomes
     assert "d1" not in bed.script.states

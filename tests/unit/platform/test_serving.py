@@ -17,7 +17,17 @@ from nodes.platform.store import Store
 from nodes.platform.streaming import Parts
 from nodes.wire import control as ctl
 from nodes.wire.jobs import PlatformSettings, UnitSettings
-from nodes.wire.platform_messages import Blob, CallEnded, CancelCall, InvokeOn, KeepBlobs, NoBlob, UnitState, WantBlob
+from nodes.wire.platform_messages import (
+    Blob,
+    CallEnded,
+    CancelCall,
+    InvokeOn,
+    KeepBlobs,
+    NoBlob,
+    UnitLost,
+    UnitState,
+    WantBlob,
+)
 from tests.unit.platform.fakes import Clock, Fakes
 
 MINE = "/mine.py"
@@ -156,6 +166,7 @@ def test_what_cannot_be_had_ends_the_call_and_says_why(tmp_path, unit, how):
             "gone": "cloud is gone", "deaf": "cannot be reached", "nowhere": "nobody was named",
             "itself": "nobody was named"}  # fmt: skip
     assert (ended.kind, said[how] in ended.reason) == ("missing", True)
+    assert ended.lacks == ((digest, "ea"), *([(digest, "cloud")] if how == "said" else []))
     assert not unit.fakes
     unit.deaf.clear()
     unit.invoke(2, **needs(digest))  # it may be asked for again
@@ -176,6 +187,43 @@ def test_a_call_is_cancelled_wherever_it_is(tmp_path, unit):
     assert len(unit.ended) == 2
     assert digest in unit.store  # it has come all the same
     assert len(unit.fakes) == 1
+
+
+def test_what_was_fetched_for_a_call_that_is_cancelled_is_told(tmp_path, unit):
+    one, two = digest_of(tmp_path, 1), digest_of(tmp_path, 2)
+    unit.invoke(1, inputs={"many": {"a": one, "b": two}}, where={one: "cloud", two: "d1"})
+    unit.blobs.hear("cloud", Blob(one), arrays(1), 77)
+    unit.calls.cancel(1)
+    [ended] = unit.ended
+    assert (ended.kind, ended.fetched, ended.fetched_from) == ("cancelled", 77, {"cloud": 77})
+    [span] = [span for span in unit.spans if span.kind == "function"]
+    assert span.bytes == 77
+    unit.blobs.hear("d1", Blob(two), arrays(2), 5)
+    assert not unit.store._pins
+    assert len(unit.ended) == 1
+
+
+def test_a_unit_that_begins_afresh_keeps_and_takes_nothing_of_what_was_on_its_way(tmp_path, unit):
+    one, two = digest_of(tmp_path, 1), digest_of(tmp_path, 2)
+    unit.invoke(1, inputs={"many": {"a": one, "b": two}}, where={one: "cloud", two: "cloud"})
+    unit.blobs.hear("cloud", Blob(one), arrays(1), 77)
+    unit.calls.cancel_all()
+    unit.blobs.clear()
+    [ended] = unit.ended
+    assert (ended.kind, ended.fetched_from) == ("cancelled", {"cloud": 77})
+    unit.blobs.hear("cloud", Blob(two), arrays(2), 5)
+    assert (len(unit.store), +unit.store._pins, unit.blobs.due()) == (0, {}, None)
+
+
+def test_a_blob_that_is_damaged_here_is_told_of(tmp_path, unit):
+    digest = unit.store.put(arrays(1))
+    unit.invoke(1, inputs={"x": digest})
+    unit.fakes[0].ready()
+    unit.pool.step()
+    unit.fakes[0].fails("damaged", digest)
+    unit.step()
+    [ended] = unit.ended
+    assert (ended.kind, ended.lacks) == ("damaged", ((digest, "ea"),))
 
 
 def test_a_unit_that_halts_ends_what_it_is_at_and_begins_nothing_until_it_goes_on(tmp_path, unit):
@@ -361,7 +409,7 @@ def test_a_unit_says_how_it_stands_when_something_changes_and_every_second(tmp_p
     unit, said, clock = standing(tmp_path)
     unit.step()
     unit.step()
-    assert said == [UnitState(name="d1", kind="device", speed=0.25, memory=300, at="ea")]
+    assert said == [UnitState(name="d1", kind="device", born=1000.0, speed=0.25, memory=300, at="ea")]
     assert unit.due() == 2.0  # a second of the experiment
     clock.now += 1
     unit.hear(ctl.Notice("", "eb", False, 1.0))
@@ -448,8 +496,9 @@ def test_the_orchestrator_is_fed_and_its_orders_are_carried_out():
     assert brain.heard == [("cancel", "t"), ("lost", "d1"), ("step",)]
     brain.act.cancel("ea", 3)
     brain.act.keep("ea", KeepBlobs(pin=("x",)))
+    brain.act.gone("ea", "eb")
     brain.act.say(ctl.CancelJob("x"))
-    assert posted == [("ea", CancelCall(3)), ("ea", KeepBlobs(pin=("x",)))]
+    assert posted == [("ea", CancelCall(3)), ("ea", KeepBlobs(pin=("x",))), ("ea", UnitLost("eb"))]
     assert said[1:] == [ctl.CancelJob("x")]
     # What cannot be sent is heard of as an end; not in the middle of the asking.
     brain.heard.clear()
@@ -458,6 +507,29 @@ def test_the_orchestrator_is_fed_and_its_orders_are_carried_out():
     assert (brain.heard, seat.due()) == ([], 0.0)
     seat.step()
     assert brain.heard == [("ended", "eb", CallEnded(call=7, kind="died", reason="no way there"))]
+
+
+def test_an_orchestrator_is_told_nothing_more_when_units_begin_afresh():
+    """It would take what they give up for losses, and ask them anew."""
+    made = []
+
+    def make(*what):
+        made.append(Brain(*what))
+        return made[-1]
+
+    seat = Seat(lambda *_: "no way there", lambda _: None, make=make, clock=Clock())
+    seat.begin(PlatformSettings())
+    seat.invoke("d1", InvokeOn(call=1, function="f"))
+    seat.afresh()
+    made[0].at = 0.0
+    seat.step()
+    seat.hear("d1", UnitState(name="d1", kind="device", born=2.0))
+    seat.hear("d1", CallEnded(call=1, kind="cancelled"))
+    assert (made[0].heard, seat.due()) == ([], None)
+    seat.begin(PlatformSettings())
+    seat.hear("d1", UnitState(name="d1", kind="device", born=2.0))
+    seat.step()
+    assert [[what[0] for what in brain.heard] for brain in made] == [[], ["state"]]
 
 
 def test_what_the_dead_said_last_does_not_bring_them_back():

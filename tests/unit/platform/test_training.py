@@ -20,7 +20,7 @@ from nodes.runtime.host import Host
 from nodes.schemes._arrays import to_arrays
 from nodes.wire import codec
 from nodes.wire import control as ctl
-from nodes.wire.messages import Envelope, PartId, Update
+from nodes.wire.messages import Activations, Envelope, Gradients, PartId, Update, Work
 from nodes.wire.pipeline_messages import Delivered
 from tests.unit.platform.pools import drive, invoke
 from tests.unit.runtime.memory import Net, _Port
@@ -213,6 +213,24 @@ def test_what_comes_of_an_attempt_that_was_given_up_ends_nothing(tmp_path, units
     bed.drive(lambda: found["head"] and found["tail"])
     assert (found["head"][0].reason, found["tail"][0].reason) == ("", "")
     assert found["tail"][0].outputs["weights"] == done.weights_sha256
+
+
+def test_what_was_sent_for_an_attempt_with_another_cut_is_nobodys(tmp_path, units):
+    net = Net(tmp_path, "splitfed", devices=("d1",), rounds=1)
+    task, initial = start(net)
+    done = net.run()
+    bed = units("d1", "ea")
+    model = bed.keep(initial)
+    head, tail = PartId(task.id, "head", "d1"), PartId(task.id, "tail", "d1")
+    batch = {"x": np.zeros((16, 3), np.float32), "y": np.zeros(16, np.int64)}
+    bed.parts["ea"].arrive("d1", codec.encode(Envelope(head, tail, "d1", Activations(Work(1, 0)), pair=1), batch))
+    gradient = {"g": np.zeros((16, 3), np.float32)}
+    bed.parts["d1"].arrive("ea", codec.encode(Envelope(tail, head, "ea", Gradients(Work(1, 0), 0.0), pair=1), gradient))
+    found = pair(bed, msgspec.structs.replace(task, pair=2), 1, model, "d1", "ea")
+    bed.drive(lambda: found["head"] and found["tail"])
+    assert (found["head"][0].reason, found["tail"][0].reason) == ("", "")
+    assert found["tail"][0].outputs["weights"] == done.weights_sha256
+    assert {envelope.pair for _, _, envelope, _ in bed.frames} == {2}
 
 
 def test_a_head_without_weights_is_sent_its_layers(tmp_path, units):
