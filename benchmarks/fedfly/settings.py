@@ -58,7 +58,7 @@ SETTINGS: dict[str, Setting] = {
     for made in (
         Setting(
             "device-bound", "Device-bound", "the devices' computing is nearly all of a round; edge servers are alike",
-            devices=3, sites=2, device=0.08, edge=0.4, access=100, backhaul=400, samples=960, epochs=2,
+            devices=3, sites=2, device=0.06, edge=0.4, access=100, backhaul=400, samples=960, epochs=2,
             lead="500ms",
         ),
         Setting(
@@ -75,7 +75,7 @@ SETTINGS: dict[str, Setting] = {
         ),
         Setting(
             "state-20", "State, 20 Mbit/s", "the same over a slow backhaul",
-            devices=1, sites=3, device=0.06, edge=0.4, access=100, backhaul=20, samples=480, epochs=5,
+            devices=1, sites=3, device=0.045, edge=0.4, access=100, backhaul=20, samples=480, epochs=4,
         ),
         Setting(
             "busy-100", "State, busy edges, 100 Mbit/s", "one device moves, two train on each edge server all the time",
