@@ -85,7 +85,7 @@ def test_what_stands_in_takes_what_may_be_left_out(tmp_path):
     """A head is invoked without weights where its tail sends them."""
     ports = {
         "task": "Any", "node": "str", "owner": "str", "round": "int", "weights": "Tensors(optional=True)",
-        "keep": "Tensors(optional=True)", "speed": "Value(float | None, None)", "dilation": "Value(float, 1.0)",
+        "keep": "Tensors(optional=True)", "dilation": "Value(float, 1.0)",
     }  # fmt: skip
     gives = {"weights": "Tensors(optional=True)", "samples": "int", "batches": "int", "loss_sum": "float",
              "moved": "str", "pacing": "dict[str, float]"}  # fmt: skip
