@@ -75,7 +75,7 @@ SETTINGS: dict[str, Setting] = {
         ),
         Setting(
             "state-20", "State, 20 Mbit/s", "the same over a slow backhaul",
-            devices=1, sites=3, device=0.045, edge=0.4, access=100, backhaul=20, samples=480, epochs=4,
+            devices=1, sites=3, device=0.045, edge=0.4, access=100, backhaul=20, samples=480, epochs=5,
         ),
         Setting(
             "busy-100", "State, busy edges, 100 Mbit/s", "one device moves, two train on each edge server all the time",
