@@ -136,8 +136,7 @@ def experiment(setting: Setting, data: str | None = None, traces: str | None = N
         *(f"  {site} -- cloud: {cloud}" for site in sites),
         # What a bring-up measures of speeds is watched in every run all the same; the beds here are many.
         "emulation: {speed_check: 0s}",
-        *(_mobility(setting, traces) if setting.trace else ()),
-        *([f"mobility: {{lead: {setting.lead}}}"] if setting.lead else ()),
+        *_mobility(setting, traces),
         "workload:",
         "  scheme: fedfly",
         "  model: vgg5",
@@ -149,12 +148,11 @@ def experiment(setting: Setting, data: str | None = None, traces: str | None = N
 
 
 def _mobility(setting: Setting, traces: str | None) -> list[str]:
-    return [
-        "mobility:",
-        f'  trace: {{file: "{traces}/{setting.trace}", map: order}}',
-        *([f"  radio: {setting.radio}"] if setting.radio else []),
-        "  prediction: {oracle: {horizon: 5s}}",
-    ]
+    lines = []
+    if setting.trace:
+        lines += [f'  trace: {{file: "{traces}/{setting.trace}", map: order}}', "  prediction: {oracle: {horizon: 5s}}"]
+    lines += [f"  {key}: {value}" for key in ("radio", "lead") if (value := getattr(setting, key))]
+    return ["mobility:", *lines] if lines else []
 
 
 def _data(directory: str | None) -> str:

@@ -46,13 +46,13 @@ class Gate:
 
     def __init__(self, wish: Callable[[int], bool]) -> None:
         self._wish = wish
-        self._open, self._passes = True, 0
+        self._passes = math.inf
         self._wished = True
         self._waiting: deque[tuple[Callable[[], None], int]] = deque()
 
     def shut(self) -> None:
         """A handover comes: hold back what comes from now on."""
-        self._open, self._passes, self._wished = False, 0, False
+        self._passes, self._wished = 0, False
 
     def send(self, send: Callable[[], None], size: int) -> None:
         """Send a message of so many bytes, now or when it may pass."""
@@ -69,13 +69,12 @@ class Gate:
         """A part of what was wished for has come; so many are left."""
         if not self._wished:
             return  # another handover has come since
-        self._passes += 1
-        self._open = self._open or not left
+        self._passes = self._passes + 1 if left else math.inf
         self._proceed()
 
     def open(self) -> None:
         """Nothing is held back any more."""
-        self._open = self._wished = True
+        self._passes, self._wished = math.inf, True
         self._proceed()
 
     def forget(self) -> None:
@@ -83,12 +82,13 @@ class Gate:
         self._waiting.clear()
 
     def _proceed(self) -> None:
-        while self._waiting and (self._open or self._passes > 0):
+        while self._waiting and self._passes > 0:
             self._passes -= 1
             send, size = self._waiting.popleft()
             if not self._wished:
                 self._wished = True
-                self._open = not self._wish(size)
+                if not self._wish(size):
+                    self._passes = math.inf
             send()
 
 

@@ -18,14 +18,16 @@ class Ended(Protocol):
     notes: list[str]
 
 
-def as_can_be(ended: Ended, put_right: Callable[[], list[str] | None]) -> list[str]:
-    """Put something right after the training, as far as links and nodes are still there; what it returns."""
-    try:
-        return put_right() or []
-    except RoambedError as error:
-        if ended.failure is None:
-            ended.notes.append(error.message)
-        return []
+def as_can_be(ended: Ended, *ways: Callable[[], list[str] | None]) -> list[str]:
+    """Put things right after the training, as far as links and nodes are still there; all that this returns."""
+    found = []
+    for put_right in ways:
+        try:
+            found += put_right() or []
+        except RoambedError as error:
+            if ended.failure is None:
+                ended.notes.append(error.message)
+    return found
 
 
 def faults(broken: Sequence[Broken], start: float) -> list[dict[str, Any]]:

@@ -257,8 +257,7 @@ class TaskRun:
         self._tell_lost()
         self._tell_links()
         downs = [down.told(self._time) for down in self._replay.downs]  # what ends only now was down to the end
-        ways = (self._replay.finish, self._breaking.finish)
-        not_done = [what for finish in ways for what in recovery.as_can_be(outcome, finish)]
+        not_done = recovery.as_can_be(outcome, self._replay.finish, self._breaking.finish)
         if self._done:
             outcome.notes += not_done
         self._tell_links()

@@ -292,8 +292,7 @@ class PlatformRun:
                 self._hear(said)
         self._tell_lost()
         outcome.downs = [down.told(self._time) for down in self._replay.downs]
-        ways = (self._replay.finish, self._breaking.finish)
-        not_done = [what for finish in ways for what in recovery.as_can_be(outcome, finish)]
+        not_done = recovery.as_can_be(outcome, self._replay.finish, self._breaking.finish)
         if not outcome.failure and not outcome.interrupted:
             outcome.notes += not_done
         self._tell_links()

@@ -196,6 +196,14 @@ def test_the_half_that_is_there_first_does_not_wait_for_the_other(tmp_path, unit
     assert not bed.notes
 
 
+def train_on(bed, task, model, done):
+    """A round of two halves ends with the weights that it ends with elsewhere."""
+    found = pair(bed, task, 1, model, "d1", "ea")
+    bed.drive(lambda: found["head"] and found["tail"])
+    assert (found["head"][0].reason, found["tail"][0].reason) == ("", "")
+    assert found["tail"][0].outputs["weights"] == done.weights_sha256
+
+
 def test_what_comes_of_an_attempt_that_was_given_up_ends_nothing(tmp_path, units):
     """The last words of both halves are still on their way when others begin the round again."""
     net = Net(tmp_path, "splitfed", devices=("d1",), rounds=1)
@@ -209,10 +217,7 @@ def test_what_comes_of_an_attempt_that_was_given_up_ends_nothing(tmp_path, units
     bed.parts["ea"].arrive("d1", codec.encode(Envelope(head, tail, "d1", Update(1, 160, 10, 0.0)), mine))
     over = Envelope(PartId(task.id, "aggregator", ""), head, "ea", Delivered(1, 0))
     bed.parts["d1"].arrive("ea", codec.encode(over))
-    found = pair(bed, task, 1, model, "d1", "ea")
-    bed.drive(lambda: found["head"] and found["tail"])
-    assert (found["head"][0].reason, found["tail"][0].reason) == ("", "")
-    assert found["tail"][0].outputs["weights"] == done.weights_sha256
+    train_on(bed, task, model, done)
 
 
 def test_what_was_sent_for_an_attempt_with_another_cut_is_nobodys(tmp_path, units):
@@ -226,10 +231,7 @@ def test_what_was_sent_for_an_attempt_with_another_cut_is_nobodys(tmp_path, unit
     bed.parts["ea"].arrive("d1", codec.encode(Envelope(head, tail, "d1", Activations(Work(1, 0)), pair=1), batch))
     gradient = {"g": np.zeros((16, 3), np.float32)}
     bed.parts["d1"].arrive("ea", codec.encode(Envelope(tail, head, "ea", Gradients(Work(1, 0), 0.0), pair=1), gradient))
-    found = pair(bed, msgspec.structs.replace(task, pair=2), 1, model, "d1", "ea")
-    bed.drive(lambda: found["head"] and found["tail"])
-    assert (found["head"][0].reason, found["tail"][0].reason) == ("", "")
-    assert found["tail"][0].outputs["weights"] == done.weights_sha256
+    train_on(bed, msgspec.structs.replace(task, pair=2), model, done)
     assert {envelope.pair for _, _, envelope, _ in bed.frames} == {2}
 
 
