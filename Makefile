@@ -23,7 +23,7 @@ demo: setup ## A device walks away in mid-training: restart against migration, w
 	@$(ROOT) $(TESTBED) run topologies/fedfly.yaml
 
 test: setup lint ## Lint, types and every test
-	@$(ROOT) env ROAMBED_REQUIRE_DOCKER=1 $(VENV_PYTHON) -m pytest --junit-xml=build/junit.xml
+	@$(ROOT) env ROAMBED_REQUIRE_DOCKER=1 scripts/test.sh
 
 test-netem: setup ## Both kinds of links side by side, where the kernel has netem: here, or in user-mode-linux
 	@$(ROOT) scripts/test_netem.sh

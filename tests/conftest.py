@@ -39,6 +39,17 @@ def _no_docker() -> str | None:
     return None
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--part", metavar="N/M", default="1/1", help="run the tests of every M-th file, from the N-th on")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    first, of = map(int, config.getoption("--part").split("/"))
+    mine = set(sorted({item.path for item in items})[first - 1 :: of])
+    config.hook.pytest_deselected(items=[item for item in items if item.path not in mine])
+    items[:] = [item for item in items if item.path in mine]
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     lacks = (_no_root() if item.get_closest_marker("root") else None) or (
         _no_docker() if item.get_closest_marker("docker") else None
