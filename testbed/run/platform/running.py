@@ -194,7 +194,8 @@ class PlatformRun:
         steps = [max(ops.values()) for known in self._known.values() for ops in known.references.values()]
         rounds = [one.predicted_s for entry in self._book.running for _, one in entry.placements if one.rows]
         limits = [LIMIT * seconds + LIMIT_S for seconds in rounds if math.isfinite(seconds)]
-        longest = max([*limits, *self._plan.platform.replaced.values()], default=0.0)
+        own = [one.time_limit for one in self._plan.platform.replaced.values()]
+        longest = max([*limits, *own], default=0.0)
         return (_STUCK_S + longest) * real.dilation + 100 * max(steps, default=0.0) / slowest
 
     def _stuck(self, since: float) -> NodeError:
