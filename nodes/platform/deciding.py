@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from nodes.policies.baselines import decide
 from nodes.policies.energy import affordable
 from nodes.policies.orchestrating import Prediction, predict
-from nodes.policies.requests import Placement, Problem, Request, Round
+from nodes.policies.requests import AGGREGATE, EVALUATE, Placement, Problem, Request, Round
 from nodes.policies.units import Battery
 
 _BLIND = "blind-battery"
@@ -113,6 +113,21 @@ def _placed(problem: Problem, request: Request, placement: Placement, prediction
                  + w.price * prediction.price.get(request.task, 0.0))  # fmt: skip
     owners = {device: prediction.owners.get((request.task, device), seconds) for device in round.participants}
     return Placed(round, seconds, owners, dict(alone.energy), objective)
+
+
+def cooled_s(problem: Problem, request: Request, placed: Placed, keep_alive: float) -> float:
+    """Seconds of the cold starts at a round's end of functions that are warm now, but not for as long as is trained.
+
+    Args:
+        problem: That was decided.
+        request: One of it.
+        placed: What was decided about it.
+        keep_alive: Seconds after which an instance with nothing to do ends.
+    """
+    if max(placed.owners.values()) <= keep_alive:
+        return 0.0
+    ends = [(AGGREGATE, placed.round.aggregator), *[(EVALUATE, placed.round.evaluator)] * (request.evaluate_s > 0)]
+    return sum(problem.units[unit].cold_s for function, unit in ends if function in problem.units[unit].warm)
 
 
 def words(names: tuple[str, ...]) -> str:

@@ -13,6 +13,7 @@ import msgspec
 
 from nodes.platform import invoking, outcomes
 from nodes.platform.books import Books
+from nodes.platform.calls import misled
 from nodes.platform.keeping import Keeping
 from nodes.platform.legs import Legs
 from nodes.platform.states import BROADCAST, INITIALISE, Call, Leg, Model, Round, TaskState, memory_of
@@ -181,6 +182,8 @@ class Rounds:
             self._close(task, round)
 
     def _failed(self, task: TaskState, call: Call, message: CallEnded) -> None:
+        if misled(call, message):
+            return  # it is asked for elsewhere; what is nowhere any more is made again, and that counts
         tries = task.tries if task.round is None or call.role == "copy" else task.round.tries
         name = "copy" if call.role == "copy" else call.function
         tries[name] += 1
