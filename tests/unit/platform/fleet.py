@@ -76,8 +76,8 @@ class Sim:
     def state(self):
         return UnitState(name=self.name, kind=self.kind, born=self.born, speed=self.speed,
                          memory=self.memory - self.used(), at=self.at,
-                         cold={"aggregate": 0.5}, warm=self.warm, in_reach=self.in_reach, battery_j=self.battery_j, coming=self.coming,
-                         up=self.up, down=self.up)  # fmt: skip
+                         cold={"aggregate": 0.5}, warm=self.warm, in_reach=self.in_reach, battery_j=self.battery_j,
+                         coming=self.coming, up=self.up, down=self.up)  # fmt: skip
 
 
 class Fleet:

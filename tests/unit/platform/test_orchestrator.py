@@ -1,4 +1,4 @@
-"""The orchestrator's loop, on a fleet that is simulated: what becomes of tasks where all goes well, and how they end."""
+"""The orchestrator's loop, on a fleet that is simulated: tasks where all goes well, and how they end."""
 
 from __future__ import annotations
 
