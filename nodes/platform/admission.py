@@ -65,7 +65,7 @@ def judge(
         )
     begin = first.placed[name]
     begin_s = asking.first_weights_s(task, now) + asking.apart_s(task, begin.round.participants, now) + begin.seconds
-    warm = _warm(problem)
+    warm = _later(problem, settings.keep_alive > 0)
     later = settle(warm, settings.policy, seed, lambda _: None).placed.get(name)
     later_s = later.seconds + cooled_s(warm, fastest, later, settings.keep_alive) if later else begin.seconds
     left = job.task.rounds - task.done
@@ -79,9 +79,10 @@ def judge(
     return Verdict(later_s=later_s)
 
 
-def _warm(problem: Problem) -> Problem:
-    """With all functions warm, data chosen, and batteries as they are after that: whatever they are."""
-    units = {name: replace(unit, warm=_ALL, battery=None) for name, unit in problem.units.items()}
+def _later(problem: Problem, kept: bool) -> Problem:
+    """With all functions warm if they are kept, data chosen, and batteries as they are then: whatever they are."""
+    warm = _ALL if kept else frozenset[str]()
+    units = {name: replace(unit, warm=warm, battery=None) for name, unit in problem.units.items()}
     return replace(problem, units=units, requests=tuple(replace(one, select_s=0.0) for one in problem.requests))
 
 

@@ -123,7 +123,7 @@ class Legs:
         """The edge half has gone to another server, where its next invocation waits for it."""
         there = next((call for call in leg.calls.values() if call.unit == unit and call.role in ("next", "edge")), None)
         if there is None:
-            self.fail(task, leg, f"its edge half has moved to {unit}, where nothing waits for it", counts=False)
+            self.fail(task, leg, f"its edge half has moved to {unit}, where nothing waits for it")
             return
         leg.server, there.role = unit, "edge"
 

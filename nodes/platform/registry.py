@@ -94,7 +94,7 @@ class Registry:
     def warmed(self, name: str, function: str) -> None:
         """An instance of a function has become free there: the unit will say so, too, but a decision may be due now."""
         seen = self._all.get(name)
-        if seen is not None and function not in seen.state.warm:
+        if seen is not None and function not in seen.state.warm and self._settings.keep_alive > 0:
             seen.state = msgspec.structs.replace(seen.state, warm=(*seen.state.warm, function))
 
     def lose(self, name: str) -> None:

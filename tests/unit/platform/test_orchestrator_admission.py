@@ -86,6 +86,12 @@ def test_averaging_and_evaluating_begin_cold_each_time_if_they_are_not_kept_for_
     assert gone[1] - kept[1] == pytest.approx(2 * 2 * 0.5, abs=0.11)
 
 
+def test_without_keep_alive_each_round_is_predicted_as_cold_as_the_first():
+    one, two = (best(WHOLE, rounds=rounds, keep_alive=0.0) for rounds in (1, 2))
+    weights = 0.5 + 0.01
+    assert two - one == pytest.approx(one - weights, abs=0.02)
+
+
 def test_the_first_weights_take_their_work_too():
     fleet, heavy = Fleet(), Fleet()
     for one, work in ((fleet, 0.01), (heavy, 3.01)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from nodes.wire import control as ctl
@@ -83,6 +84,31 @@ def test_a_function_that_gives_what_nobody_expects_fails_its_task_alone(function
     assert fleet.status().state == "failed"
     assert "returned not what it should" in fleet.status().reason
     assert fleet.status("u").state == "done"
+
+
+@pytest.mark.parametrize(
+    ("cut", "values", "why"),
+    [
+        (WHOLE, {"samples": -1}, "samples: -1"), (WHOLE, {"samples": float("nan")}, "samples: nan"),
+        (SPLIT, {"samples": 10, "moved": "nowhere"}, "moved to nowhere, where nothing waits for it"),
+        (SPLIT, {"samples": 10, "moved": "e2"}, "moved to e2, where nothing waits for it"),
+    ],
+)
+def test_a_share_that_says_what_cannot_be_fails_and_is_not_tried_for_ever(cut, values, why):
+    class Odd(Fleet):
+        def _result(self, at, call):
+            ended = super()._result(at, call)
+            odd = call.task == "t" and call.function == ("train-device" if cut is WHOLE else "train-edge")
+            return msgspec.structs.replace(ended, values=values) if odd else ended
+
+    fleet = Odd()
+    fleet.orchestrator.submit(job(owners=("d1",), cuts=(cut,)))
+    fleet.orchestrator.submit(job("u", ("d3",), cuts=(WHOLE,)))
+    fleet.run(120)
+    assert fleet.status().state == "failed"
+    assert why in fleet.status().reason
+    assert fleet.status("u").state == "done"
+    assert not fleet.open()
 
 
 def test_the_other_half_is_cancelled_before_a_pair_begins_again():
