@@ -15,7 +15,8 @@ the host. Kinds and what they mean:
                         weights were behind: mean, worst), packing_error (share that compression lost, root mean square)
     select              a device selected which of its samples it trains on, before its first round; paced to its own
                         CPU time over the node's speed. attrs.device, rule, share, by, features, samples, kept, and
-                        by_class (kept samples of each class): counts, and nothing else of its data
+                        by_class (kept samples of each class): counts, and nothing else of its data.
+                        On the serverless platform one for each piece of it; the last one has these attrs
     profile             paced work on one layer on a device, before the training: its own times; attrs.op (such
                         as forward.conv1)
     probe               the same on an edge server for a probe; attrs.op, attrs.device (for whom)

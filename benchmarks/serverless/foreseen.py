@@ -90,7 +90,7 @@ def _request(plan: Plan, task: TaskPlan, times: Times, cloud: str) -> Request:
     return Request(
         task.name, tuple(Owner(name, batches, samples[name]) for name, batches in costs.batches(work, samples).items()),
         costs.cuts(task, reference), cloud, costs.weights(work), least=task.least, absent=task.absent,
-        share=1.0 if select is None else select.share, select_s=costs.select_s(work),
+        share=1.0 if select is None else select.share, select_s=costs.select_s(task, reference),
         select_memory=memory["select-data"] if select is not None else 0,
         aggregate_s=costs.aggregate_s(work), aggregate_memory=memory["aggregate"],
         evaluate_s=costs.evaluate_s(work, next(iter(reference.values()))), evaluate_memory=memory["evaluate"],

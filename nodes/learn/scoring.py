@@ -19,6 +19,8 @@ to mean 0 and deviation 1 on the device. Rules and classifiers are our design.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,8 @@ from nodes.policies.selection import Scores
 
 Features = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
+Work = Callable[[], AbstractContextManager[object]]
+"""What each piece of the work is done in, such as a paced step: between two of them others may come."""
 
 CLASSIFIERS = ("centroid", "logistic")
 """What tells samples; see above."""
@@ -50,13 +54,14 @@ _DIGITS = 4
 """Scores that differ by less are equal: they are not to hang on the order of a sum."""
 
 
-def score(shard: Shard, by: str, half: nn.Module | None = None) -> Scores:
+def score(shard: Shard, by: str, half: nn.Module | None = None, work: Work = nullcontext) -> Scores:
     """Margins of a device's samples.
 
     Args:
         shard: The samples, N.
         by: One of `CLASSIFIERS`.
         half: The device half, to tell samples by its activations; it is left in training mode.
+        work: Entered for each piece of the work: some samples' features, one fold of a classifier.
 
     Returns:
         N numbers; high is easy. Minus infinity is possible.
@@ -66,10 +71,14 @@ def score(shard: Shard, by: str, half: nn.Module | None = None) -> Scores:
     """
     if by not in CLASSIFIERS:
         raise InputError("no such classifier", wanted=", ".join(CLASSIFIERS), found=by)
-    x = standardised(of_samples(shard) if half is None else of_half(shard, half))
+    x = of_samples(shard, work) if half is None else of_half(shard, half, work)
+    with work():
+        x = standardised(x)
     labels = shard.y.numpy()
-    found = centroid(x, labels, shard.classes) if by == "centroid" else logistic(x, labels, shard.classes)
-    return np.round(found, _DIGITS)
+    if by == "logistic":
+        return np.round(logistic(x, labels, shard.classes, work), _DIGITS)
+    with work():
+        return np.round(centroid(x, labels, shard.classes), _DIGITS)
 
 
 def centroid(x: Features, labels: Labels, classes: int) -> Scores:
@@ -92,18 +101,20 @@ def centroid(x: Features, labels: Labels, classes: int) -> Scores:
     return np.where(np.isinf(alone), -np.inf, np.where(np.isinf(nearest), 0.0, nearest) - alone)
 
 
-def logistic(x: Features, labels: Labels, classes: int) -> Scores:
+def logistic(x: Features, labels: Labels, classes: int, work: Work = nullcontext) -> Scores:
     """Margins by a logistic regression that has not seen the sample, N; see above. ``x`` is N x F."""
     there, own = np.unique(labels, return_inverse=True)
     if len(there) < 2:
-        return centroid(x, labels, classes)  # nothing to tell it from
+        with work():
+            return centroid(x, labels, classes)  # nothing to tell it from
     fold = _folds(own)
     wide = np.hstack([x, np.ones((len(x), 1), dtype=np.float32)])
     margins = np.empty(len(x))
     rows = np.arange(len(x))
     for n in np.unique(fold):
         held = fold == n
-        logits = wide[held] @ _fitted(wide[~held], own[~held], len(there))
+        with work():
+            logits = wide[held] @ _fitted(wide[~held], own[~held], len(there))
         at = rows[: held.sum()], own[held]
         mine = logits[at].copy()
         logits[at] = -np.inf
@@ -111,20 +122,29 @@ def logistic(x: Features, labels: Labels, classes: int) -> Scores:
     return margins
 
 
-def of_samples(shard: Shard) -> Features:
+def of_samples(shard: Shard, work: Work = nullcontext) -> Features:
     """Features of the samples themselves, N x F."""
     if shard.x.dtype == torch.int16:
-        return _words(shard.x.numpy())
-    return np.concatenate([_plain(shard.normalise(part)).numpy() for part in torch.split(shard.x, _AT_ONCE)])
+        with work():
+            return _words(shard.x.numpy())
+    return _in_parts(shard, lambda part: _plain(shard.normalise(part)), work)
 
 
-def of_half(shard: Shard, half: nn.Module) -> Features:
+def of_half(shard: Shard, half: nn.Module, work: Work = nullcontext) -> Features:
     """Features from the activations of the device half, N x F; nothing of it changes."""
     half.eval()
+    tokens = shard.x.dtype == torch.int16
     with torch.no_grad():
-        tokens = shard.x.dtype == torch.int16
-        parts = [_activations(half(shard.normalise(part)), tokens).numpy() for part in torch.split(shard.x, _AT_ONCE)]
+        found = _in_parts(shard, lambda part: _activations(half(shard.normalise(part)), tokens), work)
     half.train()
+    return found
+
+
+def _in_parts(shard: Shard, features: Callable[[Tensor], Tensor], work: Work) -> Features:
+    parts = []
+    for part in torch.split(shard.x, _AT_ONCE):
+        with work():
+            parts.append(features(part).numpy())
     return np.concatenate(parts)
 
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 
 from nodes.errors import RoambedError
 from nodes.platform.asking import Asking, check
-from nodes.platform.deciding import settle, words
+from nodes.platform.deciding import cooled_s, settle, words
 from nodes.platform.registry import Registry
 from nodes.platform.states import INITIALISE, TaskState, memory_of
 from nodes.policies.requests import AGGREGATE, EVALUATE, SELECT, TRAIN_DEVICE, TRAIN_EDGE, Problem, Weights
 from nodes.policies.units import Battery
+from nodes.wire.jobs import PlatformSettings
 
 _ALL = frozenset({SELECT, TRAIN_DEVICE, TRAIN_EDGE, AGGREGATE, EVALUATE})
 
@@ -35,14 +36,14 @@ def wrong(task: TaskState) -> str:
 
 
 def judge(
-    task: TaskState, asking: Asking, registry: Registry, policy: str, seed: int, now: float,
+    task: TaskState, asking: Asking, registry: Registry, settings: PlatformSettings, seed: int, now: float,
     battery: Callable[[str], Battery | None],
 ) -> Verdict:  # fmt: skip
     """Decide about a task as if it had all units for itself.
 
     The best that can be achieved is found without its deadline, and with nothing but time in the objective: its first
-    round, with cold starts and the choosing of data, and as many later ones as it has left. It is as good as the
-    policy is.
+    weights, its first round with cold starts and the choosing of data, and as many later ones as it has left. It is as
+    good as the policy is.
     """
     job, name = task.job, task.name
     if not any(registry.kind(owner) == "device" for owner in job.task.owners):
@@ -55,28 +56,34 @@ def judge(
         return Verdict(f"task {name}: memory: its first weights need {needs} bytes on {home}, which has less")
     fastest = replace(request, deadline_s=None, absent=0.0)
     problem = asking.problem([fastest], now, None, Weights(time=1.0))
-    first = settle(problem, policy, seed, battery)
+    first = settle(problem, settings.policy, seed, battery)
     if name not in first.placed:
         there = len(asking.candidates(task, now))
         return Verdict(
             f"task {name} cannot be placed: {words(first.unmet[name])}; it needs {job.least} of {len(job.task.owners)} "
             f"devices, {there} of them are there with something to spare"
         )
-    later = settle(_warm(problem), policy, seed, lambda _: None).placed.get(name, first.placed[name])
+    begin = first.placed[name]
+    begin_s = begin.seconds + cooled_s(problem, fastest, begin, settings.keep_alive)
+    begin_s += asking.first_weights_s(task, now) + asking.apart_s(task, begin.round.participants, now)
+    warm = _later(problem, settings.keep_alive > 0)
+    later = settle(warm, settings.policy, seed, lambda _: None).placed.get(name)
+    later_s = later.seconds + cooled_s(warm, fastest, later, settings.keep_alive) if later else begin.seconds
     left = job.task.rounds - task.done
-    least = first.placed[name].seconds + (left - 1) * later.seconds
+    least = begin_s + (left - 1) * later_s
     if task.deadline is not None and not now + least <= task.deadline:
         over = f" ({task.deadline - now:.3g} s of it are left)" if now > task.submitted else ""
         return Verdict(
             f"task {name} cannot meet its deadline of {job.deadline_s:g} s{over}: best achievable {_seconds(least)} "
-            f"({left} rounds, the first {_seconds(first.placed[name].seconds)}, later ones {_seconds(later.seconds)})"
+            f"({left} rounds, the first {_seconds(begin_s)}, later ones {_seconds(later_s)})"
         )
-    return Verdict(later_s=later.seconds)
+    return Verdict(later_s=later_s)
 
 
-def _warm(problem: Problem) -> Problem:
-    """With all functions warm, data chosen, and batteries as they are after that: whatever they are."""
-    units = {name: replace(unit, warm=_ALL, battery=None) for name, unit in problem.units.items()}
+def _later(problem: Problem, kept: bool) -> Problem:
+    """With all functions warm if they are kept, data chosen, and batteries as they are then: whatever they are."""
+    warm = _ALL if kept else frozenset[str]()
+    units = {name: replace(unit, warm=warm, battery=None) for name, unit in problem.units.items()}
     return replace(problem, units=units, requests=tuple(replace(one, select_s=0.0) for one in problem.requests))
 
 

@@ -244,6 +244,7 @@ class Agent:
         self._calls.cancel_all()
         self._calls.halt("")
         self._pool.drain()
+        self._parts.afresh()
         self._blobs.clear()
         self._standing.afresh()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -12,13 +12,14 @@ from nodes.errors import InputError
 from nodes.platform.calls import Calls
 from nodes.platform.holdings import Holdings
 from nodes.platform.registry import Registry
-from nodes.platform.states import Leg, TaskState, memory_of
+from nodes.platform.states import BROADCAST, INITIALISE, Leg, TaskState, memory_of
 from nodes.policies.requests import (
     AGGREGATE,
     EVALUATE,
     SELECT,
     TRAIN_DEVICE,
     TRAIN_EDGE,
+    Assignment,
     Cut,
     Owner,
     Problem,
@@ -157,6 +158,33 @@ class Asking:
             evaluate_s=job.evaluate_s, evaluate_memory=memory_of(job, EVALUATE) if job.evaluate_s > 0 else 0,
             rounds_left=max(job.task.rounds - task.done, 1), holders=frozenset(holders), finishers=finishers,
         )  # fmt: skip
+
+    # --- what policies are not asked about --------------------------------------------------------------
+
+    def first_weights_s(self, task: TaskState, now: float) -> float:
+        """Seconds that the making of a task's first weights takes; about as much work as averaging one model."""
+        home = self.home(now)
+        if task.model is not None or not home:
+            return 0.0
+        return self._cold(home, INITIALISE) + task.job.aggregate_s / self._registry.speed(home)
+
+    def apart_s(self, task: TaskState, does: Mapping[str, Assignment], now: float) -> float:
+        """Seconds of the cold start of taking a model's layers apart, if any unit of a round needs some of them alone.
+
+        Args:
+            task: Whose next round it is.
+            does: What each participant does in it.
+            now: s.
+        """
+        model = task.model
+        source = self.source(model.digest) if model else self.home(now)
+        have = self._holdings.holders(model.digest) if model else {source}
+        split = {cut.index for cut in task.job.cuts if cut.place == "split"}
+        parts = any(one.cut in split and not have.issuperset((owner, one.server)) for owner, one in does.items())
+        return self._cold(source, BROADCAST) if parts else 0.0
+
+    def _cold(self, unit: str, function: str) -> float:
+        return 0.0 if self._registry.is_warm(unit, function) else self._registry.cold_s(unit, function)
 
     # --- what running rounds take -----------------------------------------------------------------------
 

@@ -18,6 +18,9 @@ from nodes.wire.platform_messages import InvokeOn, KeepBlobs
 class Actions(Protocol):
     """What the orchestrator has done, by the unit's agent that it lives in."""
 
+    def number(self) -> int:
+        """A number for an invocation, or for a pair of them, that no other one has had on this bed."""
+
     def invoke(self, unit: str, call: InvokeOn) -> None:
         """Have a unit run a function."""
 

@@ -8,37 +8,37 @@ there is room beside that.
 
 from __future__ import annotations
 
-import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 import msgspec
 
+from nodes.platform import outcomes
 from nodes.platform.registry import Registry
 from nodes.platform.states import BROADCAST, Call, Leg, Role, Round, TaskState, memory_of
 from nodes.policies.requests import AGGREGATE, EVALUATE, SELECT
-from nodes.wire.platform_messages import InvokeOn
+from nodes.wire.platform_messages import CallEnded, InvokeOn
 
 
 class Calls:
     """Open invocations of all tasks.
 
     Args:
-        registry: Of the units. invoke, cancel: Tell a unit. tasks: All tasks that have not ended.
+        registry: Of the units. number: Gives numbers for invocations. invoke, cancel: Tell a unit.
+        tasks: All tasks that have not ended.
     """
 
     def __init__(
-        self, registry: Registry, invoke: Callable[[str, InvokeOn], None], cancel: Callable[[str, int], None],
-        tasks: Callable[[], Iterable[TaskState]],
+        self, registry: Registry, number: Callable[[], int], invoke: Callable[[str, InvokeOn], None],
+        cancel: Callable[[str, int], None], tasks: Callable[[], Iterable[TaskState]],
     ) -> None:  # fmt: skip
-        self._registry, self._invoke, self._cancel, self._tasks = registry, invoke, cancel, tasks
-        self._numbers = itertools.count(1)
+        self._registry, self._number, self._invoke, self._cancel, self._tasks = registry, number, invoke, cancel, tasks
         self.open: dict[int, Call] = {}
         self._ghosts: dict[int, Call] = {}  # on units that were lost
 
     def begin(self, call: Call, message: InvokeOn, leg: Leg | None = None) -> None:
         """Invoke. The numbers of ``call`` and ``message`` are set here."""
-        call.number, call.sources = next(self._numbers), frozenset(message.where.values())
+        call.number, call.sources = self._number(), frozenset(message.where.values())
         self.open[call.number] = call
         if leg is not None:
             leg.calls[call.number] = call
@@ -155,6 +155,11 @@ class Calls:
         if call.unit == call.owner and (call.role == "device" or call.function == SELECT):
             return True
         return call.role == "edge" and call.unit == leg.server
+
+
+def misled(call: Call, ended: CallEnded) -> bool:
+    """Whether an invocation has failed because a unit that it was sent to for a blob does not have that any more."""
+    return ended.kind == outcomes.MISSING and any(unit in call.sources for _, unit in ended.lacks)
 
 
 def _for_end(task: TaskState, round: Round, unit: str) -> int:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from nodes.policies.baselines import decide
 from nodes.policies.energy import affordable
 from nodes.policies.orchestrating import Prediction, predict
-from nodes.policies.requests import Placement, Problem, Request, Round
+from nodes.policies.requests import (
+    AGGREGATE,
+    EVALUATE,
+    TRAIN_DEVICE,
+    TRAIN_EDGE,
+    Placement,
+    Problem,
+    Request,
+    Round,
+)
 from nodes.policies.units import Battery
 
 _BLIND = "blind-battery"
@@ -78,9 +88,10 @@ def settle(problem: Problem, policy: str, seed: int, battery: Callable[[str], Ba
             replace(one, owners=tuple(owner for owner in one.owners if owner.device not in new))
             for one in problem.requests
         ))  # fmt: skip
+    crowded = _crowded(problem, placement)
     for request in problem.requests:
         if request.task in placement.rounds:
-            found.placed[request.task] = _placed(problem, request, placement, prediction)
+            found.placed[request.task] = _placed(problem, request, placement, prediction, crowded)
         else:
             names = refused.get(request.task, few.get(request.task, ("participants",)))
             found.unmet[request.task] = tuple(sorted({*names, *(("battery",) if tired else ())}))
@@ -103,16 +114,58 @@ def _tired(
     return found
 
 
-def _placed(problem: Problem, request: Request, placement: Placement, prediction: Prediction) -> Placed:
+def _crowded(problem: Problem, placement: Placement) -> dict[tuple[str, str], float]:
+    """Seconds by which owners' shares begin later, by task and device, as cold starts on a unit share its speed.
+
+    The solvers count each as if it were alone: it matters in a first round, and is the same wherever several go.
+    """
+    cuts = {request.task: {cut.index: cut for cut in request.cuts} for request in problem.requests}
+    starting: dict[tuple[str, str], list[str]] = {}
+    for task, round in placement.rounds.items():
+        for device, does in round.participants.items():
+            halves = [(device, TRAIN_DEVICE)] * (cuts[task][does.cut].place != "server")
+            halves += [(does.server, TRAIN_EDGE)] * bool(does.server)
+            starting[task, device] = [unit for unit, function in halves if function not in problem.units[unit].warm]
+    count = Counter(unit for units in starting.values() for unit in units)
+    colds = {unit: problem.units[unit].cold_s for unit in count}
+    return {
+        share: max((count[unit] * colds[unit] for unit in units), default=0.0)
+        - max((colds[unit] for unit in units), default=0.0) for share, units in starting.items()
+    }  # fmt: skip
+
+
+def _placed(
+    problem: Problem, request: Request, placement: Placement, prediction: Prediction,
+    crowded: Mapping[tuple[str, str], float],
+) -> Placed:  # fmt: skip
     round = placement.rounds[request.task]
     alone = predict(replace(problem, requests=(request,)), Placement({request.task: round}))
     seconds = prediction.seconds.get(request.task, math.inf)
+    owners = {device: prediction.owners.get((request.task, device), seconds) for device in round.participants}
+    if math.isfinite(seconds):
+        before = max(owners.values())
+        owners = {device: took + crowded[request.task, device] for device, took in owners.items()}
+        seconds += max(owners.values()) - before
     w = problem.weights
     absent = request.absent * (len(request.owners) - len(round.participants))
     objective = (w.time * seconds + w.energy * math.fsum(alone.energy.values()) + absent
                  + w.price * prediction.price.get(request.task, 0.0))  # fmt: skip
-    owners = {device: prediction.owners.get((request.task, device), seconds) for device in round.participants}
     return Placed(round, seconds, owners, dict(alone.energy), objective)
+
+
+def cooled_s(problem: Problem, request: Request, placed: Placed, keep_alive: float) -> float:
+    """Seconds of the cold starts at a round's end of functions that are warm now, but not for as long as is trained.
+
+    Args:
+        problem: That was decided.
+        request: One of it.
+        placed: What was decided about it.
+        keep_alive: Seconds after which an instance with nothing to do ends.
+    """
+    if max(placed.owners.values()) <= keep_alive:
+        return 0.0
+    ends = [(AGGREGATE, placed.round.aggregator), *[(EVALUATE, placed.round.evaluator)] * (request.evaluate_s > 0)]
+    return sum(problem.units[unit].cold_s for function, unit in ends if function in problem.units[unit].warm)
 
 
 def words(names: tuple[str, ...]) -> str:

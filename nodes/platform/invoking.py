@@ -17,7 +17,7 @@ from nodes.wire.task import Placed, Task
 
 LIMIT, LIMIT_S = 4.0, 60.0
 """An owner's round is given so many times what it is predicted to take, and so many seconds of the experiment more:
-whoever waits in vain for the other half ends by that."""
+whoever waits in vain for the other half ends by that. A user's function is given what it declares, see `limit`."""
 WHOLE = "fedavg"
 """Scheme whose parts train a whole model on its device, where a scheme of halves is placed so."""
 
@@ -56,6 +56,17 @@ def task_of(job: Job, round: Round, leg: Leg) -> Task:
         scheme=WHOLE if whole else task.scheme, strategy="none" if whole else task.strategy,
         edges=tuple(sorted({*task.edges, *([leg.server] if leg.server else [])})),
     )  # fmt: skip
+
+
+def limit(job: Job, leg: Leg, function: str) -> float:
+    """Seconds of the experiment that one half of an owner's round may take.
+
+    A user's function takes as long as it declares, whatever is predicted. A built-in half does not end before that.
+    """
+    if function in job.limits:
+        return job.limits[function]
+    halves = (TRAIN_DEVICE, TRAIN_EDGE) if leg.server else (TRAIN_DEVICE,)
+    return max([LIMIT * leg.seconds + LIMIT_S, *(job.limits[half] for half in halves if half in job.limits)])
 
 
 def initialise(job: Job) -> InvokeOn:
@@ -101,7 +112,7 @@ def train(
     return InvokeOn(
         call=0, function=function, source=_file(job, function), inputs=inputs, where={digest: source},
         values={"task": task_of(job, round, leg), "node": unit, "owner": leg.owner, "round": round.number},
-        time_limit=LIMIT * leg.seconds + LIMIT_S, parts=tuple(PartId(job.name, role, leg.owner) for role in roles),
+        time_limit=limit(job, leg, function), parts=tuple(PartId(job.name, role, leg.owner) for role in roles),
     )  # fmt: skip
 
 

@@ -7,10 +7,9 @@ the round, and of the task if it is the function that fails there and not a unit
 
 from __future__ import annotations
 
-import itertools
-
 from nodes.platform import invoking, outcomes
 from nodes.platform.books import Books
+from nodes.platform.calls import misled
 from nodes.platform.states import BROADCAST, Call, Leg, Role, TaskState, memory_of
 from nodes.policies.requests import SELECT, TRAIN_DEVICE, TRAIN_EDGE
 from nodes.wire.platform_messages import CallEnded
@@ -29,7 +28,6 @@ class Legs:
 
     def __init__(self, books: Books) -> None:
         self._books = books
-        self._pairs = itertools.count(1)
 
     def supply(self, task: TaskState, leg: Leg) -> None:
         """See to the inputs of a share that has its placement, and invoke it when they are there."""
@@ -45,7 +43,7 @@ class Legs:
         given = [self._weights(task, unit, invoking.layers_of(job, leg, device)) for device, unit in sides]
         if not ready or not all(given):
             return
-        leg.state, leg.pair = "training", next(self._pairs)
+        leg.state, leg.pair = "training", self._books.act.number()
         for (device, unit), digest in zip(sides, given, strict=True):
             self._train(task, leg, unit, digest, keep, device, "device" if device else "edge")
 
@@ -99,8 +97,10 @@ class Legs:
             return
         elif message.kind:
             if call.role != "next":  # where nobody has moved to, nothing is lost
+                # Where somebody else has what was not there, nothing has failed.
+                had = misled(call, message) and all(self._books.asking.source(digest) for digest, _ in message.lacks)
                 self.fail(task, leg, f"{call.function} on {call.unit}: {message.kind}: {message.reason}",
-                          for_good=message.kind in _OWN)  # fmt: skip
+                          counts=not had, for_good=message.kind in _OWN)  # fmt: skip
         elif call.function == SELECT and "keep" in message.outputs:
             task.keeps[leg.owner] = message.outputs["keep"]
             self._books.holdings.claim(task.keeps[leg.owner])
@@ -123,7 +123,7 @@ class Legs:
         """The edge half has gone to another server, where its next invocation waits for it."""
         there = next((call for call in leg.calls.values() if call.unit == unit and call.role in ("next", "edge")), None)
         if there is None:
-            self.fail(task, leg, f"its edge half has moved to {unit}, where nothing waits for it", counts=False)
+            self.fail(task, leg, f"its edge half has moved to {unit}, where nothing waits for it")
             return
         leg.server, there.role = unit, "edge"
 

@@ -53,7 +53,8 @@ class Orchestrator:
         self._tasks: dict[str, TaskState] = {}  # in the order in which they came
         registry = Registry(settings)
         holdings = Holdings(act.keep)
-        calls = Calls(registry, act.invoke, act.cancel, lambda: (task for task in self._tasks.values() if task.open))
+        calls = Calls(registry, act.number, act.invoke, act.cancel,
+                      lambda: (task for task in self._tasks.values() if task.open))  # fmt: skip
         asking = Asking(settings, registry, calls, holdings)
         self._books = Books(settings, registry, calls, holdings, asking, act, clock)
         self._rounds = Rounds(self._books, self._change)
@@ -126,6 +127,8 @@ class Orchestrator:
         books = self._books
         for digest in message.outputs.values():
             books.holdings.made(digest, unit)
+        for digest, at in message.lacks:
+            books.holdings.dropped(digest, at)
         call = books.calls.ended(unit, message.call)
         if call is not None:
             books.act.say(ctl.Charged(task=call.task, function=call.function, unit=unit, ended=message,
@@ -135,8 +138,6 @@ class Orchestrator:
             self._end(call, message)
         for digest in message.outputs.values():
             books.holdings.settle(digest)
-        for digest, at in message.lacks:
-            books.holdings.dropped(digest, at)
         for task in self._tasks.values():
             if message.lacks and task.open:
                 self._rounds.missed(task)

@@ -75,7 +75,8 @@ class Outcome:
         outputs: Digests, which are in the store and pinned once for the receiver. values: Plain outputs.
         asked: When it was submitted. sent: When an instance was told. ended: When the agent knew of its end.
         begin, end: Of the work itself, as the instance has it.
-        cold: Whether an instance was started for it. process_s, imports_s: What that took.
+        cold: Whether an instance was started for it. process_s, imports_s: What that took. crowd: How many instances
+            were starting on the unit meanwhile, on average, its own among them.
         start_cpu_s, cpu_s, around_cpu_s: CPU time of starting, of the work, of all around the work in the instance.
         read, written: Bytes of tensors. sent_bytes, received_bytes: Of frames that it streamed.
         memory: Most bytes resident while it ran. reserved: Bytes that were kept free for its instance.
@@ -96,6 +97,7 @@ class Outcome:
     cold: bool = False
     process_s: float = 0.0
     imports_s: float = 0.0
+    crowd: float = 1.0
     start_cpu_s: float = 0.0
     cpu_s: float = 0.0
     around_cpu_s: float = 0.0

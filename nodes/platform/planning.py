@@ -1,8 +1,8 @@
 """When something is decided about which task: next rounds, shares that begin again, owners in place of others.
 
 All that is wanted at one time is decided together, in the order in which the tasks came. A task that has waited for
-`STARVE_S` has younger ones wait for it; one that cannot be placed although nobody is in its way is given
-`PATIENCE_S`, as devices come back into reach and batteries are charged.
+`STARVE_S` has younger ones wait for it; one that cannot be placed although nobody is in its way is given a while
+(`nodes.platform.patience`). What becomes of a decision is in `nodes.platform.placing`.
 """
 
 from __future__ import annotations
@@ -11,30 +11,19 @@ import time
 from collections.abc import Iterable
 
 from nodes.platform.admission import Verdict, judge
-from nodes.platform.asking import Want, cuts_of
+from nodes.platform.asking import Want
 from nodes.platform.books import Books
-from nodes.platform.deciding import Placed, settle, words
+from nodes.platform.deciding import settle, words
+from nodes.platform.patience import PATIENCE_S, Patience
+from nodes.platform.placing import place, unmet
 from nodes.platform.rounds import Rounds
-from nodes.platform.states import BROADCAST, Leg, Round, TaskState
+from nodes.platform.states import Leg, Round, TaskState
 from nodes.policies.orchestrating import predict
-from nodes.policies.requests import (
-    AGGREGATE,
-    EVALUATE,
-    SELECT,
-    TRAIN_DEVICE,
-    TRAIN_EDGE,
-    Assignment,
-    Placement,
-    Problem,
-)
+from nodes.policies.requests import Assignment, Placement, Problem
 from nodes.policies.requests import Round as Ends
 from nodes.policies.units import Battery
-from nodes.wire import control as ctl
 
-PATIENCE_S = 15.0
 STARVE_S = 30.0
-RETRY_S = 1.0
-"""How often is decided again about what could not be placed, if nothing has changed that is known to matter."""
 GAIN = 0.7
 """An owner's share under way begins elsewhere if it is done there in less than this of what it still takes."""
 
@@ -47,7 +36,12 @@ class Planning:
         self._settings, self._asking = books.settings, books.asking
         self._count = 0
         self._in_vain: object = None  # what was wanted and free when something could not be placed
-        self.again_at: float | None = None
+        self._patience = Patience(books, rounds)
+
+    @property
+    def again_at(self) -> float | None:
+        """When it is to be decided again although nothing happens, s; None: no need."""
+        return self._patience.again_at
 
     def admit(self, task: TaskState, now: float) -> None:
         """Look whether a task can be done; it waits for units that have not been heard of yet, or not of late."""
@@ -64,8 +58,7 @@ class Planning:
 
     def verdict(self, task: TaskState, now: float) -> Verdict:
         """Whether a task can be done, if it had all units for itself."""
-        registry, policy = self._books.registry, self._settings.policy
-        return judge(task, self._asking, registry, policy, self._seed(), now, self._full)
+        return judge(task, self._asking, self._books.registry, self._settings, self._seed(), now, self._full)
 
     def plan(self, tasks: Iterable[TaskState], now: float, *, fresh: bool) -> None:
         """Decide about all that is wanted.
@@ -78,7 +71,7 @@ class Planning:
         tasks = [task for task in tasks if task.open and task.checked]
         fresh = fresh or (self.again_at is not None and now >= self.again_at)
         if fresh:
-            self.again_at = None
+            self._patience.again_at = None
         wants = self._wants(tasks, now)
         about = [want.request.task for want in wants], self._books.calls.free()
         if not wants or (about == self._in_vain and not fresh):
@@ -92,7 +85,7 @@ class Planning:
         took = time.perf_counter() - begin
         for want in wants:
             if want.request.task in found.placed and want.task.open:
-                self._place(want, found.placed[want.request.task], now, took)
+                place(self._books, problem, want, found.placed[want.request.task], now, took)
         blocked = set[str]()
         for want in wants:
             if want.request.task in found.unmet and want.task.open:
@@ -118,7 +111,7 @@ class Planning:
         for task in tasks:
             round = task.round
             if not self._rounds.possible(task):
-                self._cannot(task, ("memory",), now)
+                self._patience.task_waits(task, ("memory",), now)
             elif round is None:
                 if task.model is None:
                     task.stuck = None  # its first weights are being made
@@ -130,7 +123,7 @@ class Planning:
                 if (request := self._asking.for_round(task, now)) is not None:
                     wants.append(Want(task, "round", request))
                 else:
-                    self._cannot(task, ("unit",), now)
+                    self._patience.task_waits(task, ("unit",), now)
             elif round.phase == "train":
                 wants += self._of_round(task, round, now)
             else:
@@ -144,85 +137,41 @@ class Planning:
                 if (request := self._asking.for_leg(task, leg, now)) is not None:
                     wants.append(Want(task, "leg", request, leg))
                 else:
-                    self._wait_for(task, leg, "it cannot be reached", now)
+                    self._patience.leg_waits(task, leg, "it cannot be reached", now)
         missing = task.job.least - round.alive
         if missing > 0:
             if (request := self._asking.for_more(task, missing, now)) is not None:
                 wants.append(Want(task, "more", request))
             else:
-                self._cannot(task, ("participants",), now)
+                self._patience.task_waits(task, ("participants",), now)
         else:
             task.stuck = None
         return wants
 
-    # --- what has been decided --------------------------------------------------------------------------
-
-    def _place(self, want: Want, placed: Placed, now: float, took: float) -> None:
-        task, job, books = want.task, want.task.job, self._books
-        ends, seconds = placed.round, placed.seconds
-        if want.kind == "round":
-            assert task.model is not None
-            source = self._asking.source(task.model.digest)
-            if not books.registry.is_warm(source, BROADCAST):
-                seconds += books.registry.cold_s(source, BROADCAST)
-            task.round = Round(task.done + 1, task.model, {}, ends.aggregator, ends.evaluator, now, seconds)
-            task.stuck = task.waits = None
-            if task.state != "running":
-                task.state, task.since, task.reason = "running", now, ""
-                books.act.say(ctl.JobStatus(task.status()))
-        round = task.round
-        assert round is not None
-        if not books.registry.alive(round.aggregator):
-            round.aggregator = ends.aggregator
-        cuts = {cut.index: cut for cut in cuts_of(job)}
-        for owner, does in sorted(ends.participants.items()):
-            leg = round.legs.setdefault(owner, Leg(owner))
-            leg.state, leg.cut, leg.server, leg.stranded = "placed", cuts[does.cut], does.server, ""
-            leg.seconds, leg.joules, leg.begun = placed.owners[owner], placed.joules.get(owner, 0.0), now
-        task.unmet = ()
-        books.act.say(ctl.PlacedRound(
-            task=task.name, round=round.number, policy=self._settings.policy, objective=placed.objective,
-            predicted_s=seconds, predicted_j=dict(placed.joules), rows=self._rows(task, round, ends.participants),
-            decided_s=took, cuts={owner: does.cut for owner, does in ends.participants.items()},
-        ))  # fmt: skip
-
-    @staticmethod
-    def _rows(task: TaskState, round: Round, owners: Iterable[str]) -> tuple[tuple[str, str, str], ...]:
-        rows = []
-        for owner in sorted(owners):
-            leg = round.legs[owner]
-            if task.job.select is not None and owner not in task.keeps:
-                rows.append((SELECT, owner, owner))
-            rows.append((TRAIN_DEVICE, owner, owner))
-            if leg.server:
-                rows.append((TRAIN_EDGE, owner, leg.server))
-        rows.append((AGGREGATE, "", round.aggregator))
-        if task.job.evaluate_s > 0:
-            rows.append((EVALUATE, "", round.evaluator))
-        return tuple(rows)
+    # --- what has no placement --------------------------------------------------------------------------
 
     def _refused(self, want: Want, names: tuple[str, ...], tasks: list[TaskState], now: float, took: float) -> bool:
         """What becomes of a want that has no placement. Returns whether others are in its way."""
         task = want.task
         if want.leg is not None:
-            self._wait_for(task, want.leg, words(names), now)
+            self._patience.leg_waits(task, want.leg, words(names), now)
             return False
         if want.kind == "round" and "deadline" in names:
             if task.done or task.state == "running":
                 task.late = True  # it goes on without: the target may come sooner than the last round
-                self._again(now - RETRY_S)
+                self._patience.again(now)
                 return False
             verdict = self.verdict(task, now)
             if verdict.reason:
                 self._rounds.finish(task, "refused", verdict.reason)
                 return False
-        self._say_unmet(task, names, took)
+        unmet(self._books, task, names, took)
         if any(one is not task and one.round is not None for one in tasks):
             idle = self._asking.problem([want.request], now, None)
             if self._can(idle, want.request.task):
                 task.stuck = None  # it is decided again when they give something back
                 return True
-        self._cannot(task, names, now)
+        self._patience.task_waits(task, names, now)
         return False
 
     def _unlock(self, tasks: list[TaskState], blocked: set[str]) -> None:
@@ -238,46 +187,6 @@ class Planning:
     def _can(self, problem: Problem, name: str) -> bool:
         """Whether a request can be placed."""
         return name in settle(problem, self._settings.policy, self._seed(), self._full).placed
-
-    def _say_unmet(self, task: TaskState, names: tuple[str, ...], took: float) -> None:
-        if names != task.unmet:
-            task.unmet = names
-            self._books.act.say(ctl.PlacedRound(
-                task=task.name, round=task.done + 1, policy=self._settings.policy, objective=float("inf"),
-                predicted_s=float("inf"), unmet=names, decided_s=took,
-            ))  # fmt: skip
-
-    def _cannot(self, task: TaskState, names: tuple[str, ...], now: float) -> None:
-        """A task cannot be placed, and nobody is in its way: it ends when that has lasted."""
-        task.stuck = now if task.stuck is None else task.stuck
-        if now - task.stuck < PATIENCE_S:
-            self._again(now)
-            return
-        legs = task.round.legs.values() if task.round is not None else ()
-        gone = [f"{name}: {why}" for name, why in sorted(task.out.items())]
-        gone += [f"{leg.owner}: {leg.reason}" for leg in legs if not leg.lives and leg.owner not in task.out]
-        weak = [name for name in task.job.task.owners if self._books.registry.weak(name)]
-        gone += [f"{name}: its battery is at its reserve" for name in weak if name not in task.out]
-        there = len(self._asking.candidates(task, now))
-        began = task.done > 0 or task.round is not None
-        self._rounds.finish(
-            task, "failed" if began else "refused",
-            f"round {task.done + 1} cannot be placed: {words(names)}; it needs {task.job.least} of "
-            f"{len(task.job.task.owners)} devices, {there} of them are there with something to spare"
-            + (f" ({'; '.join(gone)})" if gone else ""),
-        )  # fmt: skip
-
-    def _wait_for(self, task: TaskState, leg: Leg, why: str, now: float) -> None:
-        if now - leg.since < PATIENCE_S:
-            self._again(now)
-        else:
-            why = "; ".join(one for one in (leg.reason, why) if one)
-            self._rounds.legs.fail(task, leg, why, counts=False, out=True)
-            self._again(now - RETRY_S)
-
-    def _again(self, now: float) -> None:
-        at = now + RETRY_S
-        self.again_at = at if self.again_at is None else min(self.again_at, at)
 
     # --- what is under way ------------------------------------------------------------------------------
 

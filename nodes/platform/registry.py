@@ -14,6 +14,7 @@ from statistics import fmean
 
 import msgspec
 
+from nodes.platform.states import BROADCAST
 from nodes.policies.energy import MARGIN
 from nodes.policies.requests import Shared
 from nodes.policies.units import Battery, Path, Unit
@@ -26,8 +27,8 @@ CHANGE = 0.2
 """A link that has changed by more than this share of its rate is worth deciding again for."""
 GUARD_S = 2.0
 """A device is let go so many seconds of full power before its reserve: what it says of itself is a little old."""
-COLD_S = 1.5
-"""Seconds of a cold start where none has been measured on any unit of the kind."""
+COLD_S, PLAIN_COLD_S = 1.5, 0.3
+"""Seconds of a cold start where none has been measured on any unit of the kind: with torch, and of `BROADCAST`."""
 PAYLOAD = 0.956
 """Payload of what a modem's rate counts: headers of Ethernet, IP and TCP with full frames."""
 
@@ -94,7 +95,7 @@ class Registry:
     def warmed(self, name: str, function: str) -> None:
         """An instance of a function has become free there: the unit will say so, too, but a decision may be due now."""
         seen = self._all.get(name)
-        if seen is not None and function not in seen.state.warm:
+        if seen is not None and function not in seen.state.warm and self._settings.keep_alive > 0:
             seen.state = msgspec.structs.replace(seen.state, warm=(*seen.state.warm, function))
 
     def lose(self, name: str) -> None:
@@ -155,12 +156,16 @@ class Registry:
         return name in self._all and function in self._all[name].state.warm
 
     def cold_s(self, name: str, function: str = "") -> float:
-        """Seconds of a cold start: of a function if it was measured there, else of what was, there or on its like."""
-        seen = self._all[name].state
+        """Seconds of a cold start: of a function if it was measured there, else of what was, there or on its like.
+
+        Functions with torch are alike, and are nothing like `BROADCAST`.
+        """
+        seen, plain = self._all[name].state, function == BROADCAST
         if function in seen.cold:
             return seen.cold[function]
-        like = [seen] + [one.state for one in self._all.values() if one.state.kind == seen.kind]
-        return next((fmean(one.cold.values()) for one in like if one.cold), COLD_S)
+        units = [seen] + [one.state for one in self._all.values() if one.state.kind == seen.kind]
+        like = ([took for what, took in one.cold.items() if (what == BROADCAST) == plain] for one in units)
+        return next((fmean(one) for one in like if one), PLAIN_COLD_S if plain else COLD_S)
 
     def battery(self, name: str, spent_j: float = 0.0) -> Battery | None:
         """A device's battery when running rounds have taken what they still will; None: it is on the mains."""

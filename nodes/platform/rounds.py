@@ -9,22 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import msgspec
-
-from nodes.platform import invoking, outcomes
+from nodes.platform import invoking
 from nodes.platform.books import Books
+from nodes.platform.calls import misled
 from nodes.platform.keeping import Keeping
 from nodes.platform.legs import Legs
+from nodes.platform.returned import sound
 from nodes.platform.states import BROADCAST, INITIALISE, Call, Leg, Model, Round, TaskState, memory_of
-from nodes.policies.requests import AGGREGATE, EVALUATE, TRAIN_DEVICE, TRAIN_EDGE
+from nodes.policies.requests import AGGREGATE, EVALUATE
 from nodes.wire import control as ctl
 from nodes.wire.jobs import JobState
 from nodes.wire.platform_messages import CallEnded
-
-_GIVES = {INITIALISE: "weights", AGGREGATE: "weights", BROADCAST: "part"}
-"""Blobs that functions have to give."""
-_COUNTS = {EVALUATE: ("accuracy", "loss"), TRAIN_DEVICE: ("samples",), TRAIN_EDGE: ("samples",)}
-"""Values that have to be numbers where a function gives them."""
 
 
 class Rounds:
@@ -139,7 +134,7 @@ class Rounds:
 
     def ended(self, task: TaskState, call: Call, message: CallEnded) -> None:
         """An invocation of a task has ended."""
-        round, wanted, message = task.round, call.wanted, _sound(call, message)
+        round, wanted, message = task.round, call.wanted, sound(call, message)
         if message.kind == "" and call.digest:
             self._books.holdings.fetched(call.digest, call.unit)
         if call.owner:
@@ -181,6 +176,8 @@ class Rounds:
             self._close(task, round)
 
     def _failed(self, task: TaskState, call: Call, message: CallEnded) -> None:
+        if misled(call, message):
+            return  # it is asked for elsewhere; what is nowhere any more is made again, and that counts
         tries = task.tries if task.round is None or call.role == "copy" else task.round.tries
         name = "copy" if call.role == "copy" else call.function
         tries[name] += 1
@@ -286,14 +283,3 @@ class Rounds:
             books.act.say(ctl.TaskDone(task.name, last.digest, accuracy, math.nan if last.loss is None else last.loss))
         books.act.say(ctl.JobStatus(task.status()))
         self._changed()
-
-
-def _sound(call: Call, message: CallEnded) -> CallEnded:
-    """An end as it is, or as a failure: a user's function in the place of a built-in one may declare anything."""
-    values = {name: message.values[name] for name in _COUNTS.get(call.function, ()) if name in message.values}
-    odd = [f"{name}: {value!r}" for name, value in values.items() if not isinstance(value, int | float)]
-    gives = _GIVES.get(call.function, "")
-    if message.kind or (not odd and (not gives or gives in message.outputs)):
-        return message
-    reason = f"function {call.function} returned not what it should: " + (", ".join(odd) or f"no {gives}")
-    return msgspec.structs.replace(message, kind=outcomes.RETURNED, reason=reason[:300])

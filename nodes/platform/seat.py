@@ -7,6 +7,7 @@ takes its time.
 from __future__ import annotations
 
 import importlib
+import itertools
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -72,6 +73,7 @@ class Seat:
         self._dilation = dilation
         self._clock = clock
         self._orchestrator: Orchestrating | None = None
+        self._numbers = itertools.count(1)  # of all orchestrators: what an earlier one has asked for may still come
         self._unsent: list[tuple[str, CallEnded]] = []
         self._dead: set[str] = set()
 
@@ -134,6 +136,10 @@ class Seat:
             self._orchestrator.step()
 
     # --- its actions ------------------------------------------------------------------------------------
+
+    def number(self) -> int:
+        """The next number for an invocation, or a pair."""
+        return next(self._numbers)
 
     def invoke(self, unit: str, call: InvokeOn) -> None:
         """Have a unit run a function; that it cannot be asked is an end, too, and is heard of as such, later."""

@@ -39,7 +39,8 @@ class Calls:
         unit: This one. pool, parts, blobs: Its own.
         known: Values that the unit knows best (its name): built-in functions that take them are given these.
         tell: Says how one ended to the orchestrator. emit: Records an event.
-        started: Hears how many seconds of the experiment a cold start of a function took.
+        started: Hears how many seconds of the experiment a cold start of a function takes when no other one is under
+            way: those on a unit share its speed.
         note: Takes what a person should read.
         dilation: Real seconds that a second of the experiment takes. clock: Stands in for the machine's in tests.
     """
@@ -142,7 +143,7 @@ class Calls:
             self._blobs.private.update(kept)
         self._blobs.keep(KeepBlobs(pin=tuple(kept)))  # until the orchestrator lets them go
         if outcome.cold and outcome.start_s:
-            self._started(asked.function, outcome.start_s / self._dilation)
+            self._started(asked.function, outcome.start_s / outcome.crowd / self._dilation)
         sizes = {digest: self._blobs.store.size(digest) for digest in kept}
         ended = told(asked, outcome, call.need.came if call.need else {}, sizes, self._dilation)
         if outcome.kind in (outcomes.MISSING, outcomes.DAMAGED):

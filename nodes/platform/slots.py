@@ -15,6 +15,38 @@ Key = tuple[str, str]
 """Function, and the file that it stands in."""
 
 
+class Crowd:
+    """Those who share something evenly, and how many there were while one of them had its share.
+
+    Args:
+        clock: s.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._count, self._shares, self._at = 0, 0.0, clock()
+
+    def enter(self) -> tuple[float, float]:
+        """One more; what `leave` wants to know of it."""
+        self._go_on()
+        self._count += 1
+        return self._at, self._shares
+
+    def leave(self, entered: tuple[float, float]) -> float:
+        """One less; how many there were meanwhile on average, itself among them: what took it so many times longer."""
+        self._go_on()
+        self._count -= 1
+        since, shares = entered
+        alone = self._shares - shares
+        return (self._at - since) / alone if alone > 0 else 1.0
+
+    def _go_on(self) -> None:
+        now = self._clock()
+        if self._count:
+            self._shares += (now - self._at) / self._count
+        self._at = now
+
+
 @dataclass
 class Call:
     """An invocation that has not ended."""
@@ -39,7 +71,7 @@ class Slot:
 
     Attributes:
         reserved: Bytes kept for it. limit: When it has to be ready. call: What it was started for, or is at.
-        fate: Kind and reason of its end, if the pool has killed it for one.
+        fate: Kind and reason of its end, if the pool has killed it for one. entered: While it starts, of the `Crowd`.
         polled: What its socket is polled for; 0: it is not.
     """
 
@@ -55,6 +87,7 @@ class Slot:
     ready: bool = False
     ending: bool = False
     fate: tuple[str, str] | None = None
+    entered: tuple[float, float] | None = None
     polled: int = 0
     calls: int = 0
     since: float = 0.0

@@ -67,7 +67,7 @@ class Standing:
         self._at, self._coming, self._left_j = self._file.platform.at, "", None
 
     def started(self, function: str, seconds: float) -> None:
-        """A cold start of a function took so many seconds of the experiment."""
+        """A cold start of a function took so many seconds of the experiment, without what others took of them."""
         self._cold[function] = seconds
 
     def now(self) -> UnitState:

@@ -118,6 +118,10 @@ class Parts:
         else:
             self._send(node, frames)
 
+    def afresh(self) -> None:
+        """Keep nothing of what has come for parts of earlier tasks."""
+        self._held.clear()
+
     def step(self) -> None:
         """Drop what was kept for too long."""
         oldest = self._clock() - self._keep_s

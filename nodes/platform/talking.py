@@ -118,8 +118,9 @@ class Talk:
     def _started(self, slot: Slot, call: Call, ready: ms.Ready) -> None:
         self._needs.learn(slot.key, ready.interface)
         call.outcome = replace(
-            call.outcome, process_s=ready.process_s, imports_s=ready.imports_s, start_cpu_s=ready.cpu_s
-        )
+            call.outcome, process_s=ready.process_s, imports_s=ready.imports_s, start_cpu_s=ready.cpu_s,
+            crowd=self._slots.started(slot),
+        )  # fmt: skip
         needed = self._needs.memory(call.invocation)
         if needed > self._needs.limit:
             self._slots.kill(slot, *self._needs.too_much(call.key[0], needed))

@@ -17,7 +17,7 @@ from nodes.platform import messages as ms
 from nodes.platform import outcomes
 from nodes.platform.billing import Life
 from nodes.platform.processes import Launch, Wire
-from nodes.platform.slots import Call, Slot
+from nodes.platform.slots import Call, Crowd, Slot
 from nodes.platform.store import Store
 
 START_LIMIT = 120.0
@@ -51,6 +51,7 @@ class Slots:
         self._slots: dict[int, Slot] = {}
         self._by_fd: dict[int, Slot] = {}
         self._watched = clock()
+        self._crowd = Crowd(clock)
 
     def __iter__(self) -> Iterator[Slot]:
         """All of them, as they are now: what is done with one may change which there are."""
@@ -109,12 +110,18 @@ class Slots:
             raise
         limit = now + START_LIMIT * self.dilation
         slot = self._slots[number] = Slot(number, call.key, reserved, process, wire, staging, now, limit, call)
+        slot.entered = self._crowd.enter()
         self._by_fd |= {process.fileno(): slot, wire.fileno(): slot}
         self._epoll.register(process.fileno(), select.EPOLLIN)
         where = str(self.store.directory.resolve()), str(staging.resolve())
         wire.send(ms.Start(*call.key, *where, spawned, self._speed, self.dilation))
         self.poll(slot)
         return slot
+
+    def started(self, slot: Slot) -> float:
+        """An instance starts no more; how many did meanwhile on average, itself among them."""
+        entered, slot.entered = slot.entered, None
+        return 1.0 if entered is None else self._crowd.leave(entered)
 
     def poll(self, slot: Slot) -> None:
         """Poll its socket for what is of interest now."""
@@ -149,6 +156,7 @@ class Slots:
         if slot.ending:
             return
         slot.spend(self.clock())
+        self.started(slot)
         slot.ending = True
         slot.fate = (kind, reason) if kind else None
         self._epoll.unregister(slot.wire.fileno())

@@ -8,6 +8,7 @@ counts: an event of kind ``select``. It is paced to its own CPU time over the no
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +66,17 @@ def select(context: Context, part: PartId, batches: Batches) -> None:
     batches.keep(context.kept[part.owner])
 
 
-def selected(task: Task, owner: str, asked: Select, shard: Shard) -> Indices:
-    """Indices of the samples that an owner is to train on."""
-    scores = None
+def selected(task: Task, owner: str, asked: Select, shard: Shard, work: scoring.Work = nullcontext) -> Indices:
+    """Indices of the samples that an owner is to train on; ``work`` is entered for each piece of the work."""
+    scores, half = None, None
     if asked.rule not in selection.BLIND:
-        scores = scoring.score(shard, asked.by, _half(task, owner) if asked.features == "half" else None)
+        if asked.features == "half":
+            with work():
+                half = _half(task, owner)
+        scores = scoring.score(shard, asked.by, half, work)
     key = keyed.key(task.seed, owner, "select")
-    return selection.keep(scores, shard.y.numpy(), shard.classes, asked.rule, asked.share, key, task.batch)
+    with work():
+        return selection.keep(scores, shard.y.numpy(), shard.classes, asked.rule, asked.share, key, task.batch)
 
 
 def _half(task: Task, owner: str) -> nn.Module:

@@ -55,6 +55,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         select: Which share of the data is trained on; None: all.
         select_s: Work a sample of choosing. aggregate_s: Work a participant. evaluate_s: Work of evaluating.
         memories: Bytes of an instance by function; one that is not there takes what it declares.
+        limits: Seconds of the experiment that an invocation of a user's function may take, as it declares.
         deadline_s: Seconds from its submission. target: Accuracy at which it is done before its last round.
         sources: Users' functions: file inside the containers, by the name of the built-in function that it replaces.
     """
@@ -76,6 +77,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     aggregate_s: float = 0.0
     evaluate_s: float = 0.0
     memories: dict[str, int] = {}
+    limits: dict[str, float] = {}
     deadline_s: float | None = None
     target: float | None = None
     sources: dict[str, str] = {}

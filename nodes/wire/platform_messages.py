@@ -129,7 +129,7 @@ class UnitState(msgspec.Struct, frozen=True, kw_only=True, tag="unit-state"):
             nothing open, and nothing pinned.
         memory: Bytes free for instances: those of instances with nothing to do count as free.
         warm: Functions of which an instance has nothing to do.
-        cold: Seconds that the last cold start of a function took here.
+        cold: Seconds that the last cold start of a function took here, or would have without others at the same time.
         at: Of a device: the edge server that it is near. coming: Edge server of a handover that is announced.
         in_reach: Whether a device's radio reaches its access point.
         battery_j: Joules left; None: no battery.

@@ -14,6 +14,7 @@ from testbed.experiment.document import Document, Steps
 from testbed.experiment.model import Spec
 from testbed.experiment.problems import did_you_mean
 from testbed.experiment.tasking import MOST, Task, as_cut
+from testbed.experiment.taskplan import OwnFunction
 from testbed.experiment.training import PIPELINED_SCHEMES, SCHEMES, SPLIT_SCHEMES
 
 HOSTED = tuple(name for name in SCHEMES if name not in PIPELINED_SCHEMES)
@@ -215,8 +216,8 @@ def functions_file(spec: Spec, document: Document) -> Path | None:
     return None if asked is None else (document.path.parent / asked).resolve()
 
 
-def replaced(path: Path) -> dict[str, float]:
-    """Names of the built-in functions that a user's file has, sorted, and s that each may take at most.
+def replaced(path: Path) -> dict[str, OwnFunction]:
+    """Functions of a user's file that stand in for built-in ones, by name, sorted.
 
     Raises:
         InputError: It cannot be used, or what it has cannot be invoked as the built-in functions are.
@@ -231,4 +232,4 @@ def replaced(path: Path) -> dict[str, float]:
             "none of these functions is called as a built-in one: nothing would ever invoke them", where=str(path),
             wanted=f"one or more of {', '.join(sorted(theirs))}", found=", ".join(sorted(own)),
         )  # fmt: skip
-    return {name: own[name].time_limit for name in known}
+    return {name: OwnFunction(own[name].time_limit, own[name].memory) for name in known}

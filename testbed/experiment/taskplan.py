@@ -39,11 +39,19 @@ class TaskPlan:
 
 
 @dataclass(frozen=True)
+class OwnFunction:
+    """What a user's function declares: s that an invocation may take, bytes that its process may have resident."""
+
+    time_limit: float
+    memory: int
+
+
+@dataclass(frozen=True)
 class PlatformPlan:
     """How the platform runs tasks; see docs/experiment.md.
 
     ``weights`` are those of a second, a joule, and a unit of price. ``functions`` is the user's file, and ``replaced``
-    has the names of the built-in functions in it, and s that one invocation of each may take.
+    has the functions in it that stand in for built-in ones, by name.
     """
 
     policy: str = "greedy"
@@ -52,5 +60,5 @@ class PlatformPlan:
     queue: int = 64
     retries: int = 2
     functions: str | None = None
-    replaced: Mapping[str, float] = field(default_factory=dict)
+    replaced: Mapping[str, OwnFunction] = field(default_factory=dict)
     linger: float = 0.0

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from nodes.events import Span
+from nodes.wire import control as ctl
 from testbed.errors import RoambedError
-from testbed.run.breaking import Broken
+from testbed.run.breaking import Breaking, Broken
+from testbed.run.replay import Replay
+from testbed.run.session import Session
 
 
 class Ended(Protocol):
@@ -70,6 +73,28 @@ class Died:
     def owns(self) -> bool:
         """Whether it took its data along: rounds are averaged without it from then on."""
         return self.kind == "device"
+
+
+def newly_dead(session: Session, told: Sequence[Died], breaking: Breaking, replay: Replay, task: str) -> list[Died]:
+    """Nodes that have died beside those that were ``told`` of: all others are told now, and moves of a device end.
+
+    Args:
+        session: That lost them.
+        told: Those that this was asked for before.
+        breaking: Knows which the experiment has killed, and when.
+        replay: Of devices' moves.
+        task: Whose parts are told; empty: those of all.
+    """
+    found = []
+    for name in session.lost.keys() - {one.node for one in told}:
+        session.control.broadcast(ctl.Died(task, name))
+        death, killed = session.lost[name], breaking.killed.get(name)
+        at = death.at if killed is None else killed  # it is noticed a second later, or two
+        one = Died(name, session.plan.node(name).kind, session.time.at(at), death.how, asked=killed is not None)
+        if one.owns:
+            replay.bury(name, at)
+        found.append(one)
+    return found
 
 
 def deaths(died: Sequence[Died], dropped: Sequence[dict[str, Any]], start: float) -> list[dict[str, Any]]:

@@ -150,23 +150,17 @@ class TaskRun:
 
     def _tell_lost(self) -> None:
         """Say of nodes that have died whether that was asked for; nobody waits for such a device any more."""
-        for name in self._session.lost.keys() - {died.node for died in self._deaths}:
-            death, kind = self._session.lost[name], self._plan.node(name).kind
-            self._session.control.broadcast(ctl.Died(self.task.id, name))
-            when = self._breaking.killed.get(name)
-            at = death.at if when is None else when  # it is noticed a second later, or two
-            died = recovery.Died(name, kind, self._time.at(at), death.how, asked=when is not None)
+        for died in recovery.newly_dead(self._session, self._deaths, self._breaking, self._replay, self.task.id):
             self._deaths.append(died)
-            self._log.add([self._span("node", name, died.at, died.at, {"state": "died", "asked": died.asked})])
+            self._log.add([self._span("node", died.node, died.at, died.at, {"state": "died", "asked": died.asked})])
             if died.owns:
-                self._session.live.gone(name)
-                self._replay.bury(name, at)
-            if self.outcome.failure is not None and self.outcome.failure.where == name:
+                self._session.live.gone(died.node)
+            if self.outcome.failure is not None and self.outcome.failure.where == died.node:
                 continue  # which has been said
             goes_on = "rounds go on without it" if died.owns else "devices go on without it"
-            self._session.live.warn(f"{name} died; {goes_on}")
+            self._session.live.warn(f"{died.node} died; {goes_on}")
             if not died.asked:
-                self.outcome.notes.append(f"{name} {died.how}, which nobody had asked for")
+                self.outcome.notes.append(f"{died.node} {died.how}, which nobody had asked for")
 
     def _tell_links(self) -> None:
         """Write down which devices' links have gone down or come up."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from itertools import accumulate
+from statistics import fmean
 
 from nodes.platform.builtin import PLAIN_MEMORY, TORCH_MEMORY
 from nodes.policies.layers import LAYERS
@@ -80,12 +81,21 @@ def evaluate_s(work: WorkloadPlan, reference: Mapping[str, float]) -> float:
     return reference["evaluate"] * tests
 
 
-def select_s(work: WorkloadPlan) -> float:
-    """Work of selecting, by sample; 0 where all are trained on."""
-    asked = work.data.select
+def select_s(task: TaskPlan, references: Mapping[int, Mapping[str, float]]) -> float:
+    """Work of selecting, by sample; 0 where all are trained on.
+
+    Samples that are told by the device half's activations pass through it, too: on average over the task's cuts.
+    """
+    work, asked = task.work, task.work.data.select
     if asked is None or asked.share >= 1:
         return 0.0
-    return _BLINDLY if asked.rule in BLIND else _SCORED[asked.by]
+    if asked.rule in BLIND:
+        return _BLINDLY
+    passes = [0.0]
+    if asked.features == "half":
+        passes = [references[cut]["head.forward"] / work.batch if cut in references
+                  else next(iter(references.values()))["evaluate"] for cut in task.cuts]  # fmt: skip
+    return _SCORED[asked.by] + fmean(passes)
 
 
 def _sums(work: WorkloadPlan) -> list[int]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
+from dataclasses import replace
 
 import msgspec
 
 from nodes import schemes
+from nodes.policies.requests import TRAIN_DEVICE, TRAIN_EDGE, Cut
 from nodes.wire.jobs import Job
+from testbed.experiment.taskplan import OwnFunction
 from testbed.run import assignment
 from testbed.run.platform import costs
 from testbed.run.platform.known import Known, measured_at
@@ -29,14 +32,27 @@ def job(known: Known, name: str, sources: Mapping[str, str] | None = None) -> Jo
     told = assignment.placed(known, scheme, prepared, reference, way, name, ())
     select = told.select if work.data.select is not None and work.data.select.share < 1 else None
     samples = {owner: prepared.samples[owner] for owner in task.owners}
+    own = {function: known.plan.platform.replaced[function] for function in sources or {}}
     return Job(
-        name=name, task=msgspec.structs.replace(told, select=select), cuts=costs.cuts(task, known.references),
+        name=name, task=msgspec.structs.replace(told, select=select), cuts=_cuts(known, own),
         layers=costs.halves(task), weights=costs.weights(work), batches=costs.batches(work, samples), samples=samples,
         least=task.least, absent=task.absent, raw_stays=True, labels_stay=task.labels_stay,
-        share=1.0 if select is None else select.share, select=select, select_s=costs.select_s(work),
+        share=1.0 if select is None else select.share, select=select, select_s=costs.select_s(task, known.references),
         aggregate_s=costs.aggregate_s(work), evaluate_s=costs.evaluate_s(work, reference),
-        memories=costs.memories(work, len(task.owners)), deadline_s=task.deadline, target=task.target,
-        sources=dict(sources or {}),
+        memories=costs.memories(work, len(task.owners)) | {function: one.memory for function, one in own.items()},
+        limits={function: one.time_limit for function, one in own.items()}, deadline_s=task.deadline,
+        target=task.target, sources=dict(sources or {}),
+    )  # fmt: skip
+
+
+def _cuts(known: Known, own: Mapping[str, OwnFunction]) -> tuple[Cut, ...]:
+    """A task's cuts; an instance of a user's own half takes what that declares."""
+    device, edge = own.get(TRAIN_DEVICE), own.get(TRAIN_EDGE)
+    return tuple(
+        replace(
+            cut, device_memory=device.memory if device and cut.device_memory else cut.device_memory,
+            edge_memory=edge.memory if edge and cut.edge_memory else cut.edge_memory,
+        ) for cut in costs.cuts(known.task, known.references)
     )  # fmt: skip
 
 

@@ -194,7 +194,8 @@ class PlatformRun:
         steps = [max(ops.values()) for known in self._known.values() for ops in known.references.values()]
         rounds = [one.predicted_s for entry in self._book.running for _, one in entry.placements if one.rows]
         limits = [LIMIT * seconds + LIMIT_S for seconds in rounds if math.isfinite(seconds)]
-        longest = max([*limits, *self._plan.platform.replaced.values()], default=0.0)
+        own = [one.time_limit for one in self._plan.platform.replaced.values()]
+        longest = max([*limits, *own], default=0.0)
         return (_STUCK_S + longest) * real.dilation + 100 * max(steps, default=0.0) / slowest
 
     def _stuck(self, since: float) -> NodeError:
@@ -229,20 +230,13 @@ class PlatformRun:
 
     def _tell_lost(self) -> None:
         """Say which nodes have died."""
-        for name in self._session.lost.keys() - {died.node for died in self.outcome.died}:
-            death, kind = self._session.lost[name], self._plan.node(name).kind
-            self._session.control.broadcast(ctl.Died(_ALL, name))
-            when = self._breaking.killed.get(name)
-            at = death.at if when is None else when
-            died = recovery.Died(name, kind, self._time.at(at), death.how, asked=when is not None)
+        for died in recovery.newly_dead(self._session, self.outcome.died, self._breaking, self._replay, _ALL):
             self.outcome.died.append(died)
             attrs = {"state": "died", "asked": died.asked}
-            self._log.add([Span(kind="node", node=name, scheme=NAME, begin=died.at, end=died.at, attrs=attrs)])
-            if died.owns:
-                self._replay.bury(name, at)
-            self._session.live.warn(f"{name} died; tasks go on without it, as far as they can")
+            self._log.add([Span(kind="node", node=died.node, scheme=NAME, begin=died.at, end=died.at, attrs=attrs)])
+            self._session.live.warn(f"{died.node} died; tasks go on without it, as far as they can")
             if not died.asked:
-                self.outcome.notes.append(f"{name} {died.how}, which nobody had asked for")
+                self.outcome.notes.append(f"{died.node} {died.how}, which nobody had asked for")
 
     # --- what nodes say ---------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from nodes.policies.baselines import POLICIES
 from testbed.cli import show, showtasks
 from testbed.errors import InputError
 from testbed.experiment import load_plan, submitting, tasking
+from testbed.experiment.taskplan import OwnFunction
 from testbed.experiment.units import UnitError
 
 GOOD = """\
@@ -273,7 +274,7 @@ def test_functions_that_nothing_would_invoke_are_refused(write, tmp_path):
 def test_functions_that_stand_in_for_built_in_ones_are_known_with_their_limits(write, tmp_path):
     (tmp_path / "my.py").write_text((OWN % "aggregate").replace("memory=", "time_limit=900, memory="))
     plan = load_plan(write(("policy: greedy", "functions: my.py")))
-    assert plan.platform.replaced == {"aggregate": 900.0}
+    assert plan.platform.replaced == {"aggregate": OwnFunction(900.0, 96 << 20)}
 
 
 def test_functions_that_cannot_be_called_as_built_in_ones_are_refused_with_their_line(write, tmp_path):

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -33,6 +36,22 @@ def test_mislabelled_samples_are_the_hardest(by: str) -> None:
     assert set(np.argsort(found)[:3].tolist()) == {57, 58, 59}
     assert (found[57:] < 0).all()
     assert (found[:57] > 0).mean() > 0.9
+
+
+@pytest.mark.parametrize("by", scoring.CLASSIFIERS)
+def test_work_is_done_in_pieces_one_after_the_other(by: str) -> None:
+    under_way, pieces = [], []
+
+    @contextmanager
+    def work() -> Iterator[None]:
+        assert not under_way
+        under_way.append(None)
+        yield
+        pieces.append(under_way.pop())
+
+    samples = clouds(samples=100)
+    assert (scoring.score(samples, by, work=work) == scoring.score(samples, by)).all()
+    assert len(pieces) == 4 + 1 + (scoring.FOLDS if by == "logistic" else 1)
 
 
 @pytest.mark.parametrize("by", scoring.CLASSIFIERS)

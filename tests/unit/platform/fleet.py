@@ -67,6 +67,7 @@ class Sim:
     waits: dict[int, str] = field(default_factory=dict)  # units that calls wait for
     coming: str = ""
     silent: bool = False  # what it says arrives later
+    warm: tuple[str, ...] = ()
     born: float = 0.0
 
     def used(self):
@@ -75,8 +76,8 @@ class Sim:
     def state(self):
         return UnitState(name=self.name, kind=self.kind, born=self.born, speed=self.speed,
                          memory=self.memory - self.used(), at=self.at,
-                         cold={"aggregate": 0.5}, in_reach=self.in_reach, battery_j=self.battery_j, coming=self.coming,
-                         up=self.up, down=self.up)  # fmt: skip
+                         cold={"aggregate": 0.5}, warm=self.warm, in_reach=self.in_reach, battery_j=self.battery_j,
+                         coming=self.coming, up=self.up, down=self.up)  # fmt: skip
 
 
 class Fleet:
@@ -95,7 +96,7 @@ class Fleet:
         self.fails = {}          # function (or function, unit) -> kinds of its next ends
         self.said, self.invoked, self.cancelled, self.averages = [], [], [], []
         self.given_up = set()    # units that spoke again
-        self._events, self._order = [], itertools.count()
+        self._events, self._order, self._numbers = [], itertools.count(), itertools.count(1)
         self._beat = 1.0
         names = list(self.units)
         servers = [one.name for one in self.units.values() if one.kind != "device"]
@@ -113,6 +114,9 @@ class Fleet:
         self.report()
 
     # --- the orchestrator's hands -------------------------------------------------------------------------
+
+    def number(self):
+        return next(self._numbers)
 
     def invoke(self, unit, call):
         at = self.units[unit]
@@ -372,6 +376,10 @@ class Fleet:
 
     def status(self, name="t"):
         return next(one for one in self.orchestrator.status() if one.name == name)
+
+    def functions(self, name="t"):
+        """All that was invoked for a task, in order."""
+        return [call.function for _, _, call in self.invoked if call.task == name]
 
     def open(self):
         return [call for unit in self.units.values() if unit.alive for call in unit.calls.values()]

@@ -196,8 +196,8 @@ def test_data_is_selected_on_the_device_and_only_counts_leave(tmp_path, fleet):
     )  # fmt: skip
     assert ended.outputs["weights"] == done.weights_sha256
     assert ended.values["samples"] == 64
-    bed.wait(lambda: any(s.kind == "select" and s.attrs["kept"] == 64 for s in bed.spans))
-    assert [s.kind for s in bed.spans].count("select") == 1  # the part has not chosen once more
+    bed.wait(lambda: any(s.kind == "select" and s.attrs.get("kept") == 64 for s in bed.spans))
+    assert sum("kept" in s.attrs for s in bed.spans if s.kind == "select") == 1  # the part has not chosen once more
     # Which samples they are stays there, even if somebody asks.
     asked = {"inputs": {"weights": keep}, "where": {keep: "d1"}, "values": {"layers": ["indices"]}}
     ended = bed.run("cloud", "broadcast", **asked)

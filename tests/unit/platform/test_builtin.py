@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from contextlib import nullcontext
+from itertools import pairwise
 
 import msgspec
 import numpy as np
@@ -16,6 +17,9 @@ from nodes.learn.evaluate import evaluate as measure
 from nodes.learn.pacing import Pacer
 from nodes.platform.builtin import aggregate, broadcast, evaluate, initialise
 from nodes.platform.hosting import train
+from nodes.platform.selecting import select_data
+from nodes.wire import control as ctl
+from nodes.wire.task import Select
 from tests.unit.runtime.memory import Net
 
 MODEL = {"a.weight": np.ones((2, 3), np.float32), "a.bias": np.zeros(2, np.float32), "b.weight": np.ones(4, np.float32)}
@@ -69,6 +73,27 @@ def test_making_and_evaluating_a_model_are_held_to_the_units_speed(task):
     assert pacer.asked.pop() is None  # nobody has measured what a sample takes: its CPU time
     assert evaluate(weights, msgspec.structs.replace(task, reference={"evaluate": 0.25}), "cloud", pacer) == found
     assert pacer.asked == [0.25 * found["samples"]]
+
+
+class Said(list):
+    """What a function says to the controller."""
+
+    def say(self, frame):
+        self.append(ctl.from_node(frame))
+
+
+@pytest.mark.parametrize("select", [Select("hard", 0.4), Select("mixed", 0.4, "logistic", "half")], ids=str)
+def test_data_is_chosen_in_several_steps_of_which_the_last_says_what(tmp_path, select):
+    task = Net(tmp_path, "fedavg", devices=("d1",), rounds=1, select=select).hosts["cloud"].task
+    pacer, said = Steps(), Said()
+    got = select_data(task, "d1", "d1", said, pacer)
+    [events] = said
+    assert len(events.spans) == len(pacer.asked) > got["samples"] / 32
+    assert set(pacer.asked) == {None}
+    assert all(before.end <= after.begin for before, after in pairwise(events.spans)), "each is a turn by itself"
+    *_, last = events.spans
+    assert (last.attrs["samples"], last.attrs["kept"], last.attrs["by_class"]) == (160, 64, got["by_class"])
+    assert [one.attrs for one in events.spans[:-1]] == [{"device": "d1"}] * (len(events.spans) - 1)
 
 
 def test_a_large_test_set_is_evaluated_in_several_steps():

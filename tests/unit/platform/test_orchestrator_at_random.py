@@ -1,4 +1,4 @@
-"""Tasks come, units die, speak no more, come back and move, functions fail: whatever happens, every task ends.
+"""Tasks come, units die, speak no more, come back, move and lose blobs, functions fail: every task ends all the same.
 
 The fleet looks at each invocation that memory is never over, that its blobs are to be had, and that no half of a
 model is there twice.
@@ -70,6 +70,12 @@ class Tasks(RuleBasedStateMachine):
     def revive(self, name):
         if not self.fleet.units[name].alive:
             self.fleet.revive(name)
+
+    @rule(name=st.sampled_from((*DEVICES, *EDGES, "cloud")), number=st.integers(0, 9))
+    def forget(self, name, number):
+        """A blob is damaged, or not there any more, although it was to be kept."""
+        blobs = sorted(self.fleet.units[name].blobs)
+        self.fleet.units[name].blobs -= set(blobs[number : number + 1])
 
     @rule(name=st.sampled_from(DEVICES + EDGES), silent=st.booleans())
     def speak(self, name, silent):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from nodes.platform.orchestrator import Orchestrator
 from nodes.wire import control as ctl
 from tests.unit.platform.fleet import MB, SPLIT, WHOLE, Fleet, Sim, job
 
@@ -23,6 +24,20 @@ def until(fleet, condition, seconds=60.0):
 
 def open_calls(fleet, function):
     return [call for call in fleet.open() if call.function == function]
+
+
+def forgets(fleet, output, by=""):
+    """Have the first unit that gives an output (``by``: this one) lose it at once; the list gets its name then."""
+    ended, lost = fleet.orchestrator.ended, []
+
+    def forgetful(unit, message):
+        ended(unit, message)
+        if output in message.outputs and by in ("", unit) and not lost:
+            lost.append(unit)
+            fleet.units[unit].blobs -= set(message.outputs.values())
+
+    fleet.orchestrator.ended = forgetful
+    return lost
 
 
 def test_what_a_unit_did_is_begun_again_when_it_restarts_before_it_is_missed():
@@ -105,15 +120,7 @@ def test_a_fetch_from_a_unit_that_is_lost_without_a_word_ends():
 
 def test_a_source_that_does_not_have_a_blob_any_more_is_not_asked_again():
     fleet = Fleet()
-    ended, lost = fleet.orchestrator.ended, []
-
-    def forgetful(unit, message):
-        ended(unit, message)
-        if "part" in message.outputs and not lost:
-            lost.append(unit)
-            fleet.units[unit].blobs -= set(message.outputs.values())
-
-    fleet.orchestrator.ended = forgetful
+    lost = forgets(fleet, "part")
     fleet.orchestrator.submit(job(owners=("d1",), cuts=(SPLIT,), of_task={"rounds": 1}))
     fleet.run(30)
     assert lost
@@ -123,19 +130,31 @@ def test_a_source_that_does_not_have_a_blob_any_more_is_not_asked_again():
 
 def test_a_model_that_is_damaged_before_it_is_averaged_is_trained_again():
     fleet = Fleet()
-    ended, lost = fleet.orchestrator.ended, []
-
-    def forgetful(unit, message):
-        ended(unit, message)
-        if "weights" in message.outputs and unit == "d1" and not lost:
-            lost.append(unit)
-            fleet.units[unit].blobs -= set(message.outputs.values())
-
-    fleet.orchestrator.ended = forgetful
-    fleet.orchestrator.submit(job(owners=("d1",), cuts=(WHOLE,), of_task={"rounds": 1}))
+    lost = forgets(fleet, "weights", by="d1")
+    of_task = {"rounds": 1, "servers": ("cloud", "e1")}
+    fleet.orchestrator.submit(job(owners=("d1",), cuts=(WHOLE,), of_task=of_task))
     fleet.run(30)
     assert lost
     assert fleet.status().state == "done", fleet.status().reason
+    averaging = [unit for _, unit, call in fleet.invoked if call.function == "aggregate"]
+    assert len(averaging) == 2
+    assert len(set(averaging)) == 1, "it has not failed"
+
+
+def test_who_was_sent_for_a_blob_in_vain_has_not_failed_if_somebody_else_has_it():
+    units = [device(), Sim("e1", "edge", 300 * MB, 50.0), Sim("cloud", "cloud", 1000 * MB, 0.01)]
+    fleet = Fleet(units, retries=1)
+    fleet.orchestrator.submit(job(owners=("d1",), cuts=(WHOLE,), of_task={"servers": ("cloud", "e1"), "rounds": 2}))
+    until(fleet, lambda: fleet.status().round == 1 and open_calls(fleet, "train-device"))
+    fleet.fails["train-device"] = ["raised"]  # that counts, and is all that may
+    fleet.run(1)
+    assert fleet.units["cloud"].pins["t/1:d1"] == 1
+    for name in ("d1", "e1"):
+        fleet.units[name].blobs.discard("t/1:d1")
+    fleet.run(60)
+    assert fleet.status().state == "done", fleet.status().reason
+    sources = [call.where["t/1:d1"] for _, _, call in fleet.invoked if "t/1:d1" in call.where and call.parts]
+    assert sources == ["e1", "e1", "cloud"]
 
 
 @pytest.mark.parametrize("phase", ["initialise", "aggregate"])
@@ -191,3 +210,129 @@ def test_each_pair_of_invocations_has_a_number_of_its_own():
     assert pairs[::2] == pairs[1::2]
     assert len(set(pairs)) == 3
     assert 0 not in pairs
+
+
+def test_numbers_are_none_that_an_earlier_orchestrator_has_given():
+    """What that one has asked for, and what its pairs have said, may still be on its way."""
+    fleet = Fleet()
+    fleet.orchestrator.submit(job(owners=("d1",), cuts=(SPLIT,)))
+    fleet.run(30)
+    before = len(fleet.invoked)
+    fleet.orchestrator = Orchestrator(fleet.settings, fleet, lambda: fleet.now)
+    fleet.report()
+    fleet.orchestrator.submit(job(owners=("d1",), cuts=(SPLIT,)))
+    fleet.run(30)
+    numbers = [{call.call, *([call.values["task"].pair] if call.parts else [])} for _, _, call in fleet.invoked]
+    assert len(numbers) > before
+    assert set.union(*numbers[:before]).isdisjoint(set.union(*numbers[before:]))
+
+
+def test_a_unit_that_dies_while_it_trains():
+    fleet = Fleet()
+    fleet.orchestrator.submit(job(owners=("d1", "d2", "d3"), least=1, absent=100.0, cuts=(SPLIT,)))
+    fleet.run(2)
+    tails = {unit for _, unit, call in fleet.invoked if call.function == "train-edge"}
+    fleet.die("d1")
+    edge = min(tails - {"cloud"})
+    fleet.die(edge)
+    before = len(fleet.invoked)
+    fleet.run(60)
+    assert fleet.status().state == "done"
+    assert fleet.owners(1) == fleet.owners(2) == {"d2", "d3"}
+    assert edge not in {unit for _, unit, _ in fleet.invoked[before:]}
+
+
+def test_a_device_that_comes_back_in_time_goes_on():
+    fleet = Fleet()
+    fleet.orchestrator.submit(job())
+    fleet.run(2)
+    fleet.die("d1")
+    fleet.run(8)
+    assert fleet.status().state == "running"
+    fleet.revive("d1")
+    fleet.run(60)
+    assert fleet.status().state == "done"
+    assert fleet.owners(1) == fleet.owners(2) == {"d1", "d2"}
+
+
+def test_a_task_that_lost_a_device_it_cannot_do_without_fails():
+    fleet = Fleet()
+    fleet.orchestrator.submit(job())
+    while fleet.status().round < 1:
+        fleet.run(0.5)
+    fleet.die("d1")
+    fleet.run(30)
+    assert fleet.status().state == "failed"
+    assert "the model of round 1 is kept" in fleet.status().reason
+    assert not fleet.open()
+
+
+def test_a_unit_that_says_nothing_is_lost_after_a_while():
+    fleet = Fleet()
+    fleet.orchestrator.submit(job(least=1, absent=100.0))
+    fleet.run(2)
+    fleet.die("d1", told=False)
+    fleet.run(60)
+    assert fleet.status().state == "done"
+    assert fleet.owners(1) == fleet.owners(2) == {"d2"}
+
+
+def test_an_average_that_is_lost_with_its_server_is_made_again():
+    units = [Sim("d1", "device", 100 * MB, at="e1"), Sim("d2", "device", 100 * MB, at="e1"),
+             Sim("e1", "edge", 300 * MB, 50.0), Sim("cloud", "cloud", 1000 * MB, 0.01)]  # fmt: skip
+    fleet = Fleet(units)
+    fleet.takes["evaluate"] = 1.0
+    fleet.orchestrator.submit(job(of_task={"servers": ("cloud", "e1")}))
+    while "evaluate" not in fleet.functions():
+        fleet.run(0.1)
+    assert fleet.invoked[-1][1] == "e1"
+    fleet.die("e1")
+    fleet.run(200)
+    assert fleet.status().state == "done", fleet.status().reason
+    assert [done.round for done in fleet.of(ctl.RoundDone)] == [1, 2]
+
+
+def test_a_model_on_an_edge_server_has_a_copy_in_the_cloud():
+    units = [Sim("d1", "device", 100 * MB, at="e1"), Sim("e1", "edge", 300 * MB, 50.0),
+             Sim("cloud", "cloud", 1000 * MB, 0.01)]  # fmt: skip
+    fleet = Fleet(units)
+    fleet.orchestrator.submit(job(owners=("d1",), of_task={"servers": ("cloud", "e1"), "rounds": 3}))
+    while fleet.status().round < 1:
+        fleet.run(0.1)
+    fleet.run(0.3)
+    assert fleet.units["e1"].pins["t/1:d1"] == fleet.units["cloud"].pins["t/1:d1"] == 1
+    fleet.die("e1")
+    fleet.run(200)
+    assert (fleet.status().state, fleet.status().round) == ("done", 3)
+
+
+def test_what_a_lost_unit_has_still_to_say_counts_for_nothing():
+    units = [Sim("d1", "device", 100 * MB, at="e1"), Sim("e1", "edge", 300 * MB, 50.0),
+             Sim("cloud", "cloud", 1000 * MB, 0.01)]  # fmt: skip
+    fleet = Fleet(units, retries=0)
+    fleet.takes["aggregate"] = 3.0
+    fleet.fails["aggregate", "e1"] = ["raised"]
+    fleet.orchestrator.submit(job(owners=("d1",), cuts=(WHOLE,), of_task={"servers": ("cloud", "e1"), "rounds": 1}))
+    while "aggregate" not in fleet.functions():
+        fleet.run(0.1)
+    assert fleet.invoked[-1][1] == "e1"
+    fleet.units["e1"].silent = True
+    while fleet.functions().count("aggregate") < 2:  # it is lost, and the cloud averages
+        fleet.run(0.1)
+    fleet.units["e1"].silent = False  # what it says now was said long ago
+    fleet.run(60)
+    assert not fleet.fails["aggregate", "e1"]
+    assert fleet.status().state == "done", fleet.status().reason
+
+
+def test_averaging_and_evaluating_make_do_with_room_for_one_of_them():
+    units = [Sim("d1", "device", 100 * MB, at="e1"), Sim("e1", "edge", 60 * MB, 2.0),
+             Sim("cloud", "cloud", 60 * MB, 2.0)]  # fmt: skip
+    fleet = Fleet(units)
+    fleet.orchestrator.submit(job(owners=("d1",), cuts=(WHOLE,), of_task={"servers": ("cloud", "e1"), "rounds": 1}))
+    while "train-device" not in fleet.functions():
+        fleet.run(0.1)
+    fleet.die("e1")  # where one of them was to be
+    fleet.run(60)
+    assert fleet.status().state == "done", fleet.status()
+    assert {unit for _, unit, call in fleet.invoked if call.function in ("aggregate", "evaluate")} == {"cloud"}

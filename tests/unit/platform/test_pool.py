@@ -14,6 +14,7 @@ from nodes.platform import needs, outcomes, processes
 from nodes.platform import store as stores
 from nodes.platform.instances import KEEP_ALIVE, Pool
 from nodes.platform.outcomes import Invocation
+from nodes.platform.slots import Crowd
 from nodes.platform.store import Store
 from nodes.platform.tending import START_LIMIT, WATCH_S
 from tests.unit.platform.fakes import Clock, Fakes
@@ -140,6 +141,51 @@ def test_an_instances_time_is_told_apart(make):
     bed.pool.cancel(2)
     bed.pool.step()
     assert [(life.starting_s, life.busy_s, life.idle_s) for life in bed.pool.lives] == [(2, 10, 5)]
+
+
+def test_how_many_started_meanwhile_is_told_of_a_cold_start(make):
+    bed = make()
+    for invocation in (F, G):
+        bed.submit(invocation)
+    bed.clock.now += 4
+    bed.fakes[1].ready("g")
+    bed.pool.step()
+    bed.clock.now += 4
+    bed.fakes[0].ready()
+    bed.pool.step()
+    second, first = bed.run(bed.fakes[1]), bed.run(bed.fakes[0])
+    assert second.crowd == pytest.approx(2.0)
+    assert first.crowd == pytest.approx(8 / 6)  # 4 s with the other one, 4 s alone: alone it would have taken 6
+    bed.cold(Invocation("h", "/mine.py", memory=100))
+    assert bed.run(bed.fakes[2]).crowd == 1.0
+
+
+def test_one_that_is_killed_while_it_starts_is_in_nobodys_way(make):
+    bed = make()
+    id_ = bed.submit(F)
+    bed.pool.cancel(id_)
+    bed.pool.step()
+    bed.submit(G)
+    bed.clock.now += 4
+    bed.fakes[1].ready("g")
+    bed.pool.step()
+    assert bed.run(bed.fakes[1]).crowd == 1.0
+
+
+@given(st.lists(st.tuples(st.floats(0, 10), st.integers(0, 3)), max_size=20))
+def test_what_each_would_have_taken_alone_is_together_the_time_in_which_any_was_there(moves):
+    clock = Clock()
+    crowd, inside, alone, busy = Crowd(clock), {}, 0.0, 0.0
+    for seconds, who in [*moves, *((1.0, who) for who in range(4))]:
+        busy += seconds if inside else 0.0
+        clock.now += seconds
+        if who in inside:
+            since, entered = inside.pop(who)
+            alone += (clock.now - since) / crowd.leave(entered)
+        elif len(inside) < 4 and seconds != 1.0:
+            inside[who] = clock.now, crowd.enter()
+    assert not inside
+    assert alone == pytest.approx(busy, abs=1e-6)
 
 
 def test_without_keeping_alive_every_call_is_cold(make):

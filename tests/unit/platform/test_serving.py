@@ -530,6 +530,7 @@ def test_an_orchestrator_is_told_nothing_more_when_units_begin_afresh():
     seat.hear("d1", UnitState(name="d1", kind="device", born=2.0))
     seat.step()
     assert [[what[0] for what in brain.heard] for brain in made] == [[], ["state"]]
+    assert made[0].act.number() < made[1].act.number(), "what was asked for before may still come"
 
 
 def test_what_the_dead_said_last_does_not_bring_them_back():

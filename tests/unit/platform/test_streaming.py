@@ -74,6 +74,14 @@ def test_what_nobody_comes_for_is_dropped_and_told_of(bed):
     assert bed.parts.held_bytes == len(frames()[0])
 
 
+def test_what_earlier_tasks_have_left_is_for_nobody(bed):
+    bed.parts.arrive("d1", frames())
+    bed.parts.afresh()
+    assert bed.parts.held_bytes == 0
+    bed.parts.submit(Invocation("train-edge", parts=(TAIL,)), print)
+    assert not bed.pool.passed
+
+
 def test_a_question_is_not_kept_for_who_is_not_there(bed):
     for body in (Query(1), Awaiting(1)):
         bed.parts.arrive("d1", codec.encode(Envelope(HEAD, TAIL, "d1", body)))

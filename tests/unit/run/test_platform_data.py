@@ -9,6 +9,7 @@ import pytest
 
 from nodes.learn import shards
 from testbed.errors import InputError
+from testbed.experiment.taskplan import OwnFunction
 from testbed.run import reference
 from testbed.run.platform import known, training
 from testbed.run.platform.requests import Preparing
@@ -61,7 +62,7 @@ def test_own_functions_are_given_to_all_units(directory):
     from types import SimpleNamespace
 
     plan = platforms.plan()
-    asked = replace(plan.platform, replaced={"aggregate": 30.0})
+    asked = replace(plan.platform, replaced={"aggregate": OwnFunction(30.0, 96 << 20)})
     session = SimpleNamespace(plan=replace(plan, platform=asked), directory=directory,
                               workers=[node.name for node in plan.nodes])  # fmt: skip
     assert training._given(session, "# fonctions à moi\n") == {"aggregate": "/run/roambed/functions.py"}

@@ -20,6 +20,7 @@ from nodes.wire import control as ctl
 from nodes.wire.platform_messages import InvokeOn
 from testbed.emulation.links.shape import Schedule, Step
 from testbed.experiment.plan import SelectPlan
+from testbed.experiment.taskplan import OwnFunction, PlatformPlan
 from testbed.run import energy
 from testbed.run.airtime import Rates
 from testbed.run.platform import billing, costs, jobs, known
@@ -116,21 +117,34 @@ def test_larger_batches_take_more_memory(batch):
     assert costs.TORCH_MEMORY < less.device_memory < more.device_memory
 
 
+def select_s(work, cuts=(1, 2)):
+    return costs.select_s(platforms.task(work=work, cuts=cuts), {cut: OPS for cut in cuts if cut < 5})
+
+
 def test_selecting_costs_what_scoring_costs():
     work = platforms.work()
-    assert costs.select_s(work) == 0.0
+    assert select_s(work) == 0.0
     rules = [replace(work, data=replace(work.data, select=SelectPlan(rule, 0.3))) for rule in ("random", "hard")]
-    blind, hard = (costs.select_s(one) for one in rules)
+    blind, hard = (select_s(one) for one in rules)
     assert 0 < blind < hard
     every = replace(work, data=replace(work.data, select=SelectPlan("hard", 1.0)))
-    assert costs.select_s(every) == 0.0
+    assert select_s(every) == 0.0
+
+
+def test_selecting_by_the_device_half_costs_its_forward_pass_too():
+    work = platforms.work()
+    plain, half = (replace(work, data=replace(work.data, select=SelectPlan("hard", 0.3, features=features)))
+                   for features in ("samples", "half"))  # fmt: skip
+    assert select_s(half) - select_s(plain) == pytest.approx(OPS["head.forward"] / work.batch)
+    assert select_s(half, (2, 5)) - select_s(plain) == pytest.approx((0.01 / work.batch + OPS["evaluate"]) / 2)
 
 
 def test_a_job_has_all_that_the_orchestrator_needs():
     select = SelectPlan("hard", 0.3)
     work = platforms.work()
     one = platforms.task(work=replace(work, data=replace(work.data, select=select)), target=0.9, deadline=60.0, least=2)
-    plan = platforms.plan(one)
+    own = PlatformPlan(functions="my.py", replaced={"aggregate": OwnFunction(30.0, 96 * MIB)})
+    plan = replace(platforms.plan(one), platform=own)
     job = jobs.job(platforms.known(plan, one), "digits-2", {"aggregate": "/run/roambed/functions.py"})
     assert job.name == job.task.id == "digits-2"
     assert job.task.placement == ()
@@ -147,6 +161,23 @@ def test_a_job_has_all_that_the_orchestrator_needs():
     assert ctl.to_node(ctl.encode(ctl.Submit(job))) == ctl.Submit(job), "it goes over the wire as it is"
     told = ctl.Platform(platform_settings.platform(plan))
     assert ctl.to_node(ctl.encode(told)) == told
+
+
+@pytest.mark.parametrize("function", ["train-device", "train-edge", "aggregate"])
+def test_a_users_function_has_the_memory_and_the_time_that_it_declares(function):
+    one = platforms.task(cuts=(2, 5))
+    own = PlatformPlan(functions="my.py", replaced={function: OwnFunction(900.0, 777 * MIB)})
+    plan = replace(platforms.plan(one), platform=own)
+    plain = jobs.job(platforms.known(platforms.plan(one), one), "digits")
+    job = jobs.job(platforms.known(plan, one), "digits", {function: "/run/roambed/functions.py"})
+    assert (plain.limits, job.limits) == ({}, {function: 900.0})
+    split, whole = ((cut.device_memory, cut.edge_memory) for cut in job.cuts)
+    before, before_whole = ((cut.device_memory, cut.edge_memory) for cut in plain.cuts)
+    assert split == (777 * MIB if function == "train-device" else before[0],
+                     777 * MIB if function == "train-edge" else before[1])  # fmt: skip
+    assert whole == (777 * MIB if function == "train-device" else before_whole[0], 0)
+    assert job.memories[function] == 777 * MIB
+    assert {**job.memories, function: 0} == {**plain.memories, function: 0}
 
 
 def test_a_share_of_all_is_no_selection():

@@ -18,7 +18,7 @@ from nodes.wire.jobs import Status
 from testbed.emulation.calibrate import Gap
 from testbed.errors import InputError, NodeError
 from testbed.experiment.plan import Move
-from testbed.experiment.taskplan import PlatformPlan
+from testbed.experiment.taskplan import OwnFunction, PlatformPlan
 from testbed.run import deaths
 from testbed.run import replay as replaying
 from testbed.run.live import Live
@@ -26,7 +26,7 @@ from testbed.run.platform import desk, jobs, running, summary, training
 from testbed.run.platform.running import PlatformRun
 from testbed.run.record import EventLog
 from tests.unit.run import platforms
-from tests.unit.run.platforms import Orchestra
+from tests.unit.run.platforms import MIB, Orchestra
 
 
 @pytest.fixture
@@ -223,7 +223,8 @@ def test_who_hangs_is_given_the_time_that_an_invocation_may_take(tmp_path):
 def test_a_users_function_has_the_time_that_it_declares(tmp_path):
     """Also one that its task's prediction knows nothing of, and in a run that is slowed down."""
     plain = platforms.plan()
-    own = PlatformPlan(functions="my.py", replaced={"aggregate": 30.0, "evaluate": 900.0})
+    replaced = {"aggregate": OwnFunction(30.0, 96 * MIB), "evaluate": OwnFunction(900.0, 96 * MIB)}
+    own = PlatformPlan(functions="my.py", replaced=replaced)
     patience = {}
     for name, plan in {"built in": plain, "own": replace(plain, platform=own)}.items():
         session = platforms.session(plan, tmp_path, Orchestra())
