@@ -121,9 +121,12 @@ def _costs(
 
 
 def in_order(listed: Sequence[Cell] | dict[Cell, None]) -> list[Cell]:
-    """By bed, and otherwise as they are."""
+    """By bed, baselines before the orchestrator, and otherwise as they are.
+
+    What the orchestrator predicts stands on what units have learnt of their cold starts, so it is not the first.
+    """
     beds = (MEMORY, ALONE, BED, FLEET.name, FAR.name)
-    return sorted(listed, key=lambda cell: beds.index(cell.bed))
+    return sorted(listed, key=lambda cell: (beds.index(cell.bed), cell.way == GREEDY))
 
 
 def beside(cell: Cell) -> tuple[Cell, ...]:

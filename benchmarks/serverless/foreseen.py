@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from nodes.platform.registry import guard_j
 from nodes.policies.energy import MARGIN
 from nodes.policies.requests import (
     AGGREGATE,
@@ -17,7 +18,7 @@ from nodes.policies.requests import (
     Request,
     Weights,
 )
-from nodes.policies.units import Battery, Path, Unit
+from nodes.policies.units import Battery, Path, Power, Unit
 from testbed.experiment.plan import Plan
 from testbed.experiment.taskplan import TaskPlan
 from testbed.run import data
@@ -66,18 +67,20 @@ def problem(plan: Plan, times: Times = TIMES, *, warm: bool = True) -> Problem:
         per_second, per_gb = told.prices[node.name]
         units[node.name] = Unit(
             node.name, node.kind, node.speed, own.memory, per_second, per_gb, told.powers.get(node.name),  # type: ignore[arg-type]
-            _admitted(node.battery), _ALL if warm else frozenset(), COLD_S, told.sites.get(node.name, ""),
+            _admitted(node.battery, told.powers.get(node.name)), _ALL if warm else frozenset(), COLD_S,
+            told.sites.get(node.name, ""),
         )  # fmt: skip
     paths = {(a, b): Path(rate, rtt) for a, b, rate, rtt in told.paths}
     requests = tuple(_request(plan, task, times, settings.orchestrator(plan)) for task in plan.tasks)
     return Problem(units, paths, requests, Weights(*told.weights), told.shared)
 
 
-def _admitted(battery: Battery | None) -> Battery | None:
-    """With the margin taken off with which work is admitted."""
+def _admitted(battery: Battery | None, power: Power | None) -> Battery | None:
+    """With what is taken off for work to be admitted: until it is let go, and a margin."""
     if battery is None:
         return None
-    return replace(battery, left_j=battery.reserve_j + battery.spare_j / (1 + MARGIN))
+    above = replace(battery, reserve_j=battery.reserve_j + guard_j(power))
+    return replace(above, left_j=above.reserve_j + above.spare_j / (1 + MARGIN))
 
 
 def _request(plan: Plan, task: TaskPlan, times: Times, cloud: str) -> Request:

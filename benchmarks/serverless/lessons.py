@@ -46,7 +46,7 @@ class Lesson:
     batch: int
     lr: float
     rounds: int
-    short: int = 2
+    short: int = 1
     embedded: bool = True
     given: bool = False
 
@@ -118,9 +118,8 @@ def experiment(lesson: Lesson, scheme: str, rule: str, seed: int, directory: str
         f"  {NAME}: {{profile: thing, count: {DEVICES}, at: north}}",
         "profiles:",
         # A Raspberry Pi 4's power (docs/energy.md); slow enough for four of them on two cores.
-        "  thing: {speed: 0.15, cpus: 0.5, memory: 512MiB, "
-        "power: {idle: 2.7W, busy: 6.4W, send: 1.3W, receive: 310mW}}",
-        "  server: {speed: 0.5, cpus: 0.9, memory: 1GiB}",
+        "  thing: {speed: 0.1, cpus: 0.3, memory: 512MiB, power: {idle: 2.7W, busy: 6.4W, send: 1.3W, receive: 310mW}}",
+        "  server: {speed: 0.35, cpus: 0.7, memory: 1GiB}",
         "  centre: {speed: 0.2, memory: 1GiB}",
         "links:",
         "  access: {rate: {up: 40Mbit, down: 80Mbit}, delay: 3ms}",

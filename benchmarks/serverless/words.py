@@ -38,7 +38,7 @@ paired by seed; each begins without instances, so starts count. *Small data* is 
 equal share of the samples each, an edge server and a cloud; a device keeps {_SHARE} of its samples by the rule, and
 trains for as many epochs. Accuracy takes trainings that have (nearly) come to rest: they run in memory, batch by batch
 and round by round as the schemes do it, on all seeds, paired by seed (the same initial weights and samples). Time,
-energy and bytes are measured on containers and links, over the first two rounds of the same trainings; the selection is
+energy and bytes are measured on containers and links, over the first round of the same trainings; the selection is
 spent once a task, so it weighs more here than over a whole training. *Time* is what devices work, the selection
 included; *energy* is active energy: computing and radio, not idling ([the model](energy.md)); *bytes* are all that
 leaves devices by their links, models included. *Greedy against exact* and *decisions* are those of

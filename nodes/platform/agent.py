@@ -99,7 +99,9 @@ class Agent:
             tell=lambda ended: self._post(self._orchestrator, ended),
             emit=self._emit, started=self._standing.started, note=self._note, dilation=dilation,
         )  # fmt: skip
-        self._measuring = Measuring(self._pool, file.speed, self._fail)
+        self._measuring = Measuring(
+            self._pool, file.speed, self._fail, lambda name, took: self._standing.started(name, took / dilation)
+        )
         self._seat: Seat | None = None
         if file.name == self._orchestrator:
             self._seat = Seat(self._order, self._tell, make=make, dilation=dilation)

@@ -20,7 +20,7 @@ from nodes.policies.requests import (
     Request,
     Round,
 )
-from nodes.policies.units import Battery
+from nodes.policies.units import Battery, Unit
 
 _BLIND = "blind-battery"
 _WORDS = {
@@ -61,11 +61,13 @@ class Decided:
 
 
 def settle(problem: Problem, policy: str, seed: int, battery: Callable[[str], Battery | None]) -> Decided:
-    """Decide, and again without those devices whose battery does not afford it.
+    """Decide, and again where a device's battery does not afford it: with less in it, then without the device.
 
     The solvers count active energy, and batteries that have had their margin taken off. What a device draws anyway
-    while the round lasts is counted here, when it is known how long that is. A policy that is blind to batteries is
-    not told of them by that either: it has its devices let go in the middle of rounds.
+    while the round lasts is counted here, when it is known how long that is: with that taken off as well, a device may
+    still do less of the round. Of what may be spent, a round gets its share, so that a battery lasts for all that are
+    left; if it does not last that long anyway, the device does what it can. A policy that is blind to batteries is told
+    nothing of that either: it has its devices let go in the middle of rounds.
 
     Args:
         problem: What is to be decided.
@@ -73,45 +75,75 @@ def settle(problem: Problem, policy: str, seed: int, battery: Callable[[str], Ba
         seed: Of what it draws.
         battery: A device's, without what is spoken for; None: on the mains.
     """
-    found, tired = Decided(), set[str]()
+    found, blind = Decided(), policy == _BLIND
+    asked, units = {one.task: len(one.owners) for one in problem.requests}, problem.units
+    shares: dict[str, int] = {} if blind else _rounds(problem)
+    idle: dict[str, float] = {}
     while True:
         requests = tuple(one for one in problem.requests if len(one.owners) >= one.least)
         few = {one.task: ("participants",) for one in problem.requests if len(one.owners) < one.least}
+        problem = replace(problem, units={
+            name: _spending(unit, idle.get(name, 0.0), shares.get(name, 1)) for name, unit in units.items()
+        })  # fmt: skip
         decision, refused = decide(replace(problem, requests=requests), policy, seed)
         placement = decision.placement or Placement({})
         prediction = predict(problem, placement)
-        new = set[str]() if policy == _BLIND else _tired(problem, placement, prediction, battery)
-        if not new:
+        over = {} if blind else _over(problem, placement, prediction, battery)
+        tired = over.keys() & idle.keys()
+        idle |= over
+        taking_part = {device for round in placement.rounds.values() for device in round.participants}
+        spared = set() if over else shares.keys() - taking_part
+        shares = {name: rounds for name, rounds in shares.items() if name not in spared}
+        if not over and not spared:
             break
-        tired |= new
         problem = replace(problem, requests=tuple(
-            replace(one, owners=tuple(owner for owner in one.owners if owner.device not in new))
+            replace(one, owners=tuple(owner for owner in one.owners if owner.device not in tired))
             for one in problem.requests
         ))  # fmt: skip
     crowded = _crowded(problem, placement)
     for request in problem.requests:
         if request.task in placement.rounds:
-            found.placed[request.task] = _placed(problem, request, placement, prediction, crowded)
+            left_out = asked[request.task] - len(placement.rounds[request.task].participants)
+            found.placed[request.task] = _placed(problem, request, placement, prediction, crowded, left_out)
         else:
             names = refused.get(request.task, few.get(request.task, ("participants",)))
-            found.unmet[request.task] = tuple(sorted({*names, *(("battery",) if tired else ())}))
+            found.unmet[request.task] = tuple(sorted({*names, *(("battery",) if idle else ())}))
     return found
 
 
-def _tired(
+def _over(
     problem: Problem, placement: Placement, prediction: Prediction, battery: Callable[[str], Battery | None]
-) -> set[str]:  # fmt: skip
+) -> dict[str, float]:  # fmt: skip
+    """Devices that cannot afford what has been decided, and the joules that each draws meanwhile whatever it does."""
     lasts: dict[str, float] = {}
     for task, round in placement.rounds.items():
         for device in round.participants:
             lasts[device] = max(lasts.get(device, 0.0), prediction.seconds.get(task, 0.0))
-    found = set()
+    found = {}
     for device, seconds in lasts.items():
         power = problem.units[device].power
         idle = power.idle_w * seconds if power is not None and math.isfinite(seconds) else 0.0
         if not affordable(battery(device), prediction.energy.get(device, 0.0) + idle):
-            found.add(device)
+            found[device] = idle
     return found
+
+
+def _rounds(problem: Problem) -> dict[str, int]:
+    """Rounds that a device's battery has to last for."""
+    found: dict[str, int] = {}
+    for request in problem.requests:
+        for owner in request.owners:
+            if problem.units[owner.device].battery is not None:
+                found[owner.device] = max(found.get(owner.device, 0), request.rounds_left)
+    return {device: rounds for device, rounds in found.items() if rounds > 1}
+
+
+def _spending(unit: Unit, idle_j: float, rounds: int) -> Unit:
+    """A unit with so much in its battery as one of so many rounds may take of it, beside what is drawn anyway."""
+    if unit.battery is None or (not idle_j and rounds == 1):
+        return unit
+    left = unit.battery.reserve_j + max(unit.battery.spare_j / rounds - idle_j, 0.0)
+    return replace(unit, battery=replace(unit.battery, left_j=left))
 
 
 def _crowded(problem: Problem, placement: Placement) -> dict[tuple[str, str], float]:
@@ -136,7 +168,7 @@ def _crowded(problem: Problem, placement: Placement) -> dict[tuple[str, str], fl
 
 def _placed(
     problem: Problem, request: Request, placement: Placement, prediction: Prediction,
-    crowded: Mapping[tuple[str, str], float],
+    crowded: Mapping[tuple[str, str], float], left_out: int,
 ) -> Placed:  # fmt: skip
     round = placement.rounds[request.task]
     alone = predict(replace(problem, requests=(request,)), Placement({request.task: round}))
@@ -147,8 +179,7 @@ def _placed(
         owners = {device: took + crowded[request.task, device] for device, took in owners.items()}
         seconds += max(owners.values()) - before
     w = problem.weights
-    absent = request.absent * (len(request.owners) - len(round.participants))
-    objective = (w.time * seconds + w.energy * math.fsum(alone.energy.values()) + absent
+    objective = (w.time * seconds + w.energy * math.fsum(alone.energy.values()) + request.absent * left_out
                  + w.price * prediction.price.get(request.task, 0.0))  # fmt: skip
     return Placed(round, seconds, owners, dict(alone.energy), objective)
 

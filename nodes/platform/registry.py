@@ -17,7 +17,7 @@ import msgspec
 from nodes.platform.states import BROADCAST
 from nodes.policies.energy import MARGIN
 from nodes.policies.requests import Shared
-from nodes.policies.units import Battery, Path, Unit
+from nodes.policies.units import Battery, Path, Power, Unit
 from nodes.wire.jobs import PlatformSettings
 from nodes.wire.platform_messages import UnitState
 
@@ -168,13 +168,16 @@ class Registry:
         return next((fmean(one) for one in like if one), PLAIN_COLD_S if plain else COLD_S)
 
     def battery(self, name: str, spent_j: float = 0.0) -> Battery | None:
-        """A device's battery when running rounds have taken what they still will; None: it is on the mains."""
+        """A device's battery when running rounds have taken what they still will; None: it is on the mains.
+
+        Its reserve is what the device is let go at, so that nothing is begun that it would be let go in the middle of.
+        """
         seen, known = self._all[name].state, self._settings.batteries.get(name)
         if known is None:
             return None
-        capacity, left, reserve = known
+        capacity, left, _ = known
         left = left if seen.battery_j is None else seen.battery_j
-        return Battery(capacity, max(left - spent_j, 0.0), reserve)
+        return Battery(capacity, max(left - spent_j, 0.0), self._let_go_j(name))
 
     def units(
         self, now: float, free: Mapping[str, int], busy: Mapping[str, float], spent: Mapping[str, float]
@@ -278,9 +281,17 @@ class Registry:
         return changed
 
     def _weak(self, state: UnitState) -> bool:
-        known, power = self._settings.batteries.get(state.name), self._settings.powers.get(state.name)
+        known = self._settings.batteries.get(state.name)
         if known is None:
             return False
         left = known[1] if state.battery_j is None else state.battery_j
-        full = 0.0 if power is None else max(power.busy_w, power.idle_w) + power.sending_w
-        return left <= known[2] + GUARD_S * full
+        return left <= self._let_go_j(state.name)
+
+    def _let_go_j(self, name: str) -> float:
+        capacity, _, reserve = self._settings.batteries[name]
+        return min(reserve + guard_j(self._settings.powers.get(name)), capacity)
+
+
+def guard_j(power: Power | None) -> float:
+    """Joules above its reserve at which a device is let go."""
+    return 0.0 if power is None else GUARD_S * (max(power.busy_w, power.idle_w) + power.sending_w)
