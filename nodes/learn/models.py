@@ -51,7 +51,7 @@ def build(
     # Made without memory first: constructors would draw from torch's global generator.
     with torch.device("meta"):
         sequence = _design(model, in_shape, classes)
-    sequence.to_empty(device="cpu")
+    _give_memory(sequence)
     if seed is None:
         for tensor in sequence.state_dict().values():
             tensor.zero_()
@@ -73,10 +73,23 @@ def layers(
         sequence = _design(model, in_shape, classes)
     check_cut(first, last)
     check_cut(last, len(sequence))
-    part = nn.Sequential(OrderedDict(list(sequence.named_children())[first:last])).to_empty(device="cpu")
+    part = nn.Sequential(OrderedDict(list(sequence.named_children())[first:last]))
+    _give_memory(part)
     for tensor in part.state_dict().values():
         tensor.zero_()
     return part.train()
+
+
+def _give_memory(sequence: nn.Sequential) -> None:
+    """Give a model made without memory some, with anything in it.
+
+    As `Module.to_empty` does, which imports sympy on its way: 0.3 s of a core in each process, and its memory.
+    """
+    for module in sequence.modules():
+        for name, weight in list(module.named_parameters(recurse=False)):
+            setattr(module, name, nn.Parameter(torch.empty(weight.shape, dtype=weight.dtype)))
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            setattr(module, name, torch.empty(buffer.shape, dtype=buffer.dtype))
 
 
 def cut(sequence: nn.Sequential, k: int) -> tuple[nn.Sequential, nn.Sequential]:

@@ -22,7 +22,8 @@ PLAIN_MEMORY = 96 * MIB
     name="initialise",
     inputs={"task": Task},
     outputs={"weights": Tensors()},
-    memory=TORCH_MEMORY, torch=True, time_limit=300.0, imports=("nodes.learn.models",), paced=True,
+    memory=TORCH_MEMORY, torch=True, time_limit=300.0, imports=("nodes.learn.models", "nodes.schemes._arrays"),
+    paced=True,
 )  # fmt: skip
 def initialise(task: Task, pacer: Pacer) -> dict[str, Any]:
     """The weights that a task begins with: from its seed, as its aggregator makes them."""
@@ -38,7 +39,8 @@ def initialise(task: Task, pacer: Pacer) -> dict[str, Any]:
     name="aggregate",
     inputs={"models": Tensors(many=True), "samples": dict[str, float]},
     outputs={"weights": Tensors()},
-    memory=TORCH_MEMORY, torch=True, time_limit=300.0, imports=("nodes.learn.aggregate",), paced=True,
+    memory=TORCH_MEMORY, torch=True, time_limit=300.0, imports=("nodes.learn.aggregate", "nodes.schemes._arrays"),
+    paced=True,
 )  # fmt: skip
 def aggregate(models: dict[str, Arrays], samples: dict[str, float], pacer: Pacer) -> dict[str, Any]:
     """Federated averaging: models by owner, weighted by samples, summed in the order of names."""
@@ -54,8 +56,8 @@ def aggregate(models: dict[str, Arrays], samples: dict[str, float], pacer: Pacer
     name="evaluate",
     inputs={"weights": Tensors(), "task": Task, "node": str},
     outputs={"accuracy": float, "loss": float, "samples": int},
-    memory=TORCH_MEMORY, torch=True, time_limit=3600.0, imports=("nodes.learn.evaluate", "nodes.learn.models"),
-    paced=True,
+    memory=TORCH_MEMORY, torch=True, time_limit=3600.0, paced=True,
+    imports=("nodes.learn.evaluate", "nodes.learn.models", "nodes.learn.stage", "nodes.schemes._arrays"),
 )  # fmt: skip
 def evaluate(weights: Arrays, task: Task, node: str, pacer: Pacer) -> dict[str, Any]:
     """How good a model is on the samples that this node has of the task.

@@ -1,4 +1,4 @@
-"""What functions have to return for a task to go on: a user's own one in place of a built-in may declare anything."""
+"""What functions have to return for a task to go on: a user's own one in the place of a built-in may give anything."""
 
 from __future__ import annotations
 

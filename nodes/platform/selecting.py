@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from nodes.platform.instance import Stream
 
 
+_IMPORTS = ("nodes.schemes._data", "nodes.learn.stage")
+
+
 @function(
     name="select-data",
     inputs={"task": Value(Task), "node": Value(str), "owner": Value(str)},
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
         "keep": Tensors({"indices": ("int64", (None,))}),
         "samples": Value(int), "kept": Value(int), "by_class": Value(list[int]),
     },
-    memory=TORCH_MEMORY, torch=True, time_limit=3600.0, imports=("nodes.schemes._data",), streams=True, paced=True,
+    memory=TORCH_MEMORY, torch=True, time_limit=3600.0, imports=_IMPORTS, streams=True, paced=True,
 )  # fmt: skip
 def select_data(task: Task, node: str, owner: str, stream: Stream, pacer: Pacer) -> dict[str, Any]:
     """The samples of ``task.select``, by the scores that its classifier gives them.

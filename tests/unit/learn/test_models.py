@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -160,3 +163,15 @@ def test_some_layers_alone_are_those_of_the_whole(model: str) -> None:
         assert not any(t.any() for t in part.state_dict().values())
     with pytest.raises(InputError, match="outside the model"):
         layers(model, 0, count + 1)
+
+
+def test_making_a_model_imports_nothing_that_takes_its_time() -> None:
+    """What the first model of a process takes is work of its function, and not of its cold start."""
+    code = """
+import sys
+from nodes.learn import models
+models.build("cnn", 1)
+models.layers("vgg5", 0, 2)
+assert "sympy" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
