@@ -18,7 +18,8 @@ from testbed.cli import showtasks
 from testbed.cli.options import Format, print_json
 from testbed.emulation.links.shape import Schedule, Shape
 from testbed.emulation.record import TraceRecord
-from testbed.experiment.plan import Move, Plan
+from testbed.experiment.changes import Move
+from testbed.experiment.plan import Plan
 from testbed.experiment.units import format_duration, format_fraction
 from testbed.run import reference
 from testbed.run.again import moves_stages

@@ -14,8 +14,9 @@ from testbed.cli.show import plain, selection, show
 from testbed.emulation.links.shape import Shape
 from testbed.errors import CapacityError, InputError
 from testbed.experiment import Plan, check_capacity, load, load_plan
+from testbed.experiment.changes import Move
 from testbed.experiment.dilate import dilated
-from testbed.experiment.plan import Move, SelectPlan, Tolerances
+from testbed.experiment.plan import SelectPlan, Tolerances
 
 ROOT = Path(__file__).parents[3]
 TOPOLOGIES = sorted((ROOT / "topologies").glob("*.yaml"))
