@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from nodes.errors import InputError, RunError
 from nodes.policies import layouts
 from nodes.policies.layers import LAYERS
-from nodes.policies.layouts import Layout
+from nodes.policies.layouts import PipelineLayout
 from nodes.policies.order import Op
 from nodes.runtime.part import Context
 from nodes.schemes._relocating import RelocatingStage
@@ -35,7 +35,7 @@ class Change:
     node: str = ""
     go: bool = False
     behind: float | None = None  # a time (s): go when the first micro-batch behind it is due, and send that one there
-    layout: Layout | None = None
+    layout: PipelineLayout | None = None
     why: str = ""
 
 
@@ -59,7 +59,7 @@ class LeadingStage(RelocatingStage):
     # --- for what decides -------------------------------------------------------------------------------
 
     @property
-    def layout(self) -> Layout | None:
+    def layout(self) -> PipelineLayout | None:
         """The layout of now, with the nodes on which stages are known to be; None before the first round."""
         return self._layout
 
@@ -102,7 +102,7 @@ class LeadingStage(RelocatingStage):
             )  # fmt: skip
         self._ask(Change("relocate", self._context.now(), stage, node, go, behind))
 
-    def relay(self, layout: Layout) -> None:
+    def relay(self, layout: PipelineLayout) -> None:
         """Change cuts, depths, or the number of stages, from the first batch on that has not begun.
 
         The pipeline drains there, layers change hands, and it goes on. Where all batches of the round have begun, the
@@ -115,7 +115,7 @@ class LeadingStage(RelocatingStage):
         self._later = deque(change for change in self._later if change.kind != "relay")
         self._ask(Change("relay", self._context.now(), layout=layout))
 
-    def reopen(self, layout: Layout, why: str) -> None:
+    def reopen(self, layout: PipelineLayout, why: str) -> None:
         """Begin this round again with another layout, from the round's global weights: a new attempt.
 
         Nothing that was done in the attempt before counts. All changes that wait, or are under way, are off.
@@ -127,7 +127,7 @@ class LeadingStage(RelocatingStage):
         self._later.clear()
         self._ask(Change("reopen", self._context.now(), layout=layout, why=why))
 
-    def _require(self, layout: Layout) -> None:
+    def _require(self, layout: PipelineLayout) -> None:
         layouts.require(layout, len(LAYERS[self._context.task.model]), least=1)
         device, stay = self._context.node, self._settings.labels == "stay"
         if layout.nodes[0] != device or (stay and layout.nodes[-1] != device):
@@ -195,7 +195,7 @@ class LeadingStage(RelocatingStage):
         self._made &= {stage for stage, same in enumerate(kept) if same}
         self._end_at(until)
 
-    def _relaid(self, number: int, batch: int, layout: Layout) -> None:
+    def _relaid(self, number: int, batch: int, layout: PipelineLayout) -> None:
         """A change of cuts that was asked for takes effect with this batch of the round."""
 
     def _hand_over(self, until: Until) -> None:
@@ -220,11 +220,11 @@ class LeadingStage(RelocatingStage):
 
     # --- a round ----------------------------------------------------------------------------------------
 
-    def _open(self, number: int, attempt: int, layout: Layout | None = None) -> None:
+    def _open(self, number: int, attempt: int, layout: PipelineLayout | None = None) -> None:
         self._idle = None
         super()._open(number, attempt, layout)
 
-    def _new_layout(self, number: int) -> Layout | None:
+    def _new_layout(self, number: int) -> PipelineLayout | None:
         """With other cuts, if those are what was asked for first; they take effect with the round."""
         layout, before = super()._new_layout(number), self._layout
         if self._later and self._later[0].kind == "relay":

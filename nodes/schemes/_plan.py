@@ -6,14 +6,14 @@ from nodes.errors import RunError
 from nodes.learn.shards import Batches
 from nodes.policies import layouts
 from nodes.policies.layers import LAYERS
-from nodes.policies.layouts import Layout
+from nodes.policies.layouts import PipelineLayout
 from nodes.runtime.part import Context
 from nodes.schemes._base import stage_role
 from nodes.schemes._data import own_batches
 from nodes.wire.messages import PartId
 
 
-def first_layout(context: Context, owner: str) -> Layout:
+def first_layout(context: Context, owner: str) -> PipelineLayout:
     """The layout that an owner's training begins with: chosen before, of the experiment's plan, or the simplest."""
     task = context.task
     settings = task.pipeline

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from nodes.events import Span
-from nodes.policies.layouts import Layout
+from nodes.policies.layouts import PipelineLayout
 from nodes.policies.order import Op
 from nodes.runtime.part import Context
 from nodes.schemes._ahead import Early, Gate, Pace
@@ -95,7 +95,7 @@ class RelocatingStage(OpeningStage):
         )  # fmt: skip
         self._go_on()
 
-    def _lay_out(self, layout: Layout, number: int, attempt: int) -> None:
+    def _lay_out(self, layout: PipelineLayout, number: int, attempt: int) -> None:
         super()._lay_out(layout, number, attempt)
         self._moving, self._early = {}, None
         self._gate.forget()

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nodes.policies.layers import LAYERS
-from nodes.policies.layouts import Layout
+from nodes.policies.layouts import PipelineLayout
 from nodes.policies.samples import FORMS, named
 from nodes.policies.selection import BLIND
 from nodes.policies.units import Battery
@@ -132,7 +132,7 @@ def _steered(plan: Plan) -> str:
     return f"probes {often}{within}; adapts {asked.adapt}"
 
 
-def stages(model: str, layout: Layout) -> str:
+def stages(model: str, layout: PipelineLayout) -> str:
     """``conv1 to pool1 on pi4-1 (4 under way), conv2 to fc2 on edge-north``."""
     said = []
     for stage, node in enumerate(layout.nodes):

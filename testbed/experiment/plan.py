@@ -13,7 +13,7 @@ from nodes import schemes
 from nodes.policies.decisions import Decision
 from nodes.policies.energy import Supply
 from nodes.policies.layers import LAYERS
-from nodes.policies.layouts import Layout, fixed
+from nodes.policies.layouts import PipelineLayout, fixed
 from nodes.policies.prediction import Prediction
 from nodes.policies.units import Battery, Power
 from testbed.emulation.links.shape import Schedule, Shape
@@ -269,7 +269,7 @@ class Plan:
         """The node of that name (KeyError if there is none)."""
         return next(n for n in self.nodes if n.name == name)
 
-    def layouts(self) -> dict[str, Layout]:
+    def layouts(self) -> dict[str, PipelineLayout]:
         """Where the stages of each device's pipeline are at the start, empty without such a scheme.
 
         Raises:

@@ -11,7 +11,7 @@ import pytest
 from nodes.errors import RunError, WireError
 from nodes.policies import trains
 from nodes.policies.layers import LAYERS
-from nodes.policies.layouts import Layout
+from nodes.policies.layouts import PipelineLayout
 from nodes.policies.stage_times import operations
 from nodes.runtime.part import Quiet
 from nodes.schemes import _admission, get
@@ -438,7 +438,7 @@ def test_memory_is_what_the_operator_gives_less_what_others_have(tmp_path) -> No
 def test_a_stage_is_refused_by_the_same_count(tmp_path) -> None:
     owners = ("d1", "d2")
     net = world(tmp_path, owners=owners)
-    layout = Layout((0, 1, 3, len(LAYERS[MODEL])), ("d1", "ea", "eb"), (3, 2, 1))
+    layout = PipelineLayout((0, 1, 3, len(LAYERS[MODEL])), ("d1", "ea", "eb"), (3, 2, 1))
     need = _admission.stage_need(net.task, layout, 1)
     assert need > 0
     assert _admission.refusal(net.hosts["ea"], layout, 1, "d1") is None
