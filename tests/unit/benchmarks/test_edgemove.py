@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,17 +26,15 @@ from benchmarks.edgemove.figures import (
     stall_against,
 )
 from benchmarks.edgemove.page import PAGE
-from benchmarks.edgemove.plots import plots
 from benchmarks.edgemove.settings import DEVICE, GOODPUT, SETTINGS, Training, experiment, pieces
 from benchmarks.edgemove.store import Found, row
 from benchmarks.grid.command import by_bed, main
 from benchmarks.grid.figures import held
-from benchmarks.grid.machine import Machine
 from benchmarks.grid.store import Store
 from testbed.experiment import load_plan
+from tests.unit.benchmarks import pages
 
 QUICK = cells.quick()
-HERE = Machine((("machine", "a test"),))
 SPLIT_S, PIPELINE_S, TURNS_S = 1.2, 0.5, 1.1
 """Seconds a batch of the results below."""
 PART_S = {"device": (0.06, 0.03, 0.02), "server": (0.03, 0.06, 0.02), "link": (0.03, 0.02, 0.06)}
@@ -446,38 +443,15 @@ def test_figures_are_the_same_from_what_was_kept(tmp_path: Path) -> None:
 
 def test_the_page_has_every_figure_and_every_cell(tmp_path: Path) -> None:
     grid = cells.full([1, 2], traces=True)
-    PAGE.write(tmp_path, recorded(grid), grid, HERE, quick=False, data="embedded")
-    text = (tmp_path / "edgemove.md").read_text()
-    told = json.loads((tmp_path / "edgemove.json").read_text())
-    for name in told:
-        assert name == "cases" or f"`{name}`" in text
-    for cell in grid:
-        assert f"`{cell.name}`" in text
-    assert "missed" not in text
-    assert "A quick run" not in text
-    for drawn in tmp_path.glob("*.svg"):
-        ET.fromstring(drawn.read_text())
-        assert drawn.name in text
+    pages.require_whole(PAGE, tmp_path, recorded(grid), grid)
 
 
 def test_a_table_has_as_many_columns_in_each_line() -> None:
-    for results in (recorded(QUICK), {}):
-        lines = PAGE.text(results, QUICK, HERE, [], quick=True, data="x").splitlines()
-        columns = 0
-        for line in lines:
-            if not line.startswith("|"):
-                columns = 0
-                continue
-            columns = columns or line.count("|")
-            assert line.count("|") == columns, line
+    pages.require_even_tables(PAGE, recorded(QUICK), QUICK)
 
 
 def test_the_page_says_what_was_not_measured() -> None:
-    text = PAGE.text({}, QUICK, HERE, [], quick=True, data="digits")
-    assert "A quick run" in text
-    assert "not measured" in text
-    assert f"0 of {len(QUICK)} measured, **{len(QUICK)} failed**" in text
-    assert plots({}, QUICK) == {}
+    pages.require_unmeasured(PAGE, QUICK)
 
 
 def test_the_command_lists_its_cells(capsys: pytest.CaptureFixture[str]) -> None:
