@@ -15,16 +15,13 @@ from typing import Protocol
 
 from nodes.errors import InputError
 from nodes.policies import decisions
-from nodes.policies.adapting import AdaptPolicy
 from nodes.policies.decisions import Decision, Position
 from nodes.policies.layout import Layout
 from nodes.policies.layouts import PipelineLayout
-from nodes.policies.probing import ProbePolicy
-from nodes.policies.steering import Steering, seconds_at_least
+from nodes.policies.steering import Steering
 from nodes.runtime.part import Context
-from nodes.schemes._base import stage_role
 from nodes.schemes._decided import differing, full, write_down
-from nodes.schemes._plan import first_layout
+from nodes.schemes._plan import first_layout, first_policies
 from nodes.schemes._probes import Probes
 from nodes.schemes._scout import Scout
 from nodes.schemes._standbys import Standbys
@@ -99,21 +96,11 @@ class Helm:
         self._zero = self._context.now()
         if not self._steers:
             return
-        owner, settings = self._part.owner, self._settings
-        base = settings.problems[owner]
-        kind = "off" if self._probes is None else settings.probing
-        least = settings.every if kind == "every" else ProbePolicy.least
-        probe = ProbePolicy(kind, least, max(least, ProbePolicy.most), budget=settings.budget)
-        layout = first_layout(self._context, owner)
-        second = PartId(self._part.task, stage_role(1), owner)
-        near = next(p.node for p in self._context.task.placement if p.part == second)
-        expected = seconds_at_least(base, self._context.task.rounds * self._batches)
-        self._steering = Steering(
-            base, near, Layout(layout.bounds, layout.nodes), 0.0, probe, AdaptPolicy(settings.adapt), expected
-        )
-        if self._probes is not None:
-            self._scout = Scout(self._context, self._probes, self._steering, self._now, self._tell, self._looked)
-            self._scout.expect(base.servers)
+        owner, probes = self._part.owner, self._probes
+        self._steering = first_policies(self._context, owner, self._batches, probing=probes is not None)
+        if probes is not None:
+            self._scout = Scout(self._context, probes, self._steering, self._now, self._tell, self._looked)
+            self._scout.expect(self._settings.problems[owner].servers)
 
     def before(self, number: int, then: Callable[[], None]) -> None:
         """A round is to begin: go on when its layout can be chosen.
