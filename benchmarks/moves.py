@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 
 from testbed import Experiment
-from testbed.experiment.plan import Move
+from testbed.experiment.changes import Move
 
 EXPERIMENT = """
 name: moves

@@ -16,7 +16,8 @@ NODES = 100
 READ = """
 import resource, sys, time
 from pathlib import Path
-from testbed.mobility.select import Selection, read
+from testbed.mobility.select import read
+from testbed.mobility.selection import Selection
 begin = time.perf_counter()
 rows = sum(1 for _ in read(Path(sys.argv[1]), [f"dev-{i}" for i in range(100)], Selection(map="order")))
 seconds = time.perf_counter() - begin

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from benchmarks.fedfly.settings import BATCH, SETTINGS, SITES, Setting
 from benchmarks.grid.store import mark
 from nodes.policies.prediction import Guess, Prediction
-from testbed.experiment.plan import Move
+from testbed.experiment.changes import Move
 
 FRACTIONS = {"dev-1": 0.1, "dev-2": 0.5, "dev-3": 0.9}
 """Of a round, when each device moves where the law is measured: three fractions in one training."""

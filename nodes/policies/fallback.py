@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
-from nodes.policies.layouts import Layout
+from nodes.policies.layouts import PipelineLayout
 from nodes.policies.offers import NodeOffer
 from nodes.policies.order import depths
 from nodes.wire.messages import Holds
@@ -27,8 +27,8 @@ MOVING = 10
 
 
 def following(
-    layout: Layout, gone: Collection[str], spare: Sequence[str], *, schedule: str, micro: int, depth: int | None
-) -> Layout:
+    layout: PipelineLayout, gone: Collection[str], spare: Sequence[str], *, schedule: str, micro: int, depth: int | None
+) -> PipelineLayout:
     """The layout that comes after one whose servers ``gone`` cannot be used any more.
 
     Each of them is replaced by another server, for the same layers; when no other is left, its layers go to the server
@@ -54,10 +54,10 @@ def following(
         return replace(layout, nodes=tuple(nodes))
     kept = _heirs(nodes, device, gone)
     if kept is None:
-        return Layout((0, layout.bounds[-1]), (device,), (1,))
+        return PipelineLayout((0, layout.bounds[-1]), (device,), (1,))
     ends = [(kept[s], layout.bounds[s + 1]) for s in range(layout.stages)]
     runs = [(heir, [end for _, end in run]) for heir, run in groupby(ends, key=lambda row: row[0])]
-    return Layout(
+    return PipelineLayout(
         (0, *(run[-1] for _, run in runs)), tuple(nodes[heir] for heir, _ in runs),
         depths(schedule, len(runs), micro, depth),
     )  # fmt: skip
@@ -127,8 +127,8 @@ WAIT = Verdict()
 
 
 def weigh(
-    doubt: Doubt, layout: Layout, mine: tuple[int, int], answers: Mapping[tuple[int, str], Holds], reached: bool,
-    also: Collection[str] = (), asked: Collection[str] = (),
+    doubt: Doubt, layout: PipelineLayout, mine: tuple[int, int], answers: Mapping[tuple[int, str], Holds],
+    reached: bool, also: Collection[str] = (), asked: Collection[str] = (),
 ) -> tuple[Doubt, Verdict]:
     """What an asking says, together with those before it.
 
@@ -168,7 +168,7 @@ def weigh(
     return now, WAIT
 
 
-def stalled(layout: Layout, times: int) -> Verdict:
+def stalled(layout: PipelineLayout, times: int) -> Verdict:
     """What to do when all servers answer and yet nothing goes on for long: for the ``times``-th time in a round.
 
     The first time a message may have been lost. Then one server may not reach another: there is only one from then on.

@@ -1,7 +1,8 @@
 """Layouts of a pipeline: which layers are on which node, and how many micro-batches are under way there.
 
 `fixed` makes one of what an experiment asks for, or the simplest one where it asks for none; a policy that chooses by
-what it knows of nodes and links takes its place. Plain functions of plain data.
+what it knows of nodes and links takes its place (among `nodes.policies.layout.Layout`, which say nothing of
+micro-batches). Plain functions of plain data.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ MOST = 4
 
 
 @dataclass(frozen=True)
-class Layout:
+class PipelineLayout:
     """Stages in order, from the data to the loss.
 
     Attributes:
@@ -54,9 +55,9 @@ class Layout:
         return ", ".join(f"{node} {first}-{last}" for node, (first, last) in rows)
 
 
-def alone(device: str, layers: int) -> Layout:
+def alone(device: str, layers: int) -> PipelineLayout:
     """All layers on the device: what is left where no edge server can be had."""
-    return Layout((0, layers), (device,), (1,))
+    return PipelineLayout((0, layers), (device,), (1,))
 
 
 Piece = tuple[str, int | None]
@@ -112,7 +113,7 @@ def bounds(plan: Sequence[Piece], layers: int) -> tuple[int, ...]:
 def fixed(
     plan: Sequence[Piece], *, layers: int, cut: int, device: str, nearest: str,
     schedule: str, micro: int, depth: int | None, stages: int, labels: str,
-) -> Layout:  # fmt: skip
+) -> PipelineLayout:  # fmt: skip
     """The layout of a plan; of no plan (``auto``) that of `pieces`.
 
     Raises:
@@ -120,7 +121,7 @@ def fixed(
     """
     chosen = tuple(plan) or pieces(labels, stages, layers, cut)
     names = {DEVICE: device, NEAREST: nearest}
-    found = Layout(
+    found = PipelineLayout(
         bounds(chosen, layers),
         tuple(names.get(node, node) for node, _ in chosen),
         depths(schedule, len(chosen), micro, depth),
@@ -129,7 +130,7 @@ def fixed(
     return found
 
 
-def require(layout: Layout, layers: int, least: int = 2) -> None:
+def require(layout: PipelineLayout, layers: int, least: int = 2) -> None:
     """Refuse what is no layout for a model of that many layers (InputError); ``least``: stages that it must have."""
     limits = layout.bounds
     if len(limits) != len(layout.nodes) + 1 or len(layout.depths) != len(layout.nodes) or limits[0] != 0:

@@ -14,26 +14,18 @@ bound is the score, and the best plan is found; with fewer, one is found that is
 
 In a U-shape the device's two stages, and all that shares its link, are added up once the last cut is known. Scores are
 lower bounds there as well (but for ``sequential``), so the `PLAYED` best plans are played through, and the one that
-takes the least is chosen.
+takes the least is chosen. What all this costs is reckoned in `nodes.policies.search_costs`.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from itertools import pairwise
 
-from nodes.errors import InputError
-from nodes.policies.costs import Sums, in_flight
 from nodes.policies.layout import Layout
 from nodes.policies.plans import Candidate, Problem, score_of, settle
+from nodes.policies.search_costs import Costs, Front, Label, pareto
 
-Cost = tuple[float, float, float]
-"""Latency; and two maxima: of everything (1f1b), or of the way forward and of the way back (sync)."""
-Label = tuple[float, float, float, float, tuple[int, ...]]
-"""The costs so far; the longest way that turns before the last stage (sync); the bounds that led to all this."""
-Front = dict[tuple[int, int], list[Label]]
-"""Labels by (first cut, layers done); the first cut is 0 but in a U-shape."""
 Rank = tuple[float, int, float, tuple[str, ...], tuple[int, ...]]
 """Score, stages, latency, nodes, bounds: the least is the best plan."""
 
@@ -41,31 +33,7 @@ PLAYED = 8
 """Plans in a U-shape that are played through."""
 NEAR = 1.25
 """Those that are within this of the best one by their lower bounds may be the best when played."""
-_START: Label = (0.0, 0.0, 0.0, 0.0, (0,))
 _ROUNDING = 1 + 1e-9
-
-
-@dataclass(frozen=True)
-class _Costs:
-    """Costs of the first ``k`` layers on a node, of which differences are taken, and of the loss."""
-
-    latency: list[float]
-    one: list[float]
-    two: list[float]
-    loss: float
-
-    def stage(self, first: int, end: int) -> Cost:
-        """Of some layers, without the loss."""
-        return (self.latency[end] - self.latency[first], self.one[end] - self.one[first],
-                self.two[end] - self.two[first])  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Hop:
-    """Costs of a hop by its cut, and seconds that it keeps the wires there and back busy."""
-
-    costs: list[Cost]
-    busy: list[tuple[float, float]]
 
 
 class Search:
@@ -81,9 +49,7 @@ class Search:
         self.device, self.layers = problem.device, len(problem.profile.layers)
         self.stay = problem.labels == "stay"
         self.names = list(self.world.servers)
-        self.costs = {name: self._costs(self.world.sums(name)) for name in (self.device, *self.names)}
-        self.limits = {name: self.world.limit(name) for name in self.costs}
-        self.hops: dict[tuple[str, str], _Hop | None] = {}
+        self.costs = Costs(problem)
         self.refine = self.stay and problem.schedule != "sequential"
         self.best: Rank | None = None
         self.finalists: list[Rank] = []
@@ -93,8 +59,8 @@ class Search:
         """The best plan's rank (None: there is none), and every chain that was looked at."""
         p = self.problem
         if p.fewest == 1:
-            fits = self._fits(self.device, 0, self.layers, last=True)
-            self._offer((self.device,), self._first(self.layers) if fits else [])
+            fits = self.costs.fits(self.device, 0, self.layers, last=True)
+            self._offer((self.device,), self.costs.first(self.layers) if fits else [])
         most = p.stages - 1 - self.stay
         begin = self._begin()
         chains: list[tuple[tuple[str, ...], Front]] = [((name,), begin) for name in self.names] if most > 0 else []
@@ -112,75 +78,7 @@ class Search:
             self.best = self._refined()
         return self.best, self.considered
 
-    # --- costs ---
-
-    def _costs(self, sums: Sums) -> _Costs:
-        m, steps = self.problem.micro, list(zip(sums.forward, sums.backward, sums.update, strict=True))
-        latency, none = [f + b for f, b, _ in steps], [0.0] * len(steps)
-        if self.problem.schedule == "1f1b":
-            return _Costs(latency, [f + b + u / m for f, b, u in steps], none, sums.loss)
-        if self.problem.schedule == "sync":
-            return _Costs(latency, list(sums.forward), list(sums.backward), sums.loss)
-        return _Costs(latency, none, none, sums.loss)
-
-    def _last(self, name: str, first: int) -> Cost:
-        """The last stage: with the loss; forward and backward at once."""
-        latency, one, two = self.costs[name].stage(first, self.layers)
-        loss = self.costs[name].loss
-        if self.problem.schedule == "sync":
-            return latency + loss, latency + loss, 0.0
-        return latency + loss, one + loss if self.problem.schedule == "1f1b" else 0.0, two
-
-    def _first(self, end: int) -> list[Label]:
-        """The device's first stage; what its update adds to a batch is in its latency."""
-        cost = self._last(self.device, 0) if end == self.layers else self.costs[self.device].stage(0, end)
-        seconds = self.world.sums(self.device).update[end]
-        more = {"1f1b": 0.0, "sync": seconds, "sequential": seconds / self.problem.micro}[self.problem.schedule]
-        return self._through_stage([(more, *_START[1:])], cost, end)
-
-    def _maxima(self, there: tuple[float, float], back: tuple[float, float]) -> tuple[float, float]:
-        """What two wires add to the two maxima, from the seconds that each of them is busy forward, and back."""
-        if self.problem.schedule == "1f1b":
-            return max(there[0] + back[0], there[1] + back[1]), 0.0
-        return (0.0, 0.0) if self.problem.schedule == "sequential" else (max(there), max(back))
-
-    def _hop(self, a: str, b: str) -> _Hop | None:
-        """Costs between two nodes by cut; None: there is no way."""
-        if (a, b) not in self.hops:
-            costs: list[Cost] = []
-            busy: list[tuple[float, float]] = []
-            try:
-                for k in range(self.layers + 1):
-                    there = self.world.transfer(a, b, self.world.forward_bytes(k))
-                    back = self.world.transfer(b, a, self.world.profile.crossing(k)[1])
-                    latency = there.busy + there.delay + back.busy + back.delay
-                    costs.append((latency, *self._maxima((there.busy, 0.0), (0.0, back.busy))))
-                    busy.append((there.busy, back.busy))
-                self.hops[a, b] = _Hop(costs, busy)
-            except InputError:
-                self.hops[a, b] = None
-        return self.hops[a, b]
-
-    def _need(self, first: int, end: int, *, last: bool) -> int:
-        p = self.problem
-        held = in_flight(p.schedule, last, p.micro, p.cap)
-        return self.world.need(first, end, held, p.schedule)
-
-    def _fits(self, name: str, first: int, end: int, *, last: bool, besides: int = 0) -> bool:
-        limit = self.limits[name]
-        return limit is None or self._need(first, end, last=last) + besides <= limit
-
-    def _bound(self, label: Label) -> float:
-        """The score of a finished plan, or a lower bound of it; no less than it for a part of one."""
-        latency, one, two, turned, _ = label
-        m = self.problem.micro
-        if self.problem.schedule == "1f1b":
-            return max(one, latency / self.problem.cap, turned)
-        return max(latency + (m - 1) * max(one, two), turned) / m if self.problem.schedule == "sync" else latency
-
-    def _least(self, cost: Cost) -> float:
-        """The same of some costs alone."""
-        return self._bound((*cost, 0.0, ()))
+    # --- what is given up ---
 
     def _limit(self) -> float:
         """What a part of a plan may have as its bound, to be of use."""
@@ -190,36 +88,24 @@ class Search:
 
     def _hopeful(self, labels: list[Label]) -> list[Label]:
         limit = self._limit()
-        return [label for label in labels if self._bound(label) <= limit]
+        return [label for label in labels if self.costs.bound(label) <= limit]
 
     # --- the ways of a chain ---
-
-    @staticmethod
-    def _lengthen(labels: list[Label], cost: Cost, *bounds: int) -> list[Label]:
-        latency, one, two = cost
-        return [(a + latency, max(b, one), max(c, two), d, (*path, *bounds)) for a, b, c, d, path in labels]
-
-    def _through_stage(self, labels: list[Label], cost: Cost, end: int) -> list[Label]:
-        done = self._lengthen(labels, cost, end)
-        if self.problem.schedule != "sync" or end == self.layers:
-            return done
-        m = self.problem.micro  # the first to come back here waits for the last to have gone forward
-        return [(a, b, c, max(d, a + (m - 1) * (b + c)), path) for a, b, c, d, path in done]
 
     def _begin(self) -> Front:
         """The device's first stage, by its cut."""
         front: Front = {}
         for cut in range(self.problem.keep, self.layers):
-            if self._fits(self.device, 0, cut, last=False):
-                front[cut if self.stay else 0, cut] = self._hopeful(self._first(cut))
+            if self.costs.fits(self.device, 0, cut, last=False):
+                front[cut if self.stay else 0, cut] = self._hopeful(self.costs.first(cut))
         return front
 
     def _arrive(self, chain: tuple[str, ...], front: Front) -> Front:
         """With the hop to the chain's last server behind."""
-        hop = self._hop(chain[-2] if len(chain) > 1 else self.device, chain[-1])
+        hop = self.costs.hop(chain[-2] if len(chain) > 1 else self.device, chain[-1])
         if hop is None:
             return {}
-        moved = ((key, self._hopeful(self._lengthen(labels, hop.costs[key[1]]))) for key, labels in front.items())
+        moved = ((key, self._hopeful(self.costs.lengthen(labels, hop.costs[key[1]]))) for key, labels in front.items())
         return {key: labels for key, labels in moved if labels}
 
     def _through(self, name: str, arrived: Front) -> Front:
@@ -228,13 +114,13 @@ class Search:
         limit = self._limit()
         for (tag, begin), labels in arrived.items():
             for end in range(begin + 1, self.layers):
-                cost = self.costs[name].stage(begin, end)
-                if self._least(cost) > limit or not self._fits(name, begin, end, last=False):
+                cost = self.costs.of[name].stage(begin, end)
+                if self.costs.least(cost) > limit or not self.costs.fits(name, begin, end, last=False):
                     break  # one layer more does not make it any less
-                done = self._hopeful(self._through_stage(labels, cost, end))
+                done = self._hopeful(self.costs.through_stage(labels, cost, end))
                 if done:
                     found.setdefault((tag, end), []).extend(done)
-        return {key: _front(labels) for key, labels in found.items()}
+        return {key: pareto(labels) for key, labels in found.items()}
 
     def _end(self, chain: tuple[str, ...], arrived: Front) -> None:
         """The chain's last server has the rest, or all but what ends on the device."""
@@ -242,43 +128,43 @@ class Search:
         for (tag, begin), labels in arrived.items():
             if self.stay:
                 done += self._ends_on_device(chain, tag, begin, labels)
-            elif self._fits(chain[-1], begin, self.layers, last=True):
-                done += self._lengthen(labels, self._last(chain[-1], begin), self.layers)
+            elif self.costs.fits(chain[-1], begin, self.layers, last=True):
+                done += self.costs.lengthen(labels, self.costs.last(chain[-1], begin), self.layers)
         self._offer((self.device, *chain, *([self.device] if self.stay else [])), done)
 
     def _ends_on_device(self, chain: tuple[str, ...], cut: int, begin: int, labels: list[Label]) -> list[Label]:
         """Labels of all last cuts. ``shared``: what the device and its link are busy with, both stages together."""
         name, done = chain[-1], []
-        home, out = self._hop(name, self.device), self._hop(self.device, chain[0])
+        home, out = self.costs.hop(name, self.device), self.costs.hop(self.device, chain[0])
         if home is None or out is None:
             return []
-        besides, first = self._need(0, cut, last=False), self.costs[self.device].stage(0, cut)
+        besides, first = self.costs.need(0, cut, last=False), self.costs.of[self.device].stage(0, cut)
         limit, m, (to_first, from_first) = self._limit(), self.problem.micro, out.busy[cut]
         update = self.world.sums(self.device).update[cut]
         for end in range(begin + 1, self.layers):
-            mid = self.costs[name].stage(begin, end)
-            if self._least(mid) > limit or not self._fits(name, begin, end, last=False):
+            mid = self.costs.of[name].stage(begin, end)
+            if self.costs.least(mid) > limit or not self.costs.fits(name, begin, end, last=False):
                 break
-            last, (to_last, from_last) = self._last(self.device, end), home.busy[end]
+            last, (to_last, from_last) = self.costs.last(self.device, end), home.busy[end]
             # Up go activations of the first cut and gradients of the last one; down, the other two.
             wires = max(to_first + from_last, to_last + from_first)
             if self.problem.schedule == "1f1b":
                 shared = max(first[1] + last[1], wires)
             else:
                 shared = m * max(first[0] + last[0], wires) + update if self.problem.schedule == "sync" else 0.0
-            if self._bound((0.0, 0.0, 0.0, shared, ())) > limit:
+            if self.costs.bound((0.0, 0.0, 0.0, shared, ())) > limit:
                 continue
-            if self._fits(self.device, end, self.layers, last=True, besides=besides):
-                ends = self._lengthen(self._through_stage(labels, mid, end), home.costs[end])
-                ends = self._lengthen(ends, last, self.layers)
+            if self.costs.fits(self.device, end, self.layers, last=True, besides=besides):
+                ends = self.costs.lengthen(self.costs.through_stage(labels, mid, end), home.costs[end])
+                ends = self.costs.lengthen(ends, last, self.layers)
                 done += self._hopeful([(a, b, c, max(d, shared), path) for a, b, c, d, path in ends])
         return done
 
     def _offer(self, nodes: tuple[str, ...], done: list[Label]) -> None:
         """Take in the best of a chain's ways."""
         mine: Rank | None = None
-        for label in sorted(done, key=lambda one: (self._bound(one), one)):
-            score = self._bound(label)
+        for label in sorted(done, key=lambda one: (self.costs.bound(one), one)):
+            score = self.costs.bound(label)
             if score > self._limit() or (mine is not None and score > mine[0] * (NEAR if self.refine else _ROUNDING)):
                 break
             if self.problem.schedule == "1f1b":
@@ -310,17 +196,17 @@ class Search:
         """Why a chain of nodes has no layout at all, or none that is better than the best."""
         p = self.problem
         for a, b in pairwise(nodes):
-            if self._hop(a, b) is None:
+            if self.costs.hop(a, b) is None:
                 return f"no way from {a} to {b}, or back"
         short = []
         for s, name in enumerate(nodes):
             last = s == len(nodes) - 1
             if s == 0:
-                least = self._need(0, self.layers if last else p.keep, last=last)
+                least = self.costs.need(0, self.layers if last else p.keep, last=last)
             elif last:
-                least = self._need(self.layers - 1, self.layers, last=True)
+                least = self.costs.need(self.layers - 1, self.layers, last=True)
             else:
-                least = min((self._need(k, k + 1, last=False) for k in range(p.keep, self.layers)), default=0)
+                least = min((self.costs.need(k, k + 1, last=False) for k in range(p.keep, self.layers)), default=0)
             short.append(p.lack(name, least, "" if len(nodes) == 1 else "at least "))
         if any(short):
             return "; ".join(why for why in short if why)
@@ -331,13 +217,3 @@ class Search:
         has = [f"{name} has {limit >> 20} MiB" for name in dict.fromkeys(nodes)
                if (limit := self.world.limit(name)) is not None]  # fmt: skip
         return f"{', '.join(nodes)}: no cuts fit into memory ({', '.join(has)})"
-
-
-def _front(labels: list[Label]) -> list[Label]:
-    """Those that no other one is as good as in all costs; of equal ones the first by bounds."""
-    kept: list[Label] = []
-    for label in sorted(labels):
-        _, one, two, turned, _ = label
-        if not any(other[1] <= one and other[2] <= two and other[3] <= turned for other in kept):
-            kept.append(label)
-    return kept

@@ -17,6 +17,7 @@ from nodes.policies.selection import Indices
 from nodes.runtime.moving import MOVING, Mover
 from nodes.runtime.part import Arrival, Part, Timed
 from nodes.runtime.routes import Routes
+from nodes.runtime.standbys import StandbyKeeper
 from nodes.runtime.transport import Transport
 from nodes.runtime.work import PacedWork
 from nodes.wire.codec import Tensors
@@ -53,7 +54,8 @@ class Host:
         self._clock = clock
         self._routes = Routes(node, task, transport, clock)
         self._work = PacedWork(node, task, pacer, transport, clock)
-        self._mover = Mover(self)
+        self._standbys = StandbyKeeper(self)
+        self._mover = Mover(self, self._standbys)
         self._early: dict[PartId, list[tuple[Envelope, Tensors]]] = {}  # layers for parts that are not open yet
         self._dead: set[str] = set()  # nodes that the task goes on without
         self._arrival = Arrival(0.0, 0)  # of the message at hand
@@ -114,7 +116,7 @@ class Host:
     def needs(self) -> Mapping[str, int]:
         """See `Context.needs`."""
         found: Counter[str] = Counter()
-        for id_, part in (*self.parts.items(), *self._mover.copies()):
+        for id_, part in (*self.parts.items(), *self._standbys.here.items()):
             found[id_.owner] += part.need()
         return found
 
@@ -146,7 +148,7 @@ class Host:
 
     def standby(self, part: PartId) -> str:
         """See `Context.standby`."""
-        return self._mover.standby(part)
+        return self._standbys.of(part)
 
     def stand_by(self, part: PartId, to: str) -> None:
         """See `Context.stand_by`."""
@@ -154,7 +156,7 @@ class Host:
 
     def replay(self, part: PartId, body: Activations | Gradients, tensors: Tensors) -> None:
         """See `Context.replay`."""
-        self._mover.replay(part, body, tensors)
+        self._standbys.replay(part, body, tensors)
 
     def wake(self, part: PartId, seconds: float, token: int) -> None:
         """See `Context.wake`."""
@@ -178,19 +180,19 @@ class Host:
     # --- what moving needs ------------------------------------------------------------------------------
 
     def post(self, to: str, envelope: Envelope, tensors: Tensors) -> None:
-        """See `moving.Home.post`."""
+        """See `home.Home.post`."""
         self._transport.send(to, envelope, tensors)
 
     def put(self, part: PartId, node: str, version: int) -> None:
-        """See `moving.Home.put`."""
+        """See `home.Home.put`."""
         self._routes.put(part, node, version)
 
     def make(self, part: PartId) -> Part:
-        """See `moving.Home.make`."""
+        """See `home.Home.make`."""
         return self._make(part, self)
 
     def deliver_held(self, part: PartId, messages: list[tuple[Envelope, Tensors]]) -> None:
-        """See `moving.Home.deliver_held`."""
+        """See `home.Home.deliver_held`."""
         for envelope, tensors in messages:
             if part in self.parts:
                 self.parts[part].receive(envelope.src, envelope.body, tensors)
@@ -252,7 +254,7 @@ class Host:
             self._mover.take(envelope, tensors)
             return
         if isinstance(body, Activations | Gradients) and body.replay:
-            self._mover.applied(envelope, tensors)
+            self._standbys.applied(envelope, tensors)
             return
         if isinstance(body, Moved):
             self._learn(body.part, body.node, body.version)

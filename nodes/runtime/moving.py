@@ -14,19 +14,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from nodes.errors import RoambedError
-from nodes.events import Span
+from nodes.runtime.home import Home, record, send
 from nodes.runtime.part import Part, Snapshot, payload
+from nodes.runtime.standbys import StandbyKeeper
 from nodes.wire.codec import Tensors
 from nodes.wire.messages import (
-    Activations,
     Adopt,
     Body,
     DropStandby,
     Envelope,
-    Gradients,
     Holds,
     PartId,
     Query,
@@ -35,42 +34,9 @@ from nodes.wire.messages import (
     StateTaken,
     TakeOver,
 )
-from nodes.wire.task import Task
 
 MOVING = (State, TakeOver, DropStandby, StateTaken, StateRefused, Query, Adopt)
 """Messages that `Mover.take` is for."""
-
-
-class Home(Protocol):
-    """What moving needs of the host that its parts are on."""
-
-    node: str
-    task: Task
-    parts: dict[PartId, Part]
-
-    def post(self, to: str, envelope: Envelope, tensors: Tensors) -> None:
-        """Hand a message to the network."""
-
-    def where(self, part: PartId) -> tuple[str, int]:
-        """Node and placement version of a part."""
-
-    def put(self, part: PartId, node: str, version: int) -> None:
-        """Write down where a part lives."""
-
-    def make(self, part: PartId) -> Part:
-        """Build a part."""
-
-    def deliver_held(self, part: PartId, messages: list[tuple[Envelope, Tensors]]) -> None:
-        """Deliver, or forward, what was held back for a part."""
-
-    def now(self) -> float:
-        """CLOCK_MONOTONIC."""
-
-    def emit(self, span: Span) -> None:
-        """Record an event."""
-
-    def note(self, text: str) -> None:
-        """Record what a person should read."""
 
 
 @dataclass
@@ -88,15 +54,17 @@ class Leaving:
 
 
 class Mover:
-    """The moves of one node's parts."""
+    """The moves of one node's parts.
 
-    def __init__(self, home: Home) -> None:
-        self._home = home
+    Args:
+        home: The host that they are on.
+        standbys: Its standbys.
+    """
+
+    def __init__(self, home: Home, standbys: StandbyKeeper) -> None:
+        self._home, self._standbys = home, standbys
         self._leaving: dict[PartId, Leaving] = {}
         self._held: dict[PartId, list[tuple[Envelope, Tensors]]] = {}
-        self._copies: dict[PartId, Part] = {}      # standbys of other nodes' parts
-        self._standbys: dict[PartId, str] = {}     # where our parts have theirs
-        self._standby_digest: dict[PartId, str] = {}  # of the state that one was sent last
         self._arrived: dict[PartId, tuple[float, int, bool]] = {}
         self._spoil_next = False
         self._acts: dict[type[Body], Callable[[Envelope, Body, Tensors], None]] = {
@@ -115,14 +83,6 @@ class Mover:
         """Whether a part is on its way to another node."""
         return part in self._leaving
 
-    def standby(self, part: PartId) -> str:
-        """Node that holds a standby of a part of this node; empty if none does."""
-        return self._standbys.get(part, "")
-
-    def copies(self) -> list[tuple[PartId, Part]]:
-        """Standbys of other nodes' parts."""
-        return list(self._copies.items())
-
     def arrived(self, part: PartId) -> tuple[float, int, bool]:
         """Of the last move that brought a part here: when it began, bytes of state, and whether ahead of its device.
 
@@ -137,46 +97,28 @@ class Mover:
         """
         if to == self._home.node or part in self._leaving:
             return
-        standby = self._standbys.pop(part, "")
-        if standby and standby != to:
-            self._send(standby, part, DropStandby())
+        standby = self._standbys.end(part, keep=to)
         begin = self._home.now()
         snapshot = self._home.parts[part].capture()
         version = self._home.where(part)[1] + 1
         self._leaving[part] = Leaving(to, version, snapshot.digest, standby == to, ahead)
         if standby == to:
-            self._span("capture", part, begin, 0, to, by="standby")
-            self._send(to, part, TakeOver(snapshot.digest, begin, ahead), version=version)
+            record(self._home, "capture", part, begin, 0, to, by="standby")
+            send(self._home, to, part, TakeOver(snapshot.digest, begin, ahead), version=version)
         else:
             self._copy(part, to, version, snapshot, begin)
 
     def stand_by(self, part: PartId, to: str) -> None:
         """Keep a standby of a part on node ``to`` from its present state on; empty: no more."""
-        old = self._standbys.pop(part, "")
-        if old and old != to:
-            self._send(old, part, DropStandby())
-        if not to or to == self._home.node or part in self._leaving:
-            return
-        begin = self._home.now()
-        snapshot = self._home.parts[part].capture(copy=True)
-        self._standbys[part] = to
-        self._standby_digest[part] = snapshot.digest
-        self._span("standby", part, begin, payload(snapshot.tensors), to)
-        body = State(digest=snapshot.digest, meta=snapshot.meta, captured=begin, standby=True)
-        self._send(to, part, body, snapshot.tensors)
-
-    def replay(self, part: PartId, body: Activations | Gradients, tensors: Tensors) -> None:
-        """Give a part's standby what the part is about to apply."""
-        to = self._standbys.get(part)
-        if to and isinstance(body, Gradients):
-            self._send(to, part, Gradients(body.work, body.loss, body.attempt, replay=True), tensors)
-        elif to:
-            self._send(to, part, Activations(body.work, body.attempt, replay=True), tensors)
+        self._standbys.end(part, keep=to)
+        if to and to != self._home.node and part not in self._leaving:
+            self._standbys.make(part, to)
 
     def spoil(self) -> None:
         """Flip a bit of a standby that is here, else of the next state that arrives."""
-        if self._copies:
-            flip(self._copies[min(self._copies)].capture().tensors)  # these are the copy's own memory
+        if self._standbys.here:
+            standby = self._standbys.here[min(self._standbys.here)]
+            flip(standby.capture().tensors)  # these are its own memory
         else:
             self._spoil_next = True
 
@@ -186,33 +128,24 @@ class Mover:
         """Act on one of the messages `MOVING`."""
         self._acts[type(envelope.body)](envelope, envelope.body, tensors)
 
-    def applied(self, envelope: Envelope, tensors: Tensors) -> None:
-        """Have a standby apply the batch that its original applied; without one there is nothing to do."""
-        copy = self._copies.get(envelope.dst)
-        if copy is not None:
-            copy.receive(envelope.src, envelope.body, tensors)
-
     def hold(self, envelope: Envelope, tensors: Tensors) -> None:
         """Keep a message for a part until it is known where the part will be."""
         self._held.setdefault(envelope.dst, []).append((envelope, tensors))
 
     def gone(self, part: PartId) -> None:
         """A part was closed or is made anew here: its standby is not needed, nor a copy here, and nothing is held."""
-        standby = self._standbys.pop(part, "")
-        if standby:
-            self._send(standby, part, DropStandby())
+        self._standbys.end(part)
         self._leaving.pop(part, None)
         self._held.pop(part, None)
-        self._copies.pop(part, None)
+        self._standbys.here.pop(part, None)
 
     def lost(self, node: str) -> None:
         """A node has died: nothing of its parts is moved, held or kept in step any more, nor anything moved to it."""
-        kept: tuple[dict[PartId, Any], ...] = (self._leaving, self._held, self._copies, self._standbys)
+        kept: tuple[dict[PartId, Any], ...] = (self._leaving, self._held)
         for found in kept:
             for part in [part for part in found if part.owner == node]:
                 del found[part]
-        for part in [part for part, to in self._standbys.items() if to == node]:
-            del self._standbys[part]
+        self._standbys.lost(node)
         for part in [part for part, leaving in self._leaving.items() if leaving.to == node]:
             self._stay(part)
 
@@ -231,9 +164,9 @@ class Mover:
                 if part not in self._home.parts:
                     self._release(part)
             return
-        self._span("restore", part, begin, payload(tensors), envelope.node)
+        record(self._home, "restore", part, begin, payload(tensors), envelope.node)
         if body.standby:
-            self._copies[part] = made
+            self._standbys.here[part] = made
             self._reply(envelope, StateTaken(digest=body.digest))
         else:
             self._begin_here(envelope, made, body, payload(tensors))
@@ -241,9 +174,9 @@ class Mover:
     def _take_over(self, envelope: Envelope, body: Body, _: Tensors) -> None:
         assert isinstance(body, TakeOver)
         part, begin = envelope.dst, self._home.now()
-        copy = self._copies.pop(part, None)
+        copy = self._standbys.here.pop(part, None)
         digest = copy.capture().digest if copy is not None else ""
-        self._span("restore", part, begin, 0, envelope.node)
+        record(self._home, "restore", part, begin, 0, envelope.node)
         if copy is None or digest != body.digest:
             reason = "the standby is not in step" if copy is not None else "there is no standby"
             self._reply(envelope, StateRefused(reason=reason))
@@ -254,7 +187,7 @@ class Mover:
         part, known = envelope.dst, self._home.where(envelope.dst)[1]
         if envelope.version < known or (envelope.version == known and part in self._home.parts):
             return  # its head has decided otherwise meanwhile, or it came twice
-        self._drop(part)
+        self._standbys.here.pop(part, None)
         self._leaving.pop(part, None)  # it has been away and comes back: that it had arrived there need not be told
         self._arrived[part] = body.captured, size, body.ahead
         self._home.parts[part] = made
@@ -267,9 +200,8 @@ class Mover:
     def _settle(self, envelope: Envelope, body: Body, _: Tensors) -> None:
         part = envelope.dst
         leaving = self._leaving.get(part)
-        stands = isinstance(body, StateTaken) and body.digest == self._standby_digest.get(part)
-        if leaving is None and stands and self._standbys.get(part) == envelope.node:
-            self._home.parts[part].stood_by(envelope.node)
+        if leaving is None:
+            self._standbys.confirmed(part, envelope.node, body)
         if leaving is None or envelope.version != leaving.version:
             return  # of a move that was given up
         if isinstance(body, StateTaken) and body.digest == leaving.digest:
@@ -292,7 +224,7 @@ class Mover:
     def _answer(self, envelope: Envelope, body: Body, _: Tensors) -> None:
         assert isinstance(body, Query)
         part = envelope.dst
-        live, copy = self._home.parts.get(part), self._copies.get(part)
+        live, copy = self._home.parts.get(part), self._standbys.here.get(part)
         held = live if live is not None else copy
         holds = Holds(node=self._home.node, number=body.number, held=held is not None)
         if held is not None:
@@ -302,14 +234,14 @@ class Mover:
                 leaving=part in self._leaving, version=self._home.where(part)[1], round=number,
                 attempt=attempt, next_batch=following, finished=finished,
             )  # fmt: skip
-        self._send(envelope.node, part, holds, to_part=envelope.src)
+        send(self._home, envelope.node, part, holds, to_part=envelope.src)
 
     def _adopt(self, envelope: Envelope, body: Body, _: Tensors) -> None:
         assert isinstance(body, Adopt)
         part = envelope.dst
         if body.version <= self._home.where(part)[1]:
             return
-        copy = self._copies.pop(part, None)
+        copy = self._standbys.here.pop(part, None)
         if part not in self._home.parts:
             if copy is None:
                 return  # its head will ask again
@@ -325,43 +257,21 @@ class Mover:
         self._release(part)
 
     def _copy(self, part: PartId, to: str, version: int, snapshot: Snapshot, begin: float) -> None:
-        self._span("capture", part, begin, payload(snapshot.tensors), to)
+        record(self._home, "capture", part, begin, payload(snapshot.tensors), to)
         ahead = self._leaving[part].ahead
         body = State(digest=snapshot.digest, meta=snapshot.meta, captured=begin, ahead=ahead)
-        self._send(to, part, body, snapshot.tensors, version=version)
+        send(self._home, to, part, body, snapshot.tensors, version=version)
 
     def _dismiss(self, envelope: Envelope, body: Body, _: Tensors) -> None:
-        self._drop(envelope.dst)
+        self._standbys.here.pop(envelope.dst, None)
         if envelope.dst not in self._home.parts:
             self._release(envelope.dst)  # what came ahead of a part that does not come
-
-    def _drop(self, part: PartId) -> None:
-        self._copies.pop(part, None)
 
     def _release(self, part: PartId) -> None:
         self._home.deliver_held(part, self._held.pop(part, []))
 
     def _reply(self, envelope: Envelope, body: Body) -> None:
-        self._send(envelope.node, envelope.dst, body, version=envelope.version)
-
-    def _send(
-        self, to: str, part: PartId, body: Body, tensors: Tensors | None = None, *,
-        version: int | None = None, to_part: PartId | None = None,
-    ) -> None:  # fmt: skip
-        known = self._home.where(part)[1] if version is None else version
-        envelope = Envelope(
-            src=part, dst=to_part or part, node=self._home.node, body=body, version=known, sent=self._home.now()
-        )
-        self._home.post(to, envelope, tensors or {})
-
-    def _span(self, kind: str, part: PartId, begin: float, size: int, peer: str, **attrs: str) -> None:
-        home = self._home
-        home.emit(
-            Span(
-                kind=kind, node=home.node, scheme=home.task.scheme, task=home.task.id, part=str(part),
-                begin=begin, end=home.now(), bytes=size, peer=peer, attrs={"device": part.owner, **attrs},
-            )
-        )  # fmt: skip
+        send(self._home, envelope.node, envelope.dst, body, version=envelope.version)
 
 
 def flip(tensors: Tensors) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from nodes.learn.layer_work import layer_bytes
 from nodes.policies.costs import World, in_flight
-from nodes.policies.layouts import Layout
+from nodes.policies.layouts import PipelineLayout
 from nodes.policies.profile import ModelProfile
 from nodes.runtime.part import Context
 from nodes.wire.task import Task
@@ -22,7 +22,7 @@ def bytes_of(task: Task) -> ModelProfile:
     return layer_bytes(task.model, task.batch // task.pipeline.micro, tuple(task.in_shape), task.classes)
 
 
-def stage_need(task: Task, layout: Layout, stage: int) -> int:
+def stage_need(task: Task, layout: PipelineLayout, stage: int) -> int:
     """Bytes that a stage of a layout takes."""
     assert task.pipeline is not None, "the scheme has settings of a pipeline"
     settings, profile = task.pipeline, bytes_of(task)
@@ -49,7 +49,7 @@ def left(context: Context, owner: str = "", reserve: int = 0) -> int | None:
     return max(0, most - reserve - sum(need for name, need in context.needs().items() if name != owner))
 
 
-def refusal(context: Context, layout: Layout, stage: int, owner: str) -> str | None:
+def refusal(context: Context, layout: PipelineLayout, stage: int, owner: str) -> str | None:
     """Why this node cannot take a stage of a layout; None if it can. For whoever is asked to open one.
 
     Stages of the same owner that are here already do not count, as they make way; the other ones of the layout do.

@@ -9,8 +9,8 @@ from nodes.events import Span
 from nodes.policies import layouts, order
 from nodes.policies.decisions import Decision
 from nodes.policies.layers import LAYERS
-from nodes.policies.layout import Layout as Bare
-from nodes.policies.layouts import Layout
+from nodes.policies.layout import Layout
+from nodes.policies.layouts import PipelineLayout
 from nodes.runtime.part import Context
 from nodes.wire.messages import PartId
 from nodes.wire.task import Pipeline
@@ -19,7 +19,7 @@ TOLD = ("prepare", "change", "probe", "put off")
 """Decisions that are written down; to wait and to keep are none."""
 
 
-def full(decision: Decision, asked: Pipeline, model: str) -> Layout:
+def full(decision: Decision, asked: Pipeline, model: str) -> PipelineLayout:
     """A decision's layout with depths: a depth that is asked for, or that the schedule has, is not up to it.
 
     Raises:
@@ -29,12 +29,12 @@ def full(decision: Decision, asked: Pipeline, model: str) -> Layout:
     count = len(decision.layout.nodes)
     own = asked.schedule == "1f1b" and asked.depth is None and len(decision.depths) == count
     depths = decision.depths if own else order.depths(asked.schedule, count, asked.micro, asked.depth)
-    layout = Layout(decision.layout.bounds, decision.layout.nodes, depths)
+    layout = PipelineLayout(decision.layout.bounds, decision.layout.nodes, depths)
     layouts.require(layout, len(LAYERS[model]))
     return layout
 
 
-def differing(here: Layout, there: Bare) -> dict[int, str]:
+def differing(here: PipelineLayout, there: Layout) -> dict[int, str]:
     """Nodes of the stages that are elsewhere in another layout of the same cuts."""
     pairs = zip(here.nodes, there.nodes, strict=True)
     return {stage: b for stage, (a, b) in enumerate(pairs) if a != b}

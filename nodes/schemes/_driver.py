@@ -13,7 +13,7 @@ import torch
 
 from nodes.errors import WireError
 from nodes.events import Span
-from nodes.policies.layouts import Layout
+from nodes.policies.layouts import PipelineLayout
 from nodes.policies.order import Op
 from nodes.runtime.part import Context
 from nodes.schemes._data import rehearse_selection, select
@@ -105,11 +105,11 @@ class Driver(WatchedStage):
         if not self.changing and self._layout is not None:
             self._helm.settled(self._layout)
 
-    def went_around(self, layout: Layout) -> None:
+    def went_around(self, layout: PipelineLayout) -> None:
         """See `WatchedStage.went_around`."""
         self._helm.reopened(layout)
 
-    def _relaid(self, number: int, batch: int, layout: Layout) -> None:
+    def _relaid(self, number: int, batch: int, layout: PipelineLayout) -> None:
         self._helm.relaid(number, batch, layout)
 
     def _begins(self, number: int, attempt: int) -> None:

@@ -11,7 +11,7 @@ from nodes.learn.stage import Sgd
 from nodes.learn.stash import StashStage
 from nodes.learn.state import TrainingState, capture
 from nodes.policies.layers import LAYERS
-from nodes.policies.layouts import Layout
+from nodes.policies.layouts import PipelineLayout
 from nodes.policies.stage_times import StageTimes
 from nodes.runtime.part import Context, Quiet
 from nodes.schemes._admission import bytes_of, refusal, stage_need
@@ -36,7 +36,7 @@ class LaidOut(Quiet):
         self._settings: Pipeline = task.pipeline
         self._times = StageTimes.of(task.pipeline.times, LAYERS[task.model])
         self._aggregator = PartId(task.id, AGGREGATOR, "")
-        self._layout: Layout | None = None
+        self._layout: PipelineLayout | None = None
         self._layers: StashStage | None = None
         self._names: tuple[str, ...] = ()
         self._data: Batches | None = None    # of a stage on the owner's device
@@ -52,7 +52,7 @@ class LaidOut(Quiet):
         """Bytes of its layers, and of the micro-batches that it may have under way."""
         return 0 if self._layout is None else stage_need(self._context.task, self._layout, self.stage)
 
-    def _no_room(self, layout: Layout) -> str | None:
+    def _no_room(self, layout: PipelineLayout) -> str | None:
         """Why this node cannot take this stage of a layout, if it cannot. An owner's device has to."""
         owner = self.id.owner
         return None if self._context.node == owner else refusal(self._context, layout, self.stage, owner)
@@ -82,7 +82,7 @@ class LaidOut(Quiet):
             raise WireError(f"no layout for {self.id}", found=str(body.layout))
         self._take_layout(body.layout, body.batches)
 
-    def _take_layout(self, layout: Layout, batches: int) -> None:
+    def _take_layout(self, layout: PipelineLayout, batches: int) -> None:
         first, last = layout.layers(self.stage)
         self._layout, self._batches = layout, batches
         self._layers = self._build(first, last)

@@ -12,22 +12,17 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
 
 from nodes.errors import InputError, RunError
-from nodes.events import Span
 from nodes.policies import layouts
 from nodes.policies.layers import LAYERS
-from nodes.policies.layouts import Layout
+from nodes.policies.layouts import PipelineLayout
 from nodes.policies.order import Op
 from nodes.runtime.part import Context
-from nodes.schemes._ahead import Early, Gate, Pace
-from nodes.schemes._base import PROBER
-from nodes.schemes._opening import OpeningStage
+from nodes.schemes._relocating import RelocatingStage
 from nodes.wire.codec import Tensors
-from nodes.wire.messages import Activations, Body, Close, Gradients, Open, PartId
-from nodes.wire.pipeline_messages import Fill, Refused, Settled, Steer, Until
+from nodes.wire.messages import Body, Open, PartId
+from nodes.wire.pipeline_messages import Refused, Until
 
 
 @dataclass(frozen=True)
@@ -40,40 +35,31 @@ class Change:
     node: str = ""
     go: bool = False
     behind: float | None = None  # a time (s): go when the first micro-batch behind it is due, and send that one there
-    layout: Layout | None = None
+    layout: PipelineLayout | None = None
     why: str = ""
 
 
-class LeadingStage(OpeningStage):
+class LeadingStage(RelocatingStage):
     """The stage that has the others move and change their layers."""
 
     def __init__(self, part: PartId, context: Context) -> None:
         super().__init__(part, context)
-        self._moving: dict[int, tuple[str, float]] = {}    # stages on their way: from where, and since when
-        self._pace = Pace()
-        self._early: Early | None = None                   # where micro-batches go already, ahead of the stage
-        self._gate = Gate(self._wish)                      # what is sent there waits for the handover
-        self._versions: dict[int, int] = {}                # of placements, as stages that have moved said themselves
         self._later: deque[Change] = deque()
         self._told: tuple[Change, str, int] | None = None  # a change of the layout: from what, batches given up
         self._idle: float | None = None                    # since when this stage waits for the others' layers
         self._working = False
 
     def receive(self, src: PartId, body: Body, tensors: Tensors) -> None:
-        """A stage that has moved or cannot go on; else as `OpeningStage`."""
-        match body:
-            case Settled():
-                self._settle(body)
-            case Refused():
-                if (body.round, body.attempt) == (self._round, self._attempt):
-                    self._refused(body)
-            case _:
-                super().receive(src, body, tensors)
+        """A stage that cannot go on; else as `RelocatingStage`."""
+        if not isinstance(body, Refused):
+            super().receive(src, body, tensors)
+        elif (body.round, body.attempt) == (self._round, self._attempt):
+            self._refused(body)
 
     # --- for what decides -------------------------------------------------------------------------------
 
     @property
-    def layout(self) -> Layout | None:
+    def layout(self) -> PipelineLayout | None:
         """The layout of now, with the nodes on which stages are known to be; None before the first round."""
         return self._layout
 
@@ -116,7 +102,7 @@ class LeadingStage(OpeningStage):
             )  # fmt: skip
         self._ask(Change("relocate", self._context.now(), stage, node, go, behind))
 
-    def relay(self, layout: Layout) -> None:
+    def relay(self, layout: PipelineLayout) -> None:
         """Change cuts, depths, or the number of stages, from the first batch on that has not begun.
 
         The pipeline drains there, layers change hands, and it goes on. Where all batches of the round have begun, the
@@ -129,7 +115,7 @@ class LeadingStage(OpeningStage):
         self._later = deque(change for change in self._later if change.kind != "relay")
         self._ask(Change("relay", self._context.now(), layout=layout))
 
-    def reopen(self, layout: Layout, why: str) -> None:
+    def reopen(self, layout: PipelineLayout, why: str) -> None:
         """Begin this round again with another layout, from the round's global weights: a new attempt.
 
         Nothing that was done in the attempt before counts. All changes that wait, or are under way, are off.
@@ -141,7 +127,7 @@ class LeadingStage(OpeningStage):
         self._later.clear()
         self._ask(Change("reopen", self._context.now(), layout=layout, why=why))
 
-    def _require(self, layout: Layout) -> None:
+    def _require(self, layout: PipelineLayout) -> None:
         layouts.require(layout, len(LAYERS[self._context.task.model]), least=1)
         device, stay = self._context.node, self._settings.labels == "stay"
         if layout.nodes[0] != device or (stay and layout.nodes[-1] != device):
@@ -149,10 +135,6 @@ class LeadingStage(OpeningStage):
                 "a layout for another device, or with labels that would leave this one",
                 wanted=f"stages that begin{' and end' if stay else ''} on {device}", found=layout.describe(),
             )  # fmt: skip
-
-    def _stays(self, stage: int) -> bool:
-        """Whether a stage needs the labels that this device keeps to itself."""
-        return self._layout is not None and self._layout.last(stage) and self._settings.labels == "stay"
 
     # --- one change after the other ---------------------------------------------------------------------
 
@@ -166,7 +148,9 @@ class LeadingStage(OpeningStage):
             change = self._later.popleft()
             match change.kind:
                 case "relocate":
-                    self._relocate(change)
+                    foreseen = change.behind is not None and self.foresees(change.behind)
+                    behind = change.behind if foreseen else None
+                    self._relocate(change.stage, change.node, change.asked, go=change.go, behind=behind)
                 case "relay":
                     self._recut(change)
                 case _:
@@ -182,49 +166,6 @@ class LeadingStage(OpeningStage):
             case "relay":  # else the next round opens with it
                 return self._whole() and self._running and not self._moving and self._begun < self._batches
         return True
-
-    def _relocate(self, change: Change) -> None:
-        layout, part = self._layout, self._part(change.stage)
-        assert layout is not None
-        if change.stage >= layout.stages or self._stays(change.stage):
-            self._context.note(f"stage {change.stage} does not move to {change.node}: it is another one by now")
-            return
-        # A stage that left this very node is believed to be here until its state is acknowledged, which comes later.
-        version = max(self._context.where(part)[1], self._versions.get(change.stage, 0))
-        here = layout.nodes[change.stage]
-        if change.node:
-            self._context.connect(change.node)
-        if not change.go:
-            self._context.send(self.id, part, Steer(version, standby=change.node))
-        elif change.node != here:
-            before = None
-            if change.behind is not None and self.foresees(change.behind):
-                first = self._pace.first_behind(change.behind)
-                assert first is not None, "it was foreseen"
-                self._early, before = Early(change.stage, change.node, first), (self._round, self._attempt, first)
-                self._gate.shut()
-            self._moving[change.stage] = (here, change.asked)
-            self._context.send(self.id, part, Steer(version, move_to=change.node, before=before))
-
-    def _settle(self, body: Settled) -> None:
-        """A stage that was on its way goes on."""
-        part, layout = self._part(body.stage), self._layout
-        node, version = self._context.where(part)
-        if body.version < version and body.node != node:  # it was opened elsewhere while it was on its way
-            self._context.send(self.id, part, Close(node, version), node=body.node)
-        if body.version < version or body.stage not in self._moving or layout is None:
-            return
-        before, asked = self._moving.pop(body.stage)
-        self._early = None
-        self._gate.open()
-        self._versions[body.stage] = body.version
-        nodes = tuple(body.node if stage == body.stage else home for stage, home in enumerate(layout.nodes))
-        self._layout = replace(layout, nodes=nodes)
-        self._tell_change(
-            "relocate", asked, body.bytes,
-            {"stage": body.stage, "from": before, "to": body.node, "stall_s": body.stall_s},
-        )  # fmt: skip
-        self._go_on()
 
     def _recut(self, change: Change) -> None:
         """Have the segment end before the first batch that has not begun, and stages opened that are new."""
@@ -254,7 +195,7 @@ class LeadingStage(OpeningStage):
         self._made &= {stage for stage, same in enumerate(kept) if same}
         self._end_at(until)
 
-    def _relaid(self, number: int, batch: int, layout: Layout) -> None:
+    def _relaid(self, number: int, batch: int, layout: PipelineLayout) -> None:
         """A change of cuts that was asked for takes effect with this batch of the round."""
 
     def _hand_over(self, until: Until) -> None:
@@ -279,11 +220,11 @@ class LeadingStage(OpeningStage):
 
     # --- a round ----------------------------------------------------------------------------------------
 
-    def _open(self, number: int, attempt: int, layout: Layout | None = None) -> None:
+    def _open(self, number: int, attempt: int, layout: PipelineLayout | None = None) -> None:
         self._idle = None
         super()._open(number, attempt, layout)
 
-    def _new_layout(self, number: int) -> Layout | None:
+    def _new_layout(self, number: int) -> PipelineLayout | None:
         """With other cuts, if those are what was asked for first; they take effect with the round."""
         layout, before = super()._new_layout(number), self._layout
         if self._later and self._later[0].kind == "relay":
@@ -293,11 +234,6 @@ class LeadingStage(OpeningStage):
                 assert layout is not None, "such a change has one"
                 self._relaid(number, 0, layout)
         return layout
-
-    def _lay_out(self, layout: Layout, number: int, attempt: int) -> None:
-        super()._lay_out(layout, number, attempt)
-        self._moving, self._early = {}, None
-        self._gate.forget()
 
     def _all_stand(self) -> None:
         if self._told is None:
@@ -323,41 +259,3 @@ class LeadingStage(OpeningStage):
         self._working = True
         super()._do(op)
         self._working = False
-
-    def _heading(self, op: Op, to: int) -> tuple[str, bool]:
-        index, early = self._index(op.batch, op.micro), self._early
-        self._pace.sent(index, self._context.now())
-        if early is not None and to == early.stage and index >= early.index:
-            return early.node, True
-        return super()._heading(op, to)
-
-    def _arrive(self, body: Activations | Gradients, tensors: Tensors) -> None:
-        if isinstance(body, Gradients) and (body.work.round, body.attempt) == (self._round, self._attempt):
-            self._pace.returned(self._index(body.work.batch, body.work.micro), self._context.now())
-        super()._arrive(body, tensors)
-
-    def _hand_on(self, to: int, body: Activations | Gradients, tensors: Tensors, node: str) -> None:
-        send = partial(super()._hand_on, to, body, tensors, node)
-        if isinstance(body, Activations) and body.early:
-            self._gate.send(send, sum(tensor.nbytes for tensor in tensors.values()))
-        else:
-            send()
-
-    def _wish(self, size: int) -> bool:
-        """Be sent so many bytes by the node where the stage will be; False: only edge servers can do that."""
-        node = "" if self._early is None else self._early.node
-        prober = PartId(self.id.task, PROBER, node)
-        if all(placed.part != prober for placed in self._context.task.placement):
-            return False
-        self._context.send(self.id, prober, Fill(size))
-        return True
-
-    def _tell_change(self, kind: str, begin: float, size: int, attrs: dict[str, Any]) -> None:
-        task, now = self._context.task, self._context.now()
-        self._context.emit(
-            Span(
-                kind=kind, node=self._context.node, scheme=task.scheme, task=task.id, part=str(self.id),
-                round=self._round, batch=self._first, begin=begin, end=now, bytes=size,
-                attrs={"device": self.id.owner, "attempt": self._attempt, **attrs},
-            )
-        )  # fmt: skip

@@ -23,7 +23,7 @@ from torch import Tensor
 from nodes.errors import RunError
 from nodes.learn.packing import Loss
 from nodes.learn.state import TrainingState, capture
-from nodes.policies.layouts import Layout
+from nodes.policies.layouts import PipelineLayout
 from nodes.runtime.part import Context, Snapshot, Timed
 from nodes.schemes._arrays import to_arrays
 from nodes.schemes._record import Record
@@ -89,7 +89,7 @@ class MobileStage(PipelineStage):
         if state.digest() != snapshot.digest:
             raise RunError("the state that arrived is not the one that was sent: its digest differs")
         extra = state.extra
-        layout = Layout(*(tuple(part) for part in extra["layout"]))
+        layout = PipelineLayout(*(tuple(part) for part in extra["layout"]))
         if why := self._no_room(layout):
             raise RunError(f"no room for stage {self.stage}: {why}")
         self._take_layout(layout, int(extra["batches"]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nodes.policies.layouts import Layout
+from nodes.policies.layouts import PipelineLayout
 from nodes.policies.order import Op
 from nodes.runtime.part import Context
 from nodes.schemes._plan import first_layout
@@ -21,7 +21,7 @@ class OpeningStage(RecutStage):
         self._begun = 0                     # batches of the round that have begun
         self._stood: dict[int, int] = {}    # stages that are ready for it, and bytes of layers they took
         self._made: set[int] = set()        # stages that are where they are thought to be
-        self._target: Layout | None = None  # of new cuts, while not all stages are ready for them
+        self._target: PipelineLayout | None = None  # of new cuts, while not all stages are ready for them
 
     def receive(self, src: PartId, body: Body, tensors: Tensors) -> None:
         """A stage that is ready; else as `RecutStage`."""
@@ -33,11 +33,11 @@ class OpeningStage(RecutStage):
 
     # --- a round begins ---------------------------------------------------------------------------------
 
-    def _plan(self) -> Layout:
+    def _plan(self) -> PipelineLayout:
         """The layout of now; at first the one that training begins with."""
         return self._layout or first_layout(self._context, self.id.owner)
 
-    def _open(self, number: int, attempt: int, layout: Layout | None = None) -> None:
+    def _open(self, number: int, attempt: int, layout: PipelineLayout | None = None) -> None:
         """Begin a round with all stages, opened anew where there is another ``layout``."""
         if layout is None:
             layout = self._new_layout(number)
@@ -51,13 +51,13 @@ class OpeningStage(RecutStage):
         self._stood, self._target = {}, None
         self._begin(number, attempt)
 
-    def _new_layout(self, number: int) -> Layout | None:
+    def _new_layout(self, number: int) -> PipelineLayout | None:
         """With which layout stages are opened anew for a round; None: as they are, they only need to be told."""
         if self._layout is None or not self._made.issuperset(range(1, self._layout.stages)):
             return self._target or self._plan()  # they have not said that they stand: opened again, they do in any case
         return self._target
 
-    def _lay_out(self, layout: Layout, number: int, attempt: int) -> None:
+    def _lay_out(self, layout: PipelineLayout, number: int, attempt: int) -> None:
         """Have all stages made where they are to be, and given up where they are, or were about to be."""
         self._connect(layout)
         old = [known for known in (self._layout, self._target) if known]
@@ -85,7 +85,7 @@ class OpeningStage(RecutStage):
         """Batches of a round."""
         raise NotImplementedError
 
-    def _connect(self, layout: Layout) -> None:
+    def _connect(self, layout: PipelineLayout) -> None:
         for node in layout.nodes:
             if node != self._context.node:
                 self._context.connect(node)

@@ -1,30 +1,55 @@
-"""What a pipeline begins with: its layout, and the owner's data."""
+"""What a pipeline begins with: its layout, the policies that steer it, and the owner's data."""
 
 from __future__ import annotations
 
 from nodes.errors import RunError
 from nodes.learn.shards import Batches
 from nodes.policies import layouts
+from nodes.policies.adapting import AdaptPolicy
 from nodes.policies.layers import LAYERS
-from nodes.policies.layouts import Layout
+from nodes.policies.layout import Layout
+from nodes.policies.layouts import PipelineLayout
+from nodes.policies.probing import ProbePolicy
+from nodes.policies.steering import Steering, seconds_at_least
 from nodes.runtime.part import Context
 from nodes.schemes._base import stage_role
 from nodes.schemes._data import own_batches
 from nodes.wire.messages import PartId
 
 
-def first_layout(context: Context, owner: str) -> Layout:
+def first_layout(context: Context, owner: str) -> PipelineLayout:
     """The layout that an owner's training begins with: chosen before, of the experiment's plan, or the simplest."""
     task = context.task
     settings = task.pipeline
     assert settings is not None, "the scheme has settings of a pipeline"
     if owner in settings.layouts:
         return settings.layouts[owner]
-    nearest = next(p.node for p in task.placement if p.part == PartId(task.id, stage_role(1), owner))
     return layouts.fixed(
         settings.plan, layers=len(LAYERS[task.model]), cut=max(task.cut_of(owner), settings.keep), device=owner,
-        nearest=nearest, schedule=settings.schedule, micro=settings.micro, depth=settings.depth, stages=settings.stages,
-        labels=settings.labels,
+        nearest=_nearest(context, owner), schedule=settings.schedule, micro=settings.micro, depth=settings.depth,
+        stages=settings.stages, labels=settings.labels,
+    )  # fmt: skip
+
+
+def first_policies(context: Context, owner: str, batches: int, *, probing: bool) -> Steering:
+    """The policies that steer an owner's pipeline of known costs, as the experiment sets them, at time 0.
+
+    Args:
+        context: The runtime.
+        owner: Whose pipeline.
+        batches: Of a round.
+        probing: Whether there is who probes, if the experiment wants that.
+    """
+    task = context.task
+    settings = task.pipeline
+    assert settings is not None, "the scheme has settings of a pipeline"
+    base, layout = settings.problems[owner], first_layout(context, owner)
+    kind = settings.probing if probing else "off"
+    least = settings.every if kind == "every" else ProbePolicy.least
+    return Steering(
+        base, _nearest(context, owner), Layout(layout.bounds, layout.nodes), 0.0,
+        ProbePolicy(kind, least, max(least, ProbePolicy.most), budget=settings.budget), AdaptPolicy(settings.adapt),
+        seconds_at_least(base, task.rounds * batches),
     )  # fmt: skip
 
 
@@ -47,3 +72,9 @@ def own_micro_batches(context: Context, owner: str) -> Batches:
             found=f"{batches.size} samples", where=context.node,
         )  # fmt: skip
     return batches
+
+
+def _nearest(context: Context, owner: str) -> str:
+    """The edge server of the site where an owner is at the start."""
+    second = PartId(context.task.id, stage_role(1), owner)
+    return next(placed.node for placed in context.task.placement if placed.part == second)

@@ -21,7 +21,7 @@ from nodes.learn.aggregate import split
 from nodes.learn.digest import weights_digest
 from nodes.learn.stage import copy_into
 from nodes.policies.layers import LAYERS
-from nodes.policies.layouts import Layout
+from nodes.policies.layouts import PipelineLayout
 from nodes.runtime.part import Context, payload
 from nodes.schemes._arrays import to_arrays, to_torch
 from nodes.schemes._mobile import MobileStage
@@ -117,7 +117,7 @@ class RecutStage(MobileStage):
 
     # --- the begin of one -------------------------------------------------------------------------------
 
-    def _join(self, body: Open, layout: Layout) -> None:
+    def _join(self, body: Open, layout: PipelineLayout) -> None:
         """This stage is new on this node, in the middle of a round."""
         self._forget()
         self._take_layout(layout, body.batches)
@@ -175,12 +175,12 @@ class RecutStage(MobileStage):
 
     # --- words ------------------------------------------------------------------------------------------
 
-    def _of(self, layout: Layout, stage: int) -> tuple[str, ...]:
+    def _of(self, layout: PipelineLayout, stage: int) -> tuple[str, ...]:
         """Names of a stage's layers."""
         first, last = layout.layers(stage)
         return LAYERS[self._context.task.model][first:last]
 
-    def _learn(self, layout: Layout, versions: tuple[int, ...]) -> None:
+    def _learn(self, layout: PipelineLayout, versions: tuple[int, ...]) -> None:
         """Where all stages are."""
         if len(versions) != layout.stages:
             raise WireError("a layout without the versions of its placements", found=f"{layout}, {versions}")

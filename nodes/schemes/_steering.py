@@ -15,16 +15,13 @@ from typing import Protocol
 
 from nodes.errors import InputError
 from nodes.policies import decisions
-from nodes.policies.adapting import AdaptPolicy
 from nodes.policies.decisions import Decision, Position
-from nodes.policies.layout import Layout as Bare
-from nodes.policies.layouts import Layout
-from nodes.policies.probing import ProbePolicy
-from nodes.policies.steering import Steering, seconds_at_least
+from nodes.policies.layout import Layout
+from nodes.policies.layouts import PipelineLayout
+from nodes.policies.steering import Steering
 from nodes.runtime.part import Context
-from nodes.schemes._base import stage_role
 from nodes.schemes._decided import differing, full, write_down
-from nodes.schemes._plan import first_layout
+from nodes.schemes._plan import first_layout, first_policies
 from nodes.schemes._probes import Probes
 from nodes.schemes._scout import Scout
 from nodes.schemes._standbys import Standbys
@@ -39,7 +36,7 @@ class Steered(Protocol):
     """What is steered: the driver."""
 
     @property
-    def layout(self) -> Layout | None:
+    def layout(self) -> PipelineLayout | None:
         """The layout of now, with the nodes on which stages are known to be."""
 
     @property
@@ -52,7 +49,7 @@ class Steered(Protocol):
     def relocate(self, stage: int, node: str, *, go: bool, behind: float | None = None) -> None:
         """Keep a standby of a stage on a node, or move it there."""
 
-    def relay(self, layout: Layout) -> None:
+    def relay(self, layout: PipelineLayout) -> None:
         """Take other cuts from the first batch on that has not begun."""
 
 
@@ -78,8 +75,8 @@ class Helm:
         self._probes = Probes(context, part, settings) if known and settings.probing != "off" else None
         self._steers = known and (self._probes is not None or settings.adapt != "static")
         self._steering: Steering | None = None
-        self._layout: Layout | None = None            # at work, or decided on
-        self._pending: tuple[Layout, Decision] | None = None  # other cuts that were asked for
+        self._layout: PipelineLayout | None = None    # at work, or decided on
+        self._pending: tuple[PipelineLayout, Decision] | None = None  # other cuts that were asked for
         self._standbys = Standbys(driver.relocate)
         self._scout: Scout | None = None              # none before the training begins
         self._then: Callable[[], None] | None = None  # what waits for the first probes
@@ -99,21 +96,11 @@ class Helm:
         self._zero = self._context.now()
         if not self._steers:
             return
-        owner, settings = self._part.owner, self._settings
-        base = settings.problems[owner]
-        kind = "off" if self._probes is None else settings.probing
-        least = settings.every if kind == "every" else ProbePolicy.least
-        probe = ProbePolicy(kind, least, max(least, ProbePolicy.most), budget=settings.budget)
-        layout = first_layout(self._context, owner)
-        second = PartId(self._part.task, stage_role(1), owner)
-        near = next(p.node for p in self._context.task.placement if p.part == second)
-        expected = seconds_at_least(base, self._context.task.rounds * self._batches)
-        self._steering = Steering(
-            base, near, Bare(layout.bounds, layout.nodes), 0.0, probe, AdaptPolicy(settings.adapt), expected
-        )
-        if self._probes is not None:
-            self._scout = Scout(self._context, self._probes, self._steering, self._now, self._tell, self._looked)
-            self._scout.expect(base.servers)
+        owner, probes = self._part.owner, self._probes
+        self._steering = first_policies(self._context, owner, self._batches, probing=probes is not None)
+        if probes is not None:
+            self._scout = Scout(self._context, probes, self._steering, self._now, self._tell, self._looked)
+            self._scout.expect(self._settings.problems[owner].servers)
 
     def before(self, number: int, then: Callable[[], None]) -> None:
         """A round is to begin: go on when its layout can be chosen.
@@ -126,7 +113,7 @@ class Helm:
         else:
             then()
 
-    def layout(self, number: int, now: Layout | None) -> Layout:
+    def layout(self, number: int, now: PipelineLayout | None) -> PipelineLayout:
         """The layout of a round that begins.
 
         Args:
@@ -155,19 +142,19 @@ class Helm:
             return self._taken(self._full(chosen))
         return self._taken(first)
 
-    def reopened(self, layout: Layout) -> None:
+    def reopened(self, layout: PipelineLayout) -> None:
         """The round begins again with a layout that nobody here has decided on."""
         self._taken(layout)
         if self._steering is not None:
-            self._steering.at_work(Bare(layout.bounds, layout.nodes), self._now())
+            self._steering.at_work(Layout(layout.bounds, layout.nodes), self._now())
 
-    def settled(self, layout: Layout) -> None:
+    def settled(self, layout: PipelineLayout) -> None:
         """Stages that were to move have come to rest, where they were to or elsewhere."""
         if self._layout is not None and layout != self._layout:
             self._standbys.want({})  # asked for since, with the stages in mind where they were to go
             self.reopened(layout)
 
-    def relaid(self, number: int, batch: int, layout: Layout) -> None:
+    def relaid(self, number: int, batch: int, layout: PipelineLayout) -> None:
         """Cuts have been changed from this batch on; the weights of 1f1b hang on where, so that is written down."""
         if self._pending is not None and self._pending[0] == layout:
             self._tell(replace(self._pending[1], position=(number, batch, 0)))
@@ -301,7 +288,7 @@ class Helm:
             self._driver.relay(layout)
             return
         # Depths stay: with others the order of work, and so the weights, would be different from here on.
-        self._layout = Layout(layout.bounds, layout.nodes, self._layout.depths)
+        self._layout = PipelineLayout(layout.bounds, layout.nodes, self._layout.depths)
         self._tell(decision)
         # Nowhere, if the move before this one has not begun.
         self._standbys.go(differing(here, decision.layout), behind)
@@ -312,12 +299,12 @@ class Helm:
 
     # --- words ------------------------------------------------------------------------------------------
 
-    def _taken(self, layout: Layout) -> Layout:
+    def _taken(self, layout: PipelineLayout) -> PipelineLayout:
         self._layout = layout
         self._standbys.forget()
         return layout
 
-    def _full(self, decision: Decision) -> Layout:
+    def _full(self, decision: Decision) -> PipelineLayout:
         return full(decision, self._settings, self._context.task.model)
 
     def _now(self) -> float:

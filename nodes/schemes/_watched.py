@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nodes.policies.layouts import Layout
+from nodes.policies.layouts import PipelineLayout
 from nodes.policies.order import Op
 from nodes.runtime.part import Context
 from nodes.schemes._leading import Change, LeadingStage
@@ -18,7 +18,7 @@ class WatchedStage(LeadingStage):
     def __init__(self, part: PartId, context: Context) -> None:
         super().__init__(part, context)
         self._watch = Watch(self, context)
-        self._left: Layout | None = None  # the layout before the last change of cuts
+        self._left: PipelineLayout | None = None  # the layout before the last change of cuts
 
     def receive(self, src: PartId, body: Body, tensors: Tensors) -> None:
         """What servers have, and that a round is over; else as `LeadingStage`."""
@@ -50,7 +50,7 @@ class WatchedStage(LeadingStage):
     # --- for the watch ----------------------------------------------------------------------------------
 
     @property
-    def wanted(self) -> Layout | None:
+    def wanted(self) -> PipelineLayout | None:
         """The layout of now, or the one that is being changed to."""
         return self._target or self._layout
 
@@ -66,15 +66,15 @@ class WatchedStage(LeadingStage):
         """Whether micro-batches are what is waited for, and no weights."""
         return self._running and self._whole()
 
-    def went_around(self, layout: Layout) -> None:
+    def went_around(self, layout: PipelineLayout) -> None:
         """Servers were lost, and this is the layout of this round from its begin, or of the next one."""
 
     # --- what becomes of it -----------------------------------------------------------------------------
 
-    def _plan(self) -> Layout:
+    def _plan(self) -> PipelineLayout:
         return self._watch.usable(super()._plan())
 
-    def _open(self, number: int, attempt: int, layout: Layout | None = None) -> None:
+    def _open(self, number: int, attempt: int, layout: PipelineLayout | None = None) -> None:
         super()._open(number, attempt, layout)
         self._watch.begin(number)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from nodes.policies.fallback import WAIT, Doubt, following, preferred, stalled, weigh
-from nodes.policies.layouts import Layout
+from nodes.policies.layouts import PipelineLayout
 from nodes.runtime.part import Context
 from nodes.schemes._base import AGGREGATOR, stage_role
 from nodes.wire.messages import DropStandby, Holds, PartId, Query
@@ -58,7 +58,7 @@ class Watch:
         self._context = context
         nearest = PartId(context.task.id, stage_role(1), driver.id.owner)
         self.near = next((placed.node for placed in context.task.placement if placed.part == nearest), "")
-        self.choose: Callable[[Layout, Collection[str]], Layout] = self._plainly
+        self.choose: Callable[[PipelineLayout, Collection[str]], PipelineLayout] = self._plainly
         self.tell: Callable[[str, str], None] = lambda server, why: None
         self._dead: set[str] = set()
         self._unfit: dict[str, str] = {}    # servers that are silent or refuse, and why
@@ -87,14 +87,14 @@ class Watch:
         """A server that was silent or refused may have stages again. The dead stay dead."""
         self._unfit.pop(server, None)
 
-    def usable(self, layout: Layout) -> Layout:
+    def usable(self, layout: PipelineLayout) -> PipelineLayout:
         """This layout, or what comes after it when servers of it are gone."""
         if not self.gone & set(layout.nodes):
             return layout
         chosen = self.choose(layout, self.gone)
         return self._plainly(layout, self.gone) if self.gone & set(chosen.nodes) else chosen
 
-    def _plainly(self, layout: Layout, gone: Collection[str]) -> Layout:
+    def _plainly(self, layout: PipelineLayout, gone: Collection[str]) -> PipelineLayout:
         settings = self._context.task.pipeline
         assert settings is not None, "the scheme has settings of a pipeline"
         answered = {node for _, node in self._answers}

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from nodes.policies.layouts import Layout
+from nodes.policies.layouts import PipelineLayout
 from nodes.wire.parts import PartId as PartId
 from nodes.wire.pipeline_messages import PipelineBody
 from nodes.wire.platform_messages import PlatformBody
@@ -178,7 +178,7 @@ class Open(msgspec.Struct, frozen=True, tag="open"):
     round: int
     attempt: int
     version: int
-    layout: Layout | None = None
+    layout: PipelineLayout | None = None
     batches: int = 0
     versions: tuple[int, ...] = ()
     segment: int = 0

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from nodes.policies.layouts import Layout
+from nodes.policies.layouts import PipelineLayout
 
 
 class Opened(msgspec.Struct, frozen=True, tag="opened"):
@@ -89,7 +89,7 @@ class Until(msgspec.Struct, frozen=True, tag="until"):
     attempt: int
     segment: int
     batch: int
-    layout: Layout
+    layout: PipelineLayout
     versions: tuple[int, ...]
 
 

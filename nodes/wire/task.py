@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from nodes.policies.decisions import Decision
-from nodes.policies.layouts import Layout
+from nodes.policies.layouts import PipelineLayout
 from nodes.policies.plans import Problem
 from nodes.wire.messages import PartId
 
@@ -40,7 +40,7 @@ class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
     plan: tuple[tuple[str, int | None], ...] = ()
     compress: str = "none"             # or "fp16", "int8": activations and gradients between nodes
     times: dict[str, float] = {}
-    layouts: dict[str, Layout] = {}
+    layouts: dict[str, PipelineLayout] = {}
     profile: str = "approximate"       # or "full": which layers a probe measures
     probing: str = "off"               # or "adaptive", "every"
     every: float = 0.0                 # s between two probes of "every"

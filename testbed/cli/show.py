@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nodes.policies.layers import LAYERS
-from nodes.policies.layouts import Layout
+from nodes.policies.layouts import PipelineLayout
 from nodes.policies.samples import FORMS, named
 from nodes.policies.selection import BLIND
 from nodes.policies.units import Battery
@@ -18,7 +18,8 @@ from testbed.cli import showtasks
 from testbed.cli.options import Format, print_json
 from testbed.emulation.links.shape import Schedule, Shape
 from testbed.emulation.record import TraceRecord
-from testbed.experiment.plan import Move, Plan
+from testbed.experiment.changes import Move
+from testbed.experiment.plan import Plan
 from testbed.experiment.units import format_duration, format_fraction
 from testbed.run import reference
 from testbed.run.again import moves_stages
@@ -131,7 +132,7 @@ def _steered(plan: Plan) -> str:
     return f"probes {often}{within}; adapts {asked.adapt}"
 
 
-def stages(model: str, layout: Layout) -> str:
+def stages(model: str, layout: PipelineLayout) -> str:
     """``conv1 to pool1 on pi4-1 (4 under way), conv2 to fc2 on edge-north``."""
     said = []
     for stage, node in enumerate(layout.nodes):

@@ -8,73 +8,34 @@ In this order, so that no figure disturbs another:
 
 What is outside its tolerance is measured once more before it is called missed (rate and round-trip time with the link
 alone): the machine may have been busy. Losses are judged by the exact binomial distribution, jitter with its sampling
-error. Plain wires are listed, but there is nothing to compare.
+error. Plain wires are listed, but there is nothing to compare. How much of a link is measured is in `sampling`.
 """
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from testbed.emulation import measure
+from testbed.emulation import sampling
 from testbed.emulation.judge import Finding, judge, undilated, virtual
 from testbed.emulation.links.base import Emulator
-from testbed.emulation.links.shape import MTU_FRAME, Direction, LinkCalibration, LinkEnd, Shape
+from testbed.emulation.links.shape import Direction, LinkCalibration, Shape
 from testbed.emulation.measure import Gap, GapTarget, RateSeen, Streams, measure_gap
+from testbed.emulation.sampling import CalTarget
 from testbed.errors import EmulationError, NotAppliedError
 from testbed.experiment.plan import Tolerances
 
 __all__ = ["CalTarget", "Gap", "GapTarget", "calibrate", "measure_gap"]
 
 BUDGET_S = 10.0
-_AT_ONCE = 12                # links with a stream each
-_FRAMES_AT_ONCE = 12_000     # small frames/s that the machine can serve: about 0.7 of a core for the relay
-_SATURATED_AT_ONCE = 24_000  # the same for full and large frames, in units of `_load`
-_LARGE_PER_S = 3000          # the probe sends large frames rather than more than so many
-_BITS_PER_FRAME = 1e5        # bits that cost as much to copy as one more frame costs to handle
-_WARMUP_S = 0.2
+_AT_ONCE = 12  # links with a stream each
 _WINDOW_S = (0.5, 0.8)
-_ROUND_TRIPS = 100
-_ROUND_TRIP_EVERY = 0.005
-_LOSS_PER_S = 2000           # frames/s and direction, at most
 _LOSS_S = (0.5, 2.0)
-_SMALL = 60                  # bytes of the probe's small frames
-_DRAIN_S = 5.0
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class CalTarget:
-    """A link to measure: its name and kind, its ends by name and as interfaces (both up), and what was asked."""
-
-    link: str
-    kind: str
-    a: str
-    b: str
-    end_a: LinkEnd
-    end_b: LinkEnd
-    ab: Shape
-    ba: Shape
-
-    @property
-    def shapes(self) -> tuple[Shape, Shape]:
-        """Both directions."""
-        return self.ab, self.ba
-
-    @property
-    def quiet(self) -> tuple[Shape, Shape]:
-        """Both directions without what is left to chance."""
-        return self.ab.certain, self.ba.certain
-
-    @property
-    def uncertain(self) -> bool:
-        """Whether anything is left to chance."""
-        return self.shapes != self.quiet
 
 
 @dataclass(frozen=True)
@@ -118,20 +79,20 @@ def calibrate(
     shaped = [target for target in links if not all(shape.unshaped for shape in target.shapes)]
     measured = {target.link: _Measured() for target in links}
     uncertain = [target for target in shaped if target.uncertain]
-    rated = [target for target in shaped if _rates(target) != (0.0, 0.0)]
+    rated = [target for target in shaped if sampling.rates(target) != (0.0, 0.0)]
     try:
         for target in uncertain:
             emulator.set(target.link, *target.quiet)
         for batch in _batches(shaped, _AT_ONCE):
-            for target, seen in _all(batch, _round_trips):
+            for target, seen in _all(batch, sampling.round_trips):
                 measured[target.link].clean = seen
-        groups = _groups(rated)
-        window = _share(budget_s * 0.5, len(groups), _WINDOW_S, _WARMUP_S)
+        groups = sampling.groups(rated)
+        window = _share(budget_s * 0.5, len(groups), _WINDOW_S, sampling.WARMUP_S)
         for group in groups:
-            for target, rates in _all(group, lambda target: _rate(target, window)):
+            for target, rates in _all(group, lambda target: sampling.rate(target, window)):
                 measured[target.link].rates = rates
         for target in rated:
-            _drained(emulator, target)
+            sampling.drained(emulator, target)
         for target in shaped:
             _once_more(emulator, target, measured[target.link], window, scale)
     finally:
@@ -158,23 +119,24 @@ def _once_more(
     """Measure a link alone if it missed a tolerance; of each figure the better one stands."""
     if not _record(target, target.quiet, target.quiet, first, scale).problems:
         return
-    second = _round_trips(target)
+    second = sampling.round_trips(target)
     asked = sum(shape.delay for shape in target.shapes)
     if second.rtt is not None and (
         first.clean is None or first.clean.rtt is None or abs(second.rtt - asked) < abs(first.clean.rtt - asked)
     ):
         first.clean = second
     if first.rates:
-        for (name, seen), rate in zip(_rate(target, window).items(), filter(None, _rates(target)), strict=True):
+        wanted = filter(None, sampling.rates(target))
+        for (name, seen), rate in zip(sampling.rate(target, window).items(), wanted, strict=True):
             if abs(seen.rate - rate) < abs(first.rates[name].rate - rate):
                 first.rates[name] = seen
-        _drained(emulator, target)
+        sampling.drained(emulator, target)
     first.notes.append(f"{target.link}: rate or round trip measured twice; the better figures stand")
     first.missed = bool(_record(target, target.quiet, target.quiet, first, scale).problems)
 
 
 def _sample(links: Sequence[CalTarget], measured: dict[str, _Measured], seconds: float) -> None:
-    for target, seen in _all(links, lambda target: _losses(target, seconds, len(links))):
+    for target, seen in _all(links, lambda target: sampling.losses(target, seconds, len(links))):
         measured[target.link].noisy = seen
 
 
@@ -231,80 +193,6 @@ def _record(
     )  # fmt: skip
     judged = judge(virtual(finding, scale.dilation), scale.tolerances)
     return replace(judged, notes=[*judged.notes, *measured.notes])
-
-
-def _round_trips(target: CalTarget) -> Streams:
-    slowest = min((shape.rate for shape in target.shapes if shape.rate), default=math.inf)
-    interval = max(_ROUND_TRIP_EVERY, 10 * _SMALL * 8 / slowest)
-    return measure.stream(
-        target.end_a, target.end_b, count=_ROUND_TRIPS, interval=interval, patience=_patience(target)
-    )
-
-
-def _losses(target: CalTarget, seconds: float, at_once: int) -> Streams:
-    """Many frames for the losses, the first of each burst for the delays: those behind it may have to wait."""
-    slowest = min((shape.rate for shape in target.shapes if shape.rate), default=math.inf)
-    per_s = min(_LOSS_PER_S, _FRAMES_AT_ONCE / 2 / at_once, slowest * 0.3 / (_SMALL * 8))
-    # Where jitter keeps frames in order, they must be at least its whole width apart to show all of it.
-    interval = max(2 * max(shape.jitter for shape in target.shapes), 0.002, 1 / per_s)
-    shortest = min((shape.queue_bytes for shape in target.shapes if shape.queue_bytes), default=1 << 20)
-    burst = max(1, min(round(per_s * interval), shortest // (2 * _SMALL), 100))
-    return measure.stream(
-        target.end_a,
-        target.end_b,
-        count=max(20, math.ceil(seconds / interval)),
-        interval=interval,
-        burst=burst,
-        patience=_patience(target),
-    )
-
-
-def _rate(target: CalTarget, window: float) -> dict[str, RateSeen]:
-    ab, ba = _rates(target)
-    slowest = min(rate for rate in (ab, ba) if rate)
-    # The probe's frames are small enough for a hundred a second; a link slower still takes its time.
-    least = 100 * _SMALL * 8 / slowest
-    window = max(window, least)
-    return measure.rate(
-        target.end_a, target.end_b, ab, ba,
-        warmup=_WARMUP_S, window=window, patience=_WARMUP_S + 2 * window + 1 + _patience(target),
-    )  # fmt: skip
-
-
-def _rates(target: CalTarget) -> tuple[float, float]:
-    return target.ab.rate or 0.0, target.ba.rate or 0.0
-
-
-def _patience(target: CalTarget) -> float:
-    return 0.3 + 2 * max(shape.delay + shape.jitter for shape in target.shapes)
-
-
-def _drained(emulator: Emulator, target: CalTarget) -> None:
-    """Wait until a saturated link has nothing left in its queues, which would delay or drop what comes next."""
-    deadline = time.monotonic() + _DRAIN_S + _patience(target)
-    while any(stats.queue_bytes for stats in emulator.stats(target.link)):
-        if time.monotonic() > deadline:
-            raise EmulationError("the queue of a link does not drain", where=target.link)
-        time.sleep(0.01)
-
-
-def _groups(links: Iterable[CalTarget]) -> list[list[CalTarget]]:
-    """Links whose rates can be measured at once: together no more than the machine can serve."""
-    groups: list[tuple[float, list[CalTarget]]] = []
-    for target in sorted(links, key=_load, reverse=True):
-        load = _load(target)
-        for index, (taken, members) in enumerate(groups):
-            if taken + load <= _SATURATED_AT_ONCE:
-                members.append(target)
-                groups[index] = (taken + load, members)
-                break
-        else:
-            groups.append((load, [target]))
-    return [members for _, members in groups]
-
-
-def _load(target: CalTarget) -> float:
-    return sum(min(rate / 8 / MTU_FRAME, _LARGE_PER_S) + rate / _BITS_PER_FRAME for rate in _rates(target))
 
 
 def _share(budget: float, count: int, limits: tuple[float, float], overhead: float) -> float:

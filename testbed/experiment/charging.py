@@ -11,6 +11,7 @@ from nodes.policies.energy import Supply
 from testbed.errors import InputError
 from testbed.experiment.document import Document, Steps
 from testbed.experiment.powering import Charging
+from testbed.experiment.units import bare_number
 
 HEADER = ("t", "watts")
 MOST_BYTES = 16 << 20
@@ -105,7 +106,7 @@ def _cells(line: str, where: str) -> list[str]:
 
 def _row(cells: Sequence[str], before: Sequence[Supply], where: str) -> Supply:
     try:
-        at, watts = (float(cell) for cell in cells)
+        at, watts = (bare_number(cell) for cell in cells)
     except ValueError:
         at = watts = math.nan
     if not (0 <= at < math.inf and 0 <= watts < math.inf):

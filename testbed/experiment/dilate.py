@@ -14,7 +14,8 @@ from nodes.policies.energy import Supply
 from nodes.policies.prediction import Guess, Prediction
 from nodes.policies.units import Power
 from testbed.emulation.links.shape import Schedule, Shape, Step
-from testbed.experiment.plan import FaultPlan, LinkPlan, Move, NodePlan, Outage, Plan, SitePlan, Tolerances
+from testbed.experiment.changes import FaultPlan, Move, Outage
+from testbed.experiment.plan import LinkPlan, NodePlan, Plan, SitePlan, Tolerances
 
 AUTO = 0.0
 """`Plan.dilation` that is still to be chosen, by `settled`."""

@@ -9,8 +9,8 @@ from pydantic import model_validator
 
 from testbed.errors import InputError
 from testbed.experiment import resolve
+from testbed.experiment.changes import FaultPlan
 from testbed.experiment.document import Document, Steps
-from testbed.experiment.plan import FaultPlan
 from testbed.experiment.problems import did_you_mean
 from testbed.experiment.section import Section
 from testbed.experiment.training import PIPELINED_SCHEMES, SPLIT_SCHEMES, Whole

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from testbed.experiment import (
+    check_moves,
     check_network,
     check_pipeline,
     check_tasks,
@@ -64,6 +65,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
         *check_tasks.coming(spec, document),
         *check_network.check(spec, document),
         *check_training.check(spec, document),
+        *check_moves.check(spec, document),
         *check_pipeline.check(spec, document),
         *motion.check(spec, document),
         *faults.check(spec.faults, faults.Resolver(spec, document)),

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from testbed.errors import InputError
 from testbed.experiment import resolve
+from testbed.experiment.changes import Move
 from testbed.experiment.document import Document
 from testbed.experiment.model import Spec
 from testbed.experiment.movement import GaussMarkov, Linear, Manhattan, Oracle, RandomWaypoint, Recorded
-from testbed.experiment.plan import Move, Plan, SitePlan
+from testbed.experiment.plan import Plan, SitePlan
 from testbed.mobility import generators, scripted, select
 from testbed.mobility import overview as overviews
 from testbed.mobility.build import Settings, timeline_of

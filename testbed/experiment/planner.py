@@ -11,7 +11,7 @@ from nodes.policies.samples import FORMS
 from testbed.emulation.links.shape import Shape
 from testbed.errors import InputError
 from testbed.experiment import charging, faults, motion, resolve, taskplanner
-from testbed.experiment.check_training import data_directory
+from testbed.experiment.check_data import data_directory
 from testbed.experiment.document import Document, Steps
 from testbed.experiment.model import Spec
 from testbed.experiment.pipelining import Pipeline

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from nodes.policies.layers import LAYERS, cut_at
-from nodes.policies.layouts import Layout, fixed
+from nodes.policies.layouts import PipelineLayout, fixed
 from nodes.policies.units import Battery, Power
 from testbed.errors import InputError
 from testbed.experiment import powering
@@ -100,7 +100,7 @@ def cut(spec: Spec, group: str | None = None) -> int | None:
     return CUTS[model] if asked is None else cut_at(model, asked)
 
 
-def layouts(spec: Spec) -> dict[str, Layout]:
+def layouts(spec: Spec) -> dict[str, PipelineLayout]:
     """The stages of each device's pipeline at the start; none where settings make up none (checks tell why)."""
     asked, found = spec.workload.pipeline, {}
     edges = [edge_name(site, settings) for site, settings in spec.sites.items()]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from nodes.policies.randomness import generator
 from testbed.experiment import taskview
+from testbed.experiment.check_data import data_directory
 from testbed.experiment.check_tasks import copies, functions_file, replaced
-from testbed.experiment.check_training import data_directory
 from testbed.experiment.document import Document, Steps
 from testbed.experiment.model import Spec
 from testbed.experiment.plan import WorkloadPlan

@@ -13,7 +13,7 @@ from testbed.experiment.movement_values import Rectangle
 from testbed.experiment.section import Section
 from testbed.experiment.units import Duration, UnitError
 from testbed.mobility.project import Plane, check
-from testbed.mobility.select import Selection
+from testbed.mobility.selection import Selection
 
 Factor = Annotated[float, Field(strict=True, ge=1e-3, le=1e3, allow_inf_nan=False)]
 

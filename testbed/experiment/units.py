@@ -95,6 +95,17 @@ def parse_fraction(value: object) -> float:
     return fraction
 
 
+def bare_number(text: str) -> float:
+    """A number without a unit, as tables have them: ``12.5``. It may be infinite, or none at all (``nan``).
+
+    Raises:
+        ValueError: It is something else, such as ``1_0``: Python's `float` takes underscores, which nobody means.
+    """
+    if "_" in text:
+        raise ValueError(f"{text!r} is not a number")
+    return float(text)
+
+
 def format_rate(rate: float) -> str:
     """A rate in the largest unit that leaves at least 1: ``20Mbit``."""
     return _format(rate, RATE_UNITS)

@@ -17,7 +17,7 @@ from nodes.policies import propagation
 from nodes.policies import radio as waves
 from nodes.policies.association import NOTHING, AsTold, Memory, Policy, View
 from nodes.policies.radio import Radio
-from testbed.experiment.plan import Move
+from testbed.experiment.changes import Move
 from testbed.mobility.borders import Way, places_of
 from testbed.mobility.timeline import ABSENT, COVERAGE, Down, merged, ordered
 from testbed.mobility.tracks import Array, Track

@@ -31,6 +31,7 @@ from testbed.experiment.units import (
     DURATION_UNITS,
     RATE_UNITS,
     UnitError,
+    bare_number,
     format_duration,
     format_rate,
     parse_duration,
@@ -270,7 +271,7 @@ def _cells(line: str, where: str) -> list[str]:
 
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        bare_number(text)
     except ValueError:
         return False
     return True
@@ -283,7 +284,7 @@ def _is_zero(text: str) -> bool:
 
 
 def _number(text: str) -> float:
-    number = float(text)
+    number = bare_number(text)
     if not math.isfinite(number) or number < 0:
         problem = "negative" if number < 0 else "no finite number"
         raise UnitError(f"this is {problem}", wanted="a number from 0 on, such as 12.5", found=text,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from testbed.experiment.plan import Move
+from testbed.experiment.changes import Move
 
 
 def repeated(

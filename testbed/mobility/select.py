@@ -7,68 +7,16 @@ metres. Rows come one at a time; what is kept is a row a node.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from testbed.errors import InputError
-from testbed.experiment.problems import did_you_mean
+from testbed.mobility.names import Names
 from testbed.mobility.project import Plane
 from testbed.mobility.readers import opened_trace
 from testbed.mobility.row import Row
-from testbed.mobility.trace import unknown
-
-Where = Callable[[], str]
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What of a trace is used (ValueError if it is nothing; the message begins with the setting).
-
-    Attributes:
-        begin: Trace's time that becomes 0, s; None: 0, or for formats with a clock of their own that of the first row.
-        end: Trace's time after which nothing counts, s.
-        area: ``x0, y0, x1, y1``: rows outside do not count, m.
-        nodes: Only so many nodes: those that appear first.
-        every: Resample to one position of each node every so many seconds, straight between rows.
-        gap: Seconds without a row over which nothing is filled in, and after which a node counts as gone; None: any.
-        space: Factor on places, about (0, 0), and on speeds.
-        time: Factor on times: 2 makes everything last twice as long, and half as fast.
-        map: Devices by the trace's names; nodes that are not in it do not count. ``order``: devices by order of first
-            appearance. None: by name if the first node is called as a device is, otherwise by order.
-    """
-
-    begin: float | None = None
-    end: float | None = None
-    area: tuple[float, float, float, float] | None = None
-    nodes: int | None = None
-    every: float | None = None
-    gap: float | None = None
-    space: float = 1.0
-    time: float = 1.0
-    map: Mapping[str, str] | str | None = None
-
-    def __post_init__(self) -> None:
-        if self.begin is not None and not self.begin >= 0:
-            raise ValueError("from: is before the trace's time 0")
-        if self.end is not None and not self.end > (self.begin or 0.0):
-            raise ValueError("to: is no later than from")
-        if self.area is not None and not (self.area[0] < self.area[2] and self.area[1] < self.area[3]):
-            raise ValueError("area: is empty; it is [x0, y0, x1, y1] with x0 < x1 and y0 < y1")
-        if self.nodes is not None and self.nodes < 1:
-            raise ValueError("nodes: there must be one at least")
-        if self.every is not None and not 1e-3 <= self.every <= 3600:
-            raise ValueError("every: must be from 1 ms to 1 h")
-        if self.gap is not None and not self.gap > 0:
-            raise ValueError("gap: must be more than 0")
-        for name, factor in (("space", self.space), ("time", self.time)):
-            if not 1e-3 <= factor <= 1e3:
-                raise ValueError(f"scale: {name} must be from 0.001 to 1000")
-        if isinstance(self.map, str) and self.map != "order":
-            raise ValueError("map: must be names to names, or 'order'")
-
-
-WHOLE = Selection()
+from testbed.mobility.selection import WHOLE, Selection
 
 
 def read(
@@ -213,106 +161,3 @@ def between(before: Row, after: Row, t: float) -> Row:
     t0, node, x0, y0, *more = before
     share = (t - t0) / (after[0] - t0)
     return tuple.__new__(Row, (t, node, x0 + share * (after[2] - x0), y0 + share * (after[3] - y0), *more))
-
-
-class Names:
-    """Which device a node of the trace is.
-
-    Args:
-        devices: Names in order.
-        selection: Its ``map`` and ``nodes``.
-        own: The trace's nodes are called as devices are, unless ``map`` says otherwise.
-    """
-
-    def __init__(self, devices: Sequence[str], selection: Selection, *, own: bool = False) -> None:
-        self._devices = devices
-        self._map = selection.map
-        self._most = selection.nodes
-        self._own = own
-        self._found: dict[str, str | None] = {}
-        self._followed = 0
-
-    def check_map(self, where: str) -> None:
-        """Refuse a map to what are no devices, or of two nodes to one (InputError)."""
-        if self._map is None or isinstance(self._map, str):
-            return
-        taken: dict[str, str] = {}
-        for node, device in self._map.items():
-            if device not in self._devices:
-                raise InputError(
-                    f"map: {device!r} is no device of the experiment", wanted=", ".join(self._devices), found=device,
-                    where=where, remedy=did_you_mean(device, self._devices) or "name a device",
-                )  # fmt: skip
-            if device in taken:
-                raise InputError(f"map: two nodes are to be {device!r}", wanted="one", where=where,
-                                 found=f"{taken[device]}, {node}", remedy="take one of them out")  # fmt: skip
-            taken[device] = node
-
-    @property
-    def met(self) -> bool:
-        """Whether any node of the trace came by, under whatever name."""
-        return bool(self._found)
-
-    def check_seen(self, where: str) -> None:
-        """Refuse a map of nodes that the trace does not have (InputError)."""
-        if self._map is None or isinstance(self._map, str):
-            return
-        for node in self._map:
-            if node not in self._found:
-                raise InputError(
-                    f"map: the trace does not name {node!r}", wanted=", ".join(sorted(self._found)[:8]), found=node,
-                    where=where, remedy=did_you_mean(node, self._found) or "is it there within from, to and area?",
-                )  # fmt: skip
-
-    def named(self, rows: Iterable[Row], where: Where) -> Iterator[Row]:
-        """Rows under devices' names; those of nodes that do not count are left out.
-
-        Args:
-            rows: Of the trace.
-            where: Gives the place of the row that came last.
-
-        Raises:
-            InputError: A node is no device, or there are more nodes than devices.
-        """
-        found, make = self._found, tuple.__new__
-        for row in rows:
-            try:
-                device = found[row[1]]
-            except KeyError:
-                device = found[row[1]] = self._device(row[1], where)
-            if device is not None:  # _replace would take most of the time there is
-                yield row if device == row[1] else make(Row, (row[0], device, *row[2:]))
-
-    def _device(self, node: str, where: Where) -> str | None:
-        if isinstance(self._map, Mapping):
-            device = self._map.get(node)
-            if device is None:
-                return None
-        elif self._most is not None and self._followed >= self._most:
-            return None
-        else:
-            device = self._by_name_or_order(node, where)
-        if self._most is not None and self._followed >= self._most:
-            return None
-        self._followed += 1
-        return device
-
-    def _by_name_or_order(self, node: str, where: Where) -> str:
-        if self._map is None and not self._followed:  # the first one decides
-            self._own = self._own or node in self._devices
-        if self._map is None and self._own:
-            if node not in self._devices:
-                raise unknown(node, self._devices, where())
-            return node
-        if self._map is None and node in self._devices:
-            raise InputError(
-                f"the trace names {node!r}, a device, after nodes that are none", wanted="all names or none",
-                found=node, where=where(), remedy="say who is who with map, or 'map: order'",
-            )  # fmt: skip
-        if self._followed >= len(self._devices):
-            raise InputError(
-                "the trace has more nodes than the experiment has devices", wanted=f"at most {len(self._devices)}",
-                found=f"{node!r} as well", where=where(),
-                remedy=f"add devices, or follow only some with 'nodes: {len(self._devices)}' or map",
-            )  # fmt: skip
-        return self._devices[self._followed]

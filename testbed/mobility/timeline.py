@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from nodes.policies.prediction import Prediction, Score, score
 from testbed.emulation.links.shape import Schedule
-from testbed.experiment.plan import Move, Outage
+from testbed.experiment.changes import Move, Outage
 from testbed.mobility.borders import Way, places_of
 from testbed.mobility.trace import Row
 

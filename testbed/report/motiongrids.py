@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from testbed.experiment.plan import FAULTS
+from testbed.experiment.changes import FAULTS
 from testbed.report import became, words
 from testbed.report.grids import BAD, QUIET, Cell, Grid, rounds_without
 from testbed.report.records import RunRecord, SchemeRecord, number, table, text, whole

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from nodes.wire import control as ctl
-from testbed.experiment.plan import FAULTS, FaultPlan
+from testbed.experiment.changes import FAULTS, FaultPlan
 from testbed.run.session import Session
 from testbed.run.virtual import VirtualTime
 

@@ -27,7 +27,8 @@ from typing import Any
 import networkx as nx
 
 from nodes.events import Span
-from testbed.experiment.plan import Move, Plan
+from testbed.experiment.changes import Move
+from testbed.experiment.plan import Plan
 from testbed.run.virtual import VirtualTime
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from nodes.errors import InputError
 from nodes.policies.layout import Layout
-from nodes.policies.layouts import Layout as Stages
+from nodes.policies.layouts import PipelineLayout
 from nodes.policies.partition import best_sequential, partition
 from nodes.policies.plans import Plan as Prediction
 from nodes.policies.plans import Problem, batch_seconds, predict, speedup_bound
@@ -142,7 +142,7 @@ def planned(plan: Plan, times: Mapping[str, float], whole: Mapping[str, float] |
     return found
 
 
-def as_laid(problem: Problem, stages: Stages) -> Prediction:
+def as_laid(problem: Problem, stages: PipelineLayout) -> Prediction:
     """What a layout is predicted to take with its own depths.
 
     Raises:

@@ -24,7 +24,8 @@ from nodes.policies.prediction import Prediction
 from nodes.wire import control as ctl
 from testbed.emulation.calibrate import Gap, measure_gap
 from testbed.errors import EmulationError
-from testbed.experiment.plan import Move, Plan
+from testbed.experiment.changes import Move
+from testbed.experiment.plan import Plan
 from testbed.run import targets
 from testbed.run.mobile import HANDOVER, LinkDown
 from testbed.run.moves import Carried

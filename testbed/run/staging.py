@@ -22,7 +22,7 @@ from nodes.errors import InputError
 from nodes.policies import layouts, order
 from nodes.policies.decisions import begins
 from nodes.policies.layers import LAYERS
-from nodes.policies.layouts import Layout
+from nodes.policies.layouts import PipelineLayout
 from nodes.policies.offers import LinkOffer, NodeOffer
 from nodes.policies.partition import best_sequential, partition
 from nodes.policies.plans import Plan as Prediction
@@ -58,7 +58,7 @@ class Staging:
     """
 
     device: str
-    layout: Layout
+    layout: PipelineLayout
     prediction: Prediction | None = None
     over_turns: float | None = None
     why: str = ""
@@ -87,7 +87,7 @@ def stagings(plan: Plan, times: Mapping[str, float] | None) -> dict[str, Staging
     """
     simple = plan.layouts()
     again = {
-        device: Layout(one.layout.bounds, one.layout.nodes, one.depths)
+        device: PipelineLayout(one.layout.bounds, one.layout.nodes, one.depths)
         for device, one in begins(plan.decisions or ()).items() if one.layout is not None
     }  # fmt: skip
     found: dict[str, Staging] = {}
@@ -119,7 +119,7 @@ def occupy(staging: Staging, used: Counter[str], there: Counter[str]) -> None:
 
 
 def _choose(
-    plan: Plan, device: str, times: Mapping[str, float], simple: Layout, used: Mapping[str, int],
+    plan: Plan, device: str, times: Mapping[str, float], simple: PipelineLayout, used: Mapping[str, int],
     there: Mapping[str, int],
 ) -> Staging:  # fmt: skip
     work = plan.workload
@@ -131,7 +131,7 @@ def _choose(
         asked = work.pipeline
         own = asked.schedule == "1f1b" and asked.depth is None
         depths = best.depths if own else order.depths(asked.schedule, len(best.layout.nodes), asked.micro, asked.depth)
-        layout = Layout(best.layout.bounds, best.layout.nodes, depths)
+        layout = PipelineLayout(best.layout.bounds, best.layout.nodes, depths)
         layouts.require(layout, len(LAYERS[work.model]))
     except InputError as error:
         return Staging(device, simple, why=f"{error.message}: {error.found}" if error.found else error.message)

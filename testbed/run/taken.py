@@ -12,7 +12,7 @@ from typing import Any
 
 from nodes.errors import InputError
 from nodes.events import Span
-from nodes.policies.layouts import Layout
+from nodes.policies.layouts import PipelineLayout
 from nodes.policies.plans import Plan as Prediction
 from testbed.experiment.plan import Plan
 from testbed.report.pipelines import Pipelined, gather, stage_of
@@ -47,7 +47,7 @@ class Taken:
     """
 
     device: str
-    layout: Layout
+    layout: PipelineLayout
     rounds: tuple[int, ...]
     seconds: float | None
     prediction: Prediction | None
@@ -118,7 +118,7 @@ def _of_owner(pipe: Pipelined, known: Planned) -> Iterator[Taken]:
     by_round: dict[tuple[int, int], dict[int, Span]] = defaultdict(dict)
     for span in pipe.rounds:
         by_round[span.round, whole(span.attrs.get("attempt")) or 0][stage_of(span)] = span
-    same: dict[Layout, list[dict[int, Span]]] = defaultdict(list)
+    same: dict[PipelineLayout, list[dict[int, Span]]] = defaultdict(list)
     for told in by_round.values():
         layout = _layout(told)
         if layout is not None and not _moved(pipe, told):
@@ -136,7 +136,7 @@ def _of_owner(pipe: Pipelined, known: Planned) -> Iterator[Taken]:
         )  # fmt: skip
 
 
-def _layout(told: Mapping[int, Span]) -> Layout | None:
+def _layout(told: Mapping[int, Span]) -> PipelineLayout | None:
     """The layout of a round, as its stages told it at the end; None where some have not."""
     stages = [told[stage] for stage in sorted(told)]
     counts = {whole(span.attrs.get("stages")) for span in stages}
@@ -147,7 +147,7 @@ def _layout(told: Mapping[int, Span]) -> Layout | None:
     depths = [whole(span.attrs.get("depth")) for span in stages]
     if None in bounds or None in depths or any(a[1] != b[0] for a, b in pairwise(runs)):
         return None
-    return Layout(
+    return PipelineLayout(
         tuple(n or 0 for n in bounds), tuple(span.node for span in stages), tuple(n or 0 for n in depths)
     )  # fmt: skip
 
@@ -160,7 +160,7 @@ def _moved(pipe: Pipelined, told: Mapping[int, Span]) -> bool:
     return elsewhere or any(s.begin <= end and s.end >= begin for s in (*pipe.changes, *pipe.handovers))
 
 
-def _gaps(pipe: Pipelined, told: Span, layout: Layout, micro: int) -> list[float]:
+def _gaps(pipe: Pipelined, told: Span, layout: PipelineLayout, micro: int) -> list[float]:
     """Seconds from update to update of the first stage, without those in which the pipeline fills and drains."""
     ends = [
         s.end for s in pipe.work
@@ -172,7 +172,7 @@ def _gaps(pipe: Pipelined, told: Span, layout: Layout, micro: int) -> list[float
 
 
 def _stage(
-    stage: int, layout: Layout, rounds: Sequence[Mapping[int, Span]], prediction: Prediction | None
+    stage: int, layout: PipelineLayout, rounds: Sequence[Mapping[int, Span]], prediction: Prediction | None
 ) -> StageTaken:
     busy = sum(number(told[stage].attrs.get("busy_s")) or 0.0 for told in rounds)
     batches = sum(whole(told[stage].attrs.get("batches")) or 0 for told in rounds)

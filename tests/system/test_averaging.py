@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from testbed import Experiment
-from testbed.experiment.plan import FaultPlan
+from testbed.experiment.changes import FaultPlan
 from testbed.run.experiment import StandingBed
 
 pytestmark = [pytest.mark.root, pytest.mark.docker]

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from testbed import Experiment
-from testbed.experiment.plan import FaultPlan, PipelinePlan
+from testbed.experiment.changes import FaultPlan
+from testbed.experiment.plan import PipelinePlan
 from testbed.run.experiment import StandingBed
 from testbed.run.patience import LEAST_S
 

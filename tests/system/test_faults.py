@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from testbed import Experiment
-from testbed.experiment.plan import FaultPlan, Move
+from testbed.experiment.changes import FaultPlan, Move
 from testbed.report.load import load
 from testbed.run.experiment import StandingBed
 

@@ -19,7 +19,7 @@ import pytest
 from nodes.learn import models
 from nodes.policies import layouts
 from nodes.policies.layers import LAYERS
-from nodes.policies.layouts import Layout
+from nodes.policies.layouts import PipelineLayout
 from nodes.wire import codec
 from nodes.wire.messages import Body, Envelope, Fetch, Hello, Open, PartId
 from testbed import Experiment
@@ -91,14 +91,14 @@ def trained(bed: StandingBed, **pipeline: Any) -> Trained:
     return Trained(summary["weights_sha256"], sent, capture, time.monotonic() - begin)
 
 
-def layout_of(plan: tuple[tuple[str, int], ...], labels: str) -> Layout:
+def layout_of(plan: tuple[tuple[str, int], ...], labels: str) -> PipelineLayout:
     return layouts.fixed(
         plan, layers=len(LAYERS["cnn"]), cut=2, device="dev", nearest="edge-north", schedule="sync", micro=MICRO,
         depth=None, stages=len(plan), labels=labels,
     )  # fmt: skip
 
 
-def recorded(sent: list[dict[str, Any]], layout: Layout) -> Counter[Frame]:
+def recorded(sent: list[dict[str, Any]], layout: PipelineLayout) -> Counter[Frame]:
     """Frames of the recorded messages: each tensor as large as its name says, and what is left for the header."""
     shapes, weights = models.shapes("cnn", (3, 32, 32), 10), models.build("cnn", 0, (3, 32, 32), 10).state_dict()
     pieces = {
@@ -118,7 +118,7 @@ def recorded(sent: list[dict[str, Any]], layout: Layout) -> Counter[Frame]:
     return frames
 
 
-def requests(layout: Layout, *, opening: bool) -> Counter[Frame]:
+def requests(layout: PipelineLayout, *, opening: bool) -> Counter[Frame]:
     """Messages of the device that no record has, as they have no tensors: greetings, a layout, asking for weights."""
     stages = [PartId("edgemove", f"stage{number}", "dev") for number in range(layout.stages)]
     cloud, nobody = PartId("edgemove", "aggregator", ""), PartId("", "", "")
@@ -133,7 +133,7 @@ def requests(layout: Layout, *, opening: bool) -> Counter[Frame]:
     return Counter(("MESSAGE", len(header)) for header in headers)
 
 
-def require_settled(found: Trained, layout: Layout, *, opening: bool) -> None:
+def require_settled(found: Trained, layout: PipelineLayout, *, opening: bool) -> None:
     """Every frame that left the device is accounted for, all but a small share of their bytes by recorded messages."""
     frames, told = found.capture.frames, recorded(found.sent, layout)
     assert not told - frames, "what nodes recorded was captured"

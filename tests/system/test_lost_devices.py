@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from testbed import Experiment
-from testbed.experiment.plan import FaultPlan, Move
+from testbed.experiment.changes import FaultPlan, Move
 from testbed.run.experiment import StandingBed
 from testbed.run.runner import Result
 

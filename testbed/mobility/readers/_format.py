@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from testbed.errors import InputError
+from testbed.experiment.units import bare_number
 from testbed.mobility.readers._source import Source
 from testbed.mobility.row import FAR, Row
 
@@ -101,7 +102,7 @@ class Checked:
 def number(text: str | None, name: str, where: str) -> float:
     """A finite number within range (InputError otherwise)."""
     try:
-        value = float(text if text is not None else "")
+        value = bare_number(text if text is not None else "")
     except ValueError:
         value = math.nan
     if not math.isfinite(value):

@@ -147,6 +147,10 @@ def rows(
                 cell = cells[cell_at] if cell_at is not None else None
                 if len(cells) != width or not (speed is None or -FAR <= speed <= FAR):
                     raise ValueError
+                if "_" in cells[t_at] or "_" in cells[x_at] or "_" in cells[y_at]:  # as `bare_number` has it
+                    raise ValueError
+                if speed_at is not None and "_" in cells[speed_at]:
+                    raise ValueError
             except (KeyError, ValueError, IndexError):
                 found = table.slowly(cells, header_line + line)
                 if found is None:

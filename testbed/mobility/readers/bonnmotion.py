@@ -21,7 +21,10 @@ _SAID = re.compile(r"\s*#\s*([23])D\b", re.IGNORECASE)
 
 
 def matches(head: Head) -> bool:
-    """Whether the first line is of numbers only, three at least, with blanks between them."""
+    """Whether the first line is of numbers only, three at least, with blanks between them.
+
+    Also of such as no trace may have (``nan``, ``1_0``): what is wrong with those is told when they are read.
+    """
     words = head.line.split()[:12]
     if len(head.data) == HEAD and len(words) == 12:
         words.pop()  # it may be cut off

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 from testbed.errors import InputError
+from testbed.experiment.units import bare_number
 from testbed.mobility.readers._format import Checked, Format, Head, no_rows, number
 from testbed.mobility.readers._source import Source
 from testbed.mobility.readers._xml import Attributes, Elements, stream
@@ -37,8 +38,8 @@ def read(source: Source) -> Iterator[Row]:
 
     def checked_row(name: str, attributes: Attributes, t: float) -> None:
         try:
-            x, y, speed = float(attributes["x"]), float(attributes["y"]), attributes.get("speed")
-            speed_ = float(speed) if speed else None
+            x, y, speed = bare_number(attributes["x"]), bare_number(attributes["y"]), attributes.get("speed")
+            speed_ = bare_number(speed) if speed else None
             if not (-FAR <= x <= FAR and -FAR <= y <= FAR and (speed_ is None or -FAR <= speed_ <= FAR)):
                 raise ValueError
         except (KeyError, ValueError):

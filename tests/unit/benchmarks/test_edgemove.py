@@ -1,19 +1,16 @@
-"""The benchmark of EdgeMove's pipelines: its arithmetic on events and results, its page, its cells."""
+"""The benchmark of EdgeMove's pipelines: its arithmetic on events and results, its page."""
 
 from __future__ import annotations
 
 import json
-import xml.etree.ElementTree as ET
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.edgemove import cells, measure, timing
-from benchmarks.edgemove.__main__ import GRID
-from benchmarks.edgemove.cells import Cell, training
+from benchmarks.edgemove import cells, timing
+from benchmarks.edgemove.cells import Cell
 from benchmarks.edgemove.figures import (
     LIMITS,
     as_json,
@@ -27,79 +24,14 @@ from benchmarks.edgemove.figures import (
     stall_against,
 )
 from benchmarks.edgemove.page import PAGE
-from benchmarks.edgemove.plots import plots
-from benchmarks.edgemove.settings import DEVICE, GOODPUT, SETTINGS, Training, experiment, pieces
+from benchmarks.edgemove.settings import DEVICE, GOODPUT, SETTINGS
 from benchmarks.edgemove.store import Found, row
-from benchmarks.grid.command import by_bed, main
 from benchmarks.grid.figures import held
-from benchmarks.grid.machine import Machine
 from benchmarks.grid.store import Store
-from testbed.experiment import load_plan
+from tests.unit.benchmarks import pages
+from tests.unit.benchmarks.edgemove_results import PIPELINE_S, recorded, result, trained
 
 QUICK = cells.quick()
-HERE = Machine((("machine", "a test"),))
-SPLIT_S, PIPELINE_S, TURNS_S = 1.2, 0.5, 1.1
-"""Seconds a batch of the results below."""
-PART_S = {"device": (0.06, 0.03, 0.02), "server": (0.03, 0.06, 0.02), "link": (0.03, 0.02, 0.06)}
-"""Seconds of a micro-batch by what bounds: the device's, the server's, the way up's."""
-
-
-def trained(cell: Cell, what: str, s: float, **more: Any) -> dict[str, Any]:
-    """A row of a training that took so long a batch."""
-    setting = cell.on
-    return {
-        "what": what, "nodes": [DEVICE, "edge-north"], "bounds": [0, 2, 7], "depths": [4, 1], "chosen": True,
-        "why_not": "", "predicted": {"batch_s": s, "bound_s": s, "bottleneck": DEVICE}, "over_turns_bound": 2.4,
-        "micro": setting.micro, "samples": setting.batch, "scheme": "edgemove", "schedule": "1f1b", "cut": None,
-        "rounds": [{"batches": 8, "steady_s": s, "s": 8.5 * s}] * 3, "parts": {}, "crossings": {}, "gaps": {},
-        "stages": [{"stage": 0, "node": DEVICE, "layers": [0, 2], "depth": 4, "bubble": 0.1, "staleness": 0.5,
-                    "staleness_most": 1}],
-        "handovers": 0, "usual_s": s, "stalls": [], "probes": {"count": 0, "time_share": 0.0, "bytes_share": 0.0},
-        "changes": 0, "accuracy": [0.3, 0.6], "round_ends": [5.0, 10.0], "weights_sha256": "a" * 64, "verdict": "ok",
-        "reasons": [], "duration_s": 60.0, **more,
-    }  # fmt: skip
-
-
-def result(cell: Cell) -> Found:
-    """As a run that keeps every promise has it."""
-    match cell.kind, cell.way:
-        case "bound", way:
-            setting = cell.on
-            device, server, up = PART_S[setting.slowest]
-            mbit_up, mbit_down = setting.bed.access[0]
-            size = [round(s * mbit * 1e6 * GOODPUT / 8) for s, mbit in ((up, mbit_up), (0.01, mbit_down))]
-            alone = {
-                "parts": {"0": {"node": DEVICE, "s": device}, "1": {"node": "edge-north", "s": server}},
-                "crossings": {
-                    "dev -> edge-north": {"bytes": size[0], "s": up}, "edge-north -> dev": {"bytes": size[1], "s": 0.01}
-                },
-            }  # fmt: skip
-            s = setting.micro * 0.06 / {"1f1b": 0.97, "sync": 0.88}.get(way, 0.4)
-            rows = [trained(cell, way, s, **(alone if way == "apart" else {}))]
-        case "plans", _:
-            every = [trained(cell, "plan", PIPELINE_S * (1 + i / 10)) for i in range(12)]
-            again = [trained(cell, "chosen again", PIPELINE_S * 1.02), trained(cell, "best again", PIPELINE_S)]
-            rows = [trained(cell, "chosen", PIPELINE_S), *every, *again]
-        case "split", _:
-            rows = [
-                *(trained(cell, "cut", SPLIT_S * (1 + i / 10)) for i in range(3)),
-                trained(cell, "best again", SPLIT_S), trained(cell, "splitfed", SPLIT_S * 1.01, scheme="splitfed"),
-            ]  # fmt: skip
-        case "steady", way:
-            rows = [trained(cell, way, TURNS_S if way == "sequential" else PIPELINE_S)]
-        case "accuracy", _:
-            rows = [trained(cell, cell.way, PIPELINE_S)]
-        case _, way:
-            stall = {"proactive": 0.1, "reactive": 1.0}.get(way, 2.0)
-            probed = {"count": 4, "time_share": 0.01, "bytes_share": 0.015}
-            rows = [
-                trained(cell, way, PIPELINE_S, stalls=[stall] * 3, handovers=3, probes=probed, duration_s=60 + stall)
-            ]
-    return Found(cell.name, "m", rows, took_s=10.0)
-
-
-def recorded(listed: Sequence[Cell]) -> dict[str, Found]:
-    return {cell.name: result(cell) for cell in listed}
 
 
 def work(kind: str, batch: int, begin: float, end: float, node: str = DEVICE, stage: int = 0, **more: Any) -> Any:
@@ -285,153 +217,6 @@ def test_stalls_are_compared_by_seed() -> None:
     assert stall_against({}, listed[0], "reactive") is None
 
 
-# --- cells --------------------------------------------------------------------------------------------------
-
-
-def test_the_quick_list_is_of_at_least_twelve_cells_and_has_what_they_are_compared_to() -> None:
-    names = [cell.name for cell in QUICK]
-    assert len(names) >= 12
-    assert len(set(names)) == len(names)
-    assert sum(cell.kind == "plans" for cell in QUICK) == 10
-    assert sorted(s.slowest for s in SETTINGS.values() if s.slowest) == ["device", "link", "server"]
-    for cell in QUICK:
-        if cell.kind == "bound":
-            assert cell.beside("apart").name in names
-        if cell.kind == "steady":
-            assert cell.beside("cuts", "split").name in names
-
-
-def test_the_grid_is_whole_and_each_bed_is_brought_up_once() -> None:
-    grid = cells.full([1, 2, 3, 4, 5], traces=True)
-    names = {cell.name for cell in grid}
-    assert {cell.name for cell in QUICK} <= names
-    assert len(names) == len(grid)
-    beds = [cell.on.bed.name for cell in grid]
-    assert len(by_bed(grid, GRID.bed)) == sum(a != b for a, b in zip(beds, ["", *beds], strict=False))
-    for way in cells.VARIANTS:
-        assert {c.seed for c in grid if c.kind == "moving" and c.way == way} == {1, 2, 3, 4, 5}
-    kinds = {"bound", "plans", "split", "steady", "moving", "load", "accuracy"}
-    assert {cell.kind for cell in cells.full([1])} == kinds
-    assert {cell.kind for cell in grid} == kinds | {"traces"}
-
-
-@pytest.mark.parametrize("cell", cells.full([3]), ids=lambda c: c.name)
-def test_every_cell_is_an_experiment_that_fits_on_two_cores(cell: Cell, tmp_path: Path) -> None:
-    asked = training(cell)
-    path = tmp_path / "cell.yaml"
-    path.write_text(experiment(cell.on, asked))
-    plan = load_plan(path, [])
-    assert sum(node.speed for node in plan.nodes) <= 1.7
-    work = plan.workload
-    assert (plan.seed, work.schemes, work.rounds) == (cell.seed, (asked.scheme,), asked.rounds)
-    assert bool(plan.moves) is cell.on.bed.wanders
-    assert bool(plan.predictions) is cell.on.bed.wanders
-    if cell.kind == "bound":
-        assert work.pipeline.plan == cell.on.plan
-        assert work.pipeline.micro == 8
-    if cell.kind == "split":
-        assert (work.pipeline.micro, work.pipeline.schedule) == (1, "sequential")
-
-
-def test_beds_of_one_name_are_one() -> None:
-    beds = {setting.bed.name: setting.bed for setting in SETTINGS.values()}
-    assert all(beds[setting.bed.name] == setting.bed for setting in SETTINGS.values())
-
-
-def test_a_layout_is_written_as_a_plan() -> None:
-    assert pieces(["dev", "edge-north", "edge-south"], [0, 2, 3, 7]) == (
-        ("device", 2), ("edge-north", 1), ("edge-south", 4)
-    )  # fmt: skip
-
-
-def test_a_plan_and_its_depth_are_asked_for(tmp_path: Path) -> None:
-    path = tmp_path / "cell.yaml"
-    asked = Training(plan=(("device", 2), ("edge-south", 5)), depth=3)
-    path.write_text(experiment(SETTINGS["even"], asked))
-    found = load_plan(path, [])
-    assert found.layouts()[DEVICE].nodes == (DEVICE, "edge-south")
-    assert found.layouts()[DEVICE].depths == (3, 1)
-
-
-def test_cifar10_is_read_from_its_directory(tmp_path: Path) -> None:
-    path = tmp_path / "bed.yaml"
-    path.write_text(experiment(SETTINGS["even"], Training(), str(tmp_path)))
-    asked = load_plan(path, []).workload.data
-    assert (asked.set, asked.dir) == ("cifar10", str(tmp_path))
-    path.write_text(experiment(SETTINGS["slow-servers-motion"], Training(), str(tmp_path)))
-    assert load_plan(path, []).workload.data.set == "motion"
-
-
-def test_a_fingerprint_is_of_all_that_a_result_depends_on() -> None:
-    cell = QUICK[0]
-    marks = [
-        cells.fingerprint(cell, "code", "digits"),
-        cells.fingerprint(cell, "other", "digits"),
-        cells.fingerprint(cell, "code", "/data/cifar10"),
-        cells.fingerprint(replace(cell, seed=2), "code", "digits"),
-        cells.fingerprint(cell.beside("sync"), "code", "digits"),
-    ]
-    assert len(set(marks)) == len(marks)
-    assert marks[0] == cells.fingerprint(cell, "code", "digits")
-
-
-# --- measuring ----------------------------------------------------------------------------------------------
-
-
-def test_the_best_plan_is_measured_again(tmp_path: Path) -> None:
-    took = {"edge-south": 0.4, "edge-north": 0.5}
-    asked = training(Cell("plans", "small", "all"))
-    ran: list[tuple[str, Training]] = []
-
-    def run(what: str, own: Training) -> measure.Row:
-        ran.append((what, own))
-        nodes = [DEVICE, *(node for node, _ in own.plan[1:])] if own.plan else [DEVICE, "edge-north"]
-        at = own.plan[0][1] if own.plan else 1
-        found = trained(Cell("plans", "small", "all"), what, took.get(nodes[-1], 0.9) + 0.01 * (at or 0))
-        return found | {"nodes": nodes, "bounds": [0, at, 5], "depths": [3, 1], "scheme": own.scheme}
-
-    rows = measure.plans(_Session(asked, tmp_path), asked, run)
-    every = [own for what, own in ran if what == "plan"]
-    pipelines = {own.plan for own in every if own.scheme == "edgemove"}
-    assert len(pipelines) == 8  # four cuts, two servers
-    assert len(every) - len(pipelines) == sum(own.scheme == "local" for own in every) <= 1
-    assert ran[-1][0] == "best again"
-    assert ran[-1][1].plan == (("device", 1), ("edge-south", 4))
-    assert rows[-2]["what"] == "chosen again"
-    assert ran[-2][1].plan == ()
-
-
-def test_cuts_are_measured_and_the_best_one_again_also_as_splitfed(tmp_path: Path) -> None:
-    cell = Cell("split", "small", "cuts")
-    asked = training(cell)
-    ran: list[tuple[str, Training]] = []
-
-    def run(what: str, own: Training) -> measure.Row:
-        ran.append((what, own))
-        at = own.plan[0][1] if own.plan else 1
-        found = trained(cell, what, 1.0 - 0.1 * (at or 0))
-        return found | {"nodes": [DEVICE, "edge-north"], "bounds": [0, at, 5], "depths": [1, 1], "scheme": own.scheme}
-
-    measure.cuts(_Session(asked, tmp_path), asked, run)
-    most = max(own.plan[0][1] or 0 for what, own in ran if what == "cut")
-    assert ran[-2][0] == "best again"
-    assert ran[-2][1].plan[0] == ("device", most)
-    assert (ran[-1][1].scheme, ran[-1][1].cut) == ("splitfed", most)
-    assert all(len(own.plan) == 2 for what, own in ran if what == "cut")
-
-
-class _Session:
-    """A session whose bed is not looked at."""
-
-    def __init__(self, asked: Training, tmp_path: Path) -> None:
-        path = tmp_path / "small.yaml"
-        path.write_text(experiment(SETTINGS["small"], asked))
-        self.plan = load_plan(path, [])
-        names = ("conv1", "pool1", "conv2", "pool2", "fc")
-        self.layer_times = {f"{way}.{name}": 0.001 for way in ("forward", "backward", "update") for name in names}
-        self.layer_times["loss"] = 0.001
-
-
 # --- memory and page ----------------------------------------------------------------------------------------
 
 
@@ -446,42 +231,12 @@ def test_figures_are_the_same_from_what_was_kept(tmp_path: Path) -> None:
 
 def test_the_page_has_every_figure_and_every_cell(tmp_path: Path) -> None:
     grid = cells.full([1, 2], traces=True)
-    PAGE.write(tmp_path, recorded(grid), grid, HERE, quick=False, data="embedded")
-    text = (tmp_path / "edgemove.md").read_text()
-    told = json.loads((tmp_path / "edgemove.json").read_text())
-    for name in told:
-        assert name == "cases" or f"`{name}`" in text
-    for cell in grid:
-        assert f"`{cell.name}`" in text
-    assert "missed" not in text
-    assert "A quick run" not in text
-    for drawn in tmp_path.glob("*.svg"):
-        ET.fromstring(drawn.read_text())
-        assert drawn.name in text
+    pages.require_whole(PAGE, tmp_path, recorded(grid), grid)
 
 
 def test_a_table_has_as_many_columns_in_each_line() -> None:
-    for results in (recorded(QUICK), {}):
-        lines = PAGE.text(results, QUICK, HERE, [], quick=True, data="x").splitlines()
-        columns = 0
-        for line in lines:
-            if not line.startswith("|"):
-                columns = 0
-                continue
-            columns = columns or line.count("|")
-            assert line.count("|") == columns, line
+    pages.require_even_tables(PAGE, recorded(QUICK), QUICK)
 
 
 def test_the_page_says_what_was_not_measured() -> None:
-    text = PAGE.text({}, QUICK, HERE, [], quick=True, data="digits")
-    assert "A quick run" in text
-    assert "not measured" in text
-    assert f"0 of {len(QUICK)} measured, **{len(QUICK)} failed**" in text
-    assert plots({}, QUICK) == {}
-
-
-def test_the_command_lists_its_cells(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(GRID, ["--quick", "--list"]) == 0
-    assert capsys.readouterr().out.splitlines() == [cell.name for cell in QUICK]
-    assert main(GRID, ["--data", "/nowhere"]) == 2
-    assert "CIFAR-10" in capsys.readouterr().err
+    pages.require_unmeasured(PAGE, QUICK)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -24,7 +23,6 @@ from benchmarks.serverless.compared import against, cost
 from benchmarks.serverless.figures import LIMITS, as_json, figures
 from benchmarks.serverless.lessons import ALL, CONTROL, LESSONS, RULE
 from benchmarks.serverless.page import PAGE
-from benchmarks.serverless.plots import plots
 from benchmarks.serverless.scenarios import ABSENT, BASELINES, GREEDY, SCENARIOS
 from benchmarks.serverless.store import Found
 from nodes.policies.baselines import POLICIES
@@ -33,6 +31,7 @@ from nodes.policies.requests import Decision, Placement
 from nodes.policies.samples import FORMS
 from nodes.policies.selection import RULES
 from testbed.experiment import load_plan
+from tests.unit.benchmarks import pages
 
 QUICK = cells.quick()
 FULL = [cell for cell in cells.full([1, 2, 3, 4, 5]) if not cells.needs_data(cell)]
@@ -544,40 +543,16 @@ def test_the_figures_that_are_wanted_are_all_there() -> None:
 
 
 def test_the_page_has_every_figure_and_every_cell(tmp_path: Path) -> None:
-    PAGE.write(tmp_path, recorded(FULL), FULL, HERE, quick=False, data="embedded")
-    text = (tmp_path / "serverless.md").read_text()
-    told = json.loads((tmp_path / "serverless.json").read_text(), parse_constant=lambda name: pytest.fail(name))
-    for name in told.keys() - {"cases", "invalid_cells"}:
-        assert f"`{name}`" in text
-    for cell in FULL:
-        assert f"`{cell.name}`" in text
-    assert "missed" not in text
-    assert "A quick run" not in text
-    drawn = list(tmp_path.glob("*.svg"))
-    assert len(drawn) == len(plots(recorded(FULL), FULL)) >= 2
-    for one in drawn:
-        ET.fromstring(one.read_text())
-        assert one.name in text
+    pages.require_whole(PAGE, tmp_path, recorded(FULL), FULL)
+    assert len(list(tmp_path.glob("*.svg"))) >= 2
 
 
 def test_a_table_has_as_many_columns_in_each_line() -> None:
-    for results in (recorded(FULL), {}):
-        lines = PAGE.text(results, FULL, HERE, [], quick=True, data="x").splitlines()
-        columns = 0
-        for line in lines:
-            if not line.startswith("|"):
-                columns = 0
-                continue
-            columns = columns or line.count("|")
-            assert line.count("|") == columns, line
+    pages.require_even_tables(PAGE, recorded(FULL), FULL)
 
 
 def test_the_page_says_what_was_not_measured() -> None:
-    text = PAGE.text({}, QUICK, HERE, [], quick=True, data="digits")
-    assert "A quick run" in text
-    assert "not measured" in text
-    assert f"0 of {len(QUICK)} measured, **{len(QUICK)} failed**" in text
-    assert plots({}, QUICK) == {}
+    pages.require_unmeasured(PAGE, QUICK)
 
 
 def test_the_command_lists_its_cells(capsys: pytest.CaptureFixture[str]) -> None:

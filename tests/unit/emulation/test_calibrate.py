@@ -9,8 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from testbed.emulation import calibrate as room
-from testbed.emulation import measure
+from testbed.emulation import measure, sampling
 from testbed.emulation.calibrate import CalTarget, calibrate
 from testbed.emulation.judge import binomial_tails
 from testbed.emulation.links.shape import LinkCalibration, LinkEnd, LinkStats, Shape
@@ -263,7 +262,7 @@ def test_a_link_that_reads_back_otherwise_stops_the_run(monkeypatch: pytest.Monk
 def test_links_are_saturated_together_only_as_far_as_the_machine_goes() -> None:
     links = [target(f"access{i}", Shape(rate=20e6), Shape(rate=40e6)) for i in range(30)]
     links += [target(f"edge{i}", Shape(rate=1e9)) for i in range(3)]
-    groups = room._groups(links)
+    groups = sampling.groups(links)
     assert sorted(link.link for group in groups for link in group) == sorted(link.link for link in links)
     for group in groups:
         together = sum(shape.rate or 0 for link in group for shape in link.shapes)

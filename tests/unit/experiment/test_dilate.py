@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from testbed.emulation.links.shape import Schedule, Shape, Step
+from testbed.experiment.changes import Move
 from testbed.experiment.dilate import AUTO, dilated, dilated_shape, factor_that_fits, settled
-from testbed.experiment.plan import Move
 from tests.support import loop_plan
 
 SCHEDULE = Schedule("s", (Step(0.0, 8e6, 0.01, 0.1), Step(2.0, None, None, None)), (), 4.0, True)

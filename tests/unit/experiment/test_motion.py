@@ -5,8 +5,8 @@ import pytest
 from testbed.emulation.links.shape import Step
 from testbed.errors import InputError
 from testbed.experiment import load_plan, motion
+from testbed.experiment.changes import Move
 from testbed.experiment.dilate import dilated
-from testbed.experiment.plan import Move
 from testbed.mobility.row import Row
 
 BASE = """\

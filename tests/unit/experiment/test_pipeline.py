@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodes.errors import InputError as NodesInputError
-from nodes.policies.layouts import Layout, bounds, fixed, pieces, require
+from nodes.policies.layouts import PipelineLayout, bounds, fixed, pieces, require
 from testbed.cli.show import pipeline
 from testbed.errors import InputError
 from testbed.experiment import load_plan
@@ -28,7 +28,7 @@ def test_defaults(write) -> None:
     assert (asked.labels, asked.plan, asked.compress) == ("leave", (), "none")
     assert (asked.profile, asked.probing, asked.every) == ("approximate", "adaptive", 0.0)
     assert (asked.budget, asked.adapt) == (0.02, "proactive")
-    assert plan.layouts()["dev-1"] == Layout((0, 4, 7), ("dev-1", "edge-north"), (4, 1))
+    assert plan.layouts()["dev-1"] == PipelineLayout((0, 4, 7), ("dev-1", "edge-north"), (4, 1))
     assert plan.layouts()["lone"].nodes == ("lone", "edge-south")
     assert plan.workload.micro_size == 4
     lines = pipeline(plan)
@@ -236,8 +236,9 @@ def test_what_is_no_layout() -> None:
     assert pieces("leave", 2, 5, 2) == (("device", 2), ("nearest", None))
     assert bounds((("device", None), ("nearest", 2)), 5) == (0, 3, 5)
     for bad in (
-        Layout((0, 2, 5), ("d",), (1,)), Layout((0, 2, 4), ("d", "e"), (1, 1)), Layout((0, 5, 5), ("d", "e"), (1, 1)),
-        Layout((0, 2, 5), ("d", "e"), (1, 2)), Layout((0, 5), ("d",), (1,)),
+        PipelineLayout((0, 2, 5), ("d",), (1,)), PipelineLayout((0, 2, 4), ("d", "e"), (1, 1)),
+        PipelineLayout((0, 5, 5), ("d", "e"), (1, 1)), PipelineLayout((0, 2, 5), ("d", "e"), (1, 2)),
+        PipelineLayout((0, 5), ("d",), (1,)),
     ):  # fmt: skip
         with pytest.raises(NodesInputError):
             require(bad, 5)

@@ -213,7 +213,8 @@ def test_hosts_have_no_power_and_no_price(write, key):
     [
         ("0,5\n", 1, "no header"), ("t,watts\n0,5\n0,6\n", 3, "stands still"), ("t,watts\n0,five\n", 2, "a time in s"),
         ("t,watts\n0,-1\n", 2, "a time in s"), ("t,watts\n1,2,3\n", 2, "a time in s"), ("t,watts\n", 1, "no rows"),
-        ("", 1, "no rows"), ("t,watts\nnan,1\n", 2, "a time in s"), ('t,watts\n0,"1\n', 2, "not CSV"),
+        ("", 1, "no rows"), ("t,watts\nnan,1\n", 2, "a time in s"),
+        ("t,watts\n0,1_0\n", 2, "a time in s"), ("t,watts\n0,inf\n", 2, "a time in s"), ('t,watts\n0,"1\n', 2, "not CSV"),
     ],
 )  # fmt: skip
 def test_a_broken_file_is_told_by_its_line(write, tmp_path, text, line, message):

@@ -9,7 +9,7 @@ import yaml
 
 from testbed.errors import InputError
 from testbed.experiment import load_plan
-from testbed.experiment.plan import Move
+from testbed.experiment.changes import Move
 
 EXPERIMENT = """\
 sites: {{west: {{at: [0, 0]}}, east: {{at: [100, 0]}}}}

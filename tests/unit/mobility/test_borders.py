@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from nodes.policies.association import nearest
 from testbed.experiment import load_plan
-from testbed.experiment.plan import Move
+from testbed.experiment.changes import Move
 from testbed.mobility.borders import Way, crossings, places_of
 from testbed.mobility.build import Settings, timeline_of
 from testbed.mobility.foresee import Linear, Oracle
 from testbed.mobility.row import Row
-from testbed.mobility.select import Selection
 from testbed.mobility.select import read as selected
+from testbed.mobility.selection import Selection
 from testbed.mobility.timeline import from_trace
 from testbed.mobility.tracks import of_rows
 from tests.unit.mobility.writers import WRITERS

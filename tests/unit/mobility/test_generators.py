@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from testbed.experiment.plan import Move
+from testbed.experiment.changes import Move
 from testbed.mobility.generators import Area, GaussMarkov, Manhattan, Model, RandomWaypoint, tracks
 from testbed.mobility.scripted import repeated
 from testbed.mobility.trace import Row

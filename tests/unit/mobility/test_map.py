@@ -9,7 +9,7 @@ from nodes.policies.association import Strongest
 from nodes.policies.radio import wifi
 from testbed.emulation.links.shape import Shape
 from testbed.errors import InputError
-from testbed.experiment.plan import Move
+from testbed.experiment.changes import Move
 from testbed.mobility import map as drawn
 from testbed.mobility.build import Settings, timeline_of
 from testbed.mobility.foresee import Oracle

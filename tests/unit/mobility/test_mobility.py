@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nodes.policies.association import nearest
 from testbed.errors import InputError
 from testbed.experiment import load_plan
-from testbed.experiment.plan import Move
+from testbed.experiment.changes import Move
 from testbed.mobility.timeline import from_trace, ordered
 from testbed.mobility.trace import Row, read
 

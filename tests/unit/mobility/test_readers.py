@@ -21,8 +21,9 @@ from testbed.mobility.build import Settings as Timelines
 from testbed.mobility.build import timeline_of
 from testbed.mobility.readers import formats, opened_trace
 from testbed.mobility.row import Row
-from testbed.mobility.select import Selection, between
+from testbed.mobility.select import between
 from testbed.mobility.select import read as selected
+from testbed.mobility.selection import Selection
 from testbed.mobility.tracks import of_rows
 from tests.unit.mobility.writers import PLANE, READER, WRITERS
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from testbed.errors import InputError
 from testbed.mobility.row import Row
-from testbed.mobility.select import WHOLE, Selection, presence, read
+from testbed.mobility.select import presence, read
+from testbed.mobility.selection import WHOLE, Selection
 
 FCD = "t_s,id,kind,x_m,y_m,speed_mps\n"
 WAY = "0 0 0 10 100 0\n0 5 5\n"

@@ -42,6 +42,8 @@ BAD = {
     "no names": ("Latitude,Longitude\n1,1\n", 1, "no header that is known"),
     "twice": ("site,x,y\na,0,0\na,1,1\n", 3, "'a' is there twice"),
     "NaN": ("site,x,y\na,0,nan\n", 2, "y is not a finite number"),
+    "infinite": ("site,x,y\na,inf,0\n", 2, "x is not a finite number"),
+    "underscore": ("site,x,y\na,0,1_0\n", 2, "y is not a finite number"),
     "nowhere": ("site,lat,lon\na,95,0\n", 2, "latitude 95"),
     "no name": ("site,x,y\n,0,1\n", 2, "no usable name"),
     "too few": ("site,x,y\na,0\n", 2, "a row has 3 values"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nodes.policies.association import AsTold, LeastLoaded, Nearest, Strongest
 from nodes.policies.radio import lte, wifi
 from testbed.emulation.links.shape import Shape, Step
-from testbed.experiment.plan import Move
+from testbed.experiment.changes import Move
 from testbed.mobility.build import Settings, course_of, timeline_of
 from testbed.mobility.foresee import Linear, Oracle
 from testbed.mobility.generators import Area, GaussMarkov, Manhattan, RandomWaypoint, tracks

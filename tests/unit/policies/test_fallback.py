@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nodes.policies import layouts
 from nodes.policies.fallback import MOVING, SURE, WAIT, Doubt, following, preferred, stalled, weigh
-from nodes.policies.layouts import Layout
+from nodes.policies.layouts import PipelineLayout
 from nodes.policies.offers import NodeOffer
 from nodes.policies.order import depths
 from nodes.wire.messages import Holds
@@ -19,12 +19,12 @@ SERVERS = ("ea", "eb", "ec", "ed")
 RULES = {"schedule": "1f1b", "micro": 4, "depth": None}
 
 
-def lay(text: str, *bounds: int) -> Layout:
+def lay(text: str, *bounds: int) -> PipelineLayout:
     nodes = tuple(text.split())
-    return Layout((0, *bounds), nodes, depths("1f1b", len(nodes), 4))
+    return PipelineLayout((0, *bounds), nodes, depths("1f1b", len(nodes), 4))
 
 
-def after(layout: Layout, gone: str, spare: str = "") -> Layout:
+def after(layout: PipelineLayout, gone: str, spare: str = "") -> PipelineLayout:
     return following(layout, gone.split(), spare.split(), **RULES)
 
 
@@ -68,7 +68,7 @@ def test_whatever_is_gone_what_follows_is_a_layout_without_it(data) -> None:
     if labels == "stay":
         nodes[-1] = "dev"
     rules = {"schedule": schedule, "micro": 4, "depth": None}
-    layout = Layout((0, first, *sorted(cuts), layers), ("dev", *nodes), depths(schedule, stages, 4))
+    layout = PipelineLayout((0, first, *sorted(cuts), layers), ("dev", *nodes), depths(schedule, stages, 4))
     gone, spare = (data.draw(st.lists(st.sampled_from(SERVERS), unique=True)) for _ in range(2))
     then = following(layout, gone, spare, **rules)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from nodes.policies.prediction import Guess, Prediction
-from testbed.experiment.plan import Move, Outage
+from testbed.experiment.changes import Move, Outage
 from testbed.run import mobile
 from testbed.run.mobile import ABSENT, COVERAGE, HANDOVER, LinkDown
 from testbed.run.moves import Carried

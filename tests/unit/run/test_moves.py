@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from nodes.events import Span
-from testbed.experiment.plan import Move
+from testbed.experiment.changes import Move
 from testbed.run.moves import Carried, describe, path_limit
 from tests import support
 

@@ -17,7 +17,7 @@ from nodes.wire import control as ctl
 from nodes.wire.jobs import Status
 from testbed.emulation.calibrate import Gap
 from testbed.errors import InputError, NodeError
-from testbed.experiment.plan import Move
+from testbed.experiment.changes import Move
 from testbed.experiment.taskplan import OwnFunction, PlatformPlan
 from testbed.run import deaths
 from testbed.run import replay as replaying

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from nodes.wire import control as ctl
-from testbed.experiment.plan import FaultPlan
+from testbed.experiment.changes import FaultPlan
 from testbed.run import recovery
 from testbed.run.breaking import Breaking, Broken
 from tests.unit.run.test_moves import carried, describe, migrated, plan, span  # noqa: F401

@@ -12,7 +12,7 @@ import pytest
 from nodes.policies.prediction import Guess, Prediction
 from testbed.emulation.calibrate import Gap
 from testbed.errors import EmulationError
-from testbed.experiment.plan import Move, Outage
+from testbed.experiment.changes import Move, Outage
 from testbed.run import replay as module
 from testbed.run.replay import Replay
 from tests import support

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from nodes.policies.layers import LAYERS
-from nodes.policies.layouts import Layout
+from nodes.policies.layouts import PipelineLayout
 from nodes.policies.stage_times import operations
 from testbed.cli.show import pipeline
 from testbed.experiment import load_plan
@@ -155,7 +155,7 @@ def test_the_simple_plan_where_nothing_can_be_chosen(plan_of) -> None:
 def test_what_validate_says(plan_of) -> None:
     plan = plan_of()
     [found] = stagings(plan, TIMES).values()
-    assert isinstance(found.layout, Layout)
+    assert isinstance(found.layout, PipelineLayout)
     lines = pipeline(plan, TIMES)
     assert lines[1].startswith("dev: conv1 on dev (")
     assert lines[2] == (

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nodes.policies.layers import LAYERS
-from nodes.policies.layouts import Layout
+from nodes.policies.layouts import PipelineLayout
 from nodes.policies.stage_times import operations
 from nodes.schemes._admission import stage_need
 from nodes.wire.messages import Fetch, PartId, Update
@@ -243,7 +243,7 @@ def test_a_death_while_a_stage_moves(tmp_path, after, who, told) -> None:
 @pytest.mark.parametrize("who", ["ea", "eb", "ec"])
 @pytest.mark.parametrize("told", [0.02, None])
 def test_a_death_while_cuts_change(tmp_path, after, who, told) -> None:
-    to = Layout((0, 2, 4, 5), ("d1", "ea", "ec"), (2, 2, 1))
+    to = PipelineLayout((0, 2, 4, 5), ("d1", "ea", "ec"), (2, 2, 1))
     plan = {("d1", 1, 2): [lambda w: driver(w).relay(to), lambda w: w.at(after, death(who, told))]}
     world = make(tmp_path, when=plan)
     world.run()
@@ -278,7 +278,7 @@ def test_a_server_without_the_memory_refuses(tmp_path, refuse, then) -> None:
 def test_a_server_with_room_for_one_owners_stage_refuses_the_others(tmp_path) -> None:
     world = make(tmp_path, plan=TWO)
     task = world.hosts["ea"].task
-    need = stage_need(task, Layout((0, 2, 5), ("d1", "ea"), (2, 1)), 1)
+    need = stage_need(task, PipelineLayout((0, 2, 5), ("d1", "ea"), (2, 1)), 1)
     world = make(tmp_path, plan=TWO, memory=dict.fromkeys(EDGES, int(1.5 * need)))
     world.run()
     check(world)

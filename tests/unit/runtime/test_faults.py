@@ -69,7 +69,7 @@ def test_a_standby_is_kept_across_rounds_and_dropped_when_nobody_comes(tmp_path,
 
 def test_a_standby_out_of_step_is_replaced_by_a_copy(tmp_path, still):
     def spoil(world):
-        [copy] = world.hosts["eb"]._mover._copies.values()
+        [copy] = world.hosts["eb"]._standbys.here.values()
         copy._loss_sum += 1.0
 
     plan = {("d1", 1, 1): [lambda w: w.forecast("d1", "eb")], ("d1", 1, 3): [spoil],

@@ -39,8 +39,8 @@ def parts_of(world, owner):
     found = []
     for name, host in world.hosts.items():
         if name not in world.dead:
-            mover = host._mover
-            kept = (host.parts, mover._leaving, mover._held, mover._copies, mover._standbys)
+            mover, standbys = host._mover, host._standbys
+            kept = (host.parts, mover._leaving, mover._held, standbys.here, standbys._places)
             found += [part for held in kept for part in held if part.owner == owner]
     return found
 

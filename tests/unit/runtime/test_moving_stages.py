@@ -227,7 +227,7 @@ def test_a_standby_that_is_not_wanted_any_more(tmp_path) -> None:
     task = make_task(tmp_path, micro=2, plan=THREE)
     net = Network(task, lines=True, acts={6: [steer(1, "ec", go=False)], 20: [steer(1, "", go=False)]})
     net.run()
-    assert not net.hosts["ec"]._mover._copies
+    assert not net.hosts["ec"]._standbys.here
     assert not net.driver().changing
 
 

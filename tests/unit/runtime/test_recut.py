@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nodes.errors import InputError
 from nodes.policies import layouts
 from nodes.policies.layers import LAYERS
-from nodes.policies.layouts import Layout
+from nodes.policies.layouts import PipelineLayout
 from nodes.wire.messages import Open, PartId, Update
 from nodes.wire.pipeline_messages import Layers, Refused, Until
 from tests.unit.runtime.pipelines import EDGES, Network, applied, make_task
@@ -22,7 +22,7 @@ DEVICE = "d1"
 
 
 @st.composite
-def drawn(draw: st.DrawFn, model: str, labels: str) -> Layout:
+def drawn(draw: st.DrawFn, model: str, labels: str) -> PipelineLayout:
     """One to four stages anywhere, with depths that do not grow."""
     layers = len(LAYERS[model])
     stages = draw(st.sampled_from([1, 3, 4] if labels == "stay" else [1, 2, 3, 4]))
@@ -35,7 +35,7 @@ def drawn(draw: st.DrawFn, model: str, labels: str) -> Layout:
     if labels == "stay":
         nodes[-1] = DEVICE
     depths = sorted(draw(st.lists(st.integers(1, 6), min_size=stages, max_size=stages)), reverse=True)
-    return Layout(bounds, tuple(nodes), tuple(depths))
+    return PipelineLayout(bounds, tuple(nodes), tuple(depths))
 
 
 def cuts(layout):
@@ -136,7 +136,7 @@ def test_1f1b_with_other_cuts_from_a_batch_on_hangs_on_no_timing(data, model, mi
 def test_where_the_change_is(tmp_path) -> None:
     """From the first batch on that has not begun; layers that stay on their stage's node do not cross a link."""
     task = make_task(tmp_path, micro=2, rounds=1, samples=40, schedule="sync", plan=(("device", 2), ("ea", None)))
-    other = Layout((0, 1, 3, 5), ("d1", "ea", "eb"), (2, 1, 1))
+    other = PipelineLayout((0, 1, 3, 5), ("d1", "ea", "eb"), (2, 1, 1))
     net = Network(task, plan={("d1", 1, 2): [cuts(other)]})
     net.run()
     [until] = {body for *_, body, _ in net.sent if isinstance(body, Until)}
@@ -160,7 +160,7 @@ def test_where_the_change_is(tmp_path) -> None:
 def test_momentum_goes_along(tmp_path) -> None:
     """The test of bits could not fail if momentum were nothing."""
     task = make_task(tmp_path, micro=2, rounds=1, plan=(("device", 2), ("ea", None)))
-    net = Network(task, plan={("d1", 1, 1): [cuts(Layout((0, 1, 5), ("d1", "eb"), (2, 1)))]})
+    net = Network(task, plan={("d1", 1, 1): [cuts(PipelineLayout((0, 1, 5), ("d1", "eb"), (2, 1)))]})
     net.run()
     sent = [tensors for *_, body, tensors in net.sent if isinstance(body, Layers)]
     assert any(name.startswith("momentum/") and tensor.any() for tensors in sent for name, tensor in tensors.items())
@@ -170,7 +170,7 @@ def test_a_stage_that_moved_goes_back_by_a_change_of_the_layout(tmp_path) -> Non
     """The other stages have the layers that they had, and all that belongs to them."""
     task = make_task(tmp_path, model="vgg5", micro=2, schedule="sync", plan=(("device", 2), ("ea", 2), ("eb", None)))
     stayed = Network(task).run().weights_sha256
-    first = Layout((0, 2, 4, 7), ("d1", "ea", "eb"), (2, 1, 1))
+    first = PipelineLayout((0, 2, 4, 7), ("d1", "ea", "eb"), (2, 1, 1))
     net = Network(task, acts={6: [steer(1, "ec")]}, plan={("d1", 1, 1): [cuts(first)]})
     assert net.run().weights_sha256 == stayed
     assert len(net.spans_of("relocate")) == len(net.spans_of("relay")) == 1
@@ -179,7 +179,7 @@ def test_a_stage_that_moved_goes_back_by_a_change_of_the_layout(tmp_path) -> Non
 def test_after_the_last_batch_the_next_round_opens_with_the_layout(tmp_path) -> None:
     task = make_task(tmp_path, micro=2, schedule="sync", plan=(("device", 2), ("ea", None)))
     stayed = Network(task).run().weights_sha256
-    other = Layout((0, 1, 5), ("d1", "eb"), (2, 1))
+    other = PipelineLayout((0, 1, 5), ("d1", "eb"), (2, 1))
     net = Network(task, plan={("d1", 1, 3): [cuts(other)]}, shuffle=1)
     assert net.run().weights_sha256 == stayed
     assert not [body for *_, body, _ in net.sent if isinstance(body, Until)]
@@ -204,7 +204,7 @@ def test_layers_that_are_not_those_that_were_sent_are_refused(tmp_path) -> None:
                 tensors[min(tensors)].reshape(-1).view("uint8")[0] ^= 1
             super().post(source, node, envelope, tensors)
 
-    net = Spoiling(task, plan={("d1", 1, 1): [cuts(Layout((0, 1, 5), ("d1", "eb"), (2, 1)))]})
+    net = Spoiling(task, plan={("d1", 1, 1): [cuts(PipelineLayout((0, 1, 5), ("d1", "eb"), (2, 1)))]})
     assert net.run().weights_sha256 == stayed
     assert [body.stage for *_, body, _ in net.sent if isinstance(body, Refused)]
     assert any("begins again" in text for text in net.notes())
@@ -252,9 +252,9 @@ def test_a_layout_of_another_model_or_device_is_refused(tmp_path) -> None:
     net = Network(make_task(tmp_path, labels="stay", stages=3, micro=2, rounds=1))
     net.run()
     for wrong, text in [
-        (Layout((0, 2, 4), ("d1", "ea"), (2, 1)), "do not make up the model"),
-        (Layout((0, 2, 5), ("ea", "eb"), (2, 1)), "another device"),
-        (Layout((0, 2, 5), ("d1", "eb"), (2, 1)), "labels that would leave"),
+        (PipelineLayout((0, 2, 4), ("d1", "ea"), (2, 1)), "do not make up the model"),
+        (PipelineLayout((0, 2, 5), ("ea", "eb"), (2, 1)), "another device"),
+        (PipelineLayout((0, 2, 5), ("d1", "eb"), (2, 1)), "labels that would leave"),
     ]:
         for ask in (net.driver().relay, lambda layout: net.driver().reopen(layout, "")):
             with pytest.raises(InputError, match=text):

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodes.policies.decisions import Decision
-from nodes.policies.layout import Layout as Bare
-from nodes.policies.layouts import Layout
+from nodes.policies.layout import Layout
+from nodes.policies.layouts import PipelineLayout
 from nodes.schemes._standbys import Standbys
 from nodes.schemes._steering import Helm
 from nodes.wire.messages import PartId
@@ -82,14 +82,14 @@ def test_a_standby_that_was_prepared_for_another_layout_goes_when_a_move_ended_e
     assert asked == [(1, "eb", False)]
     helm.settled(now)
     assert asked[1:] == []
-    helm.settled(Layout(now.bounds, ("d1", "cloud"), now.depths))
+    helm.settled(PipelineLayout(now.bounds, ("d1", "cloud"), now.depths))
     assert asked[1:] == [(1, "", False)]
 
 
 def test_a_standby_goes_when_other_cuts_are_decided_on_ahead(helm, asked) -> None:
     now = helm.layout(1, None)
     helm.forecast("eb", 0.5)
-    other = Bare((0, now.bounds[1] + 1, now.bounds[-1]), ("d1", "eb"))
+    other = Layout((0, now.bounds[1] + 1, now.bounds[-1]), ("d1", "eb"))
     ahead = Decision("plan", "prepare", "", 1.0, (1, 0, 0), "d1", other)
     helm._steering = SimpleNamespace(plan=lambda *args, **more: ahead, foretold=lambda edge, at: None)
     helm.forecast("eb", 0.4)

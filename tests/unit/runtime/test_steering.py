@@ -12,7 +12,7 @@ from nodes import schemes
 from nodes.learn.digest import weights_digest
 from nodes.policies.decisions import Decision
 from nodes.policies.layers import LAYERS
-from nodes.policies.layouts import Layout
+from nodes.policies.layouts import PipelineLayout
 from nodes.policies.offers import LinkOffer, NodeOffer
 from nodes.policies.partition import partition
 from nodes.policies.plans import Problem
@@ -97,7 +97,7 @@ def task_of(tmp_path, *, adapt="proactive", probing="adaptive", chosen=True, dec
         settings.keep, settings.labels, depth=settings.depth,
     )  # fmt: skip
     best = partition(problem)
-    first = Layout(best.layout.bounds, best.layout.nodes, best.depths)
+    first = PipelineLayout(best.layout.bounds, best.layout.nodes, best.depths)
     pipeline = msgspec.structs.replace(
         with_times, layouts={"d1": first}, adapt=adapt, probing=probing, budget=budget, problems={"d1": problem},
         chosen=("d1",) if chosen else (), decisions=decisions,

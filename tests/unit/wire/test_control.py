@@ -6,7 +6,7 @@ import math
 
 from nodes.policies.decisions import Decision
 from nodes.policies.layout import Layout
-from nodes.policies.layouts import Layout as Stages
+from nodes.policies.layouts import PipelineLayout
 from nodes.wire import control as ctl
 from nodes.wire.task import Pipeline
 from tests.unit.runtime.pipelines import make_task
@@ -20,7 +20,7 @@ def test_a_task_comes_as_it_was_sent(tmp_path) -> None:
     )  # fmt: skip
     task = make_task(
         tmp_path, decisions=decisions, memory={"d1": 1 << 20}, every=2.5,
-        probing="every", adapt="reactive", layouts={"d1": Stages((0, 2, 5), ("d1", "ea"), (4, 1))},
+        probing="every", adapt="reactive", layouts={"d1": PipelineLayout((0, 2, 5), ("d1", "ea"), (4, 1))},
     )  # fmt: skip
     assert ctl.to_node(ctl.encode(ctl.StartTask(task))) == ctl.StartTask(task)
 
