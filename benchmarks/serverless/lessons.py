@@ -69,7 +69,7 @@ LESSONS: dict[str, Lesson] = {
     for made in (
         Lesson("images", "Images: digits, cnn", "digits", "cnn", cut=2, batch=16, lr=0.01, rounds=40),
         Lesson("passages", "Text: passages, transformer", "passages", "transformer", cut=2, batch=8, lr=0.03,
-               rounds=10, short=1, rule="balanced"),
+               rounds=6, short=1, rule="balanced"),
         Lesson("text", "Text: docstrings, transformer", "docstrings", "transformer", cut=2, batch=8, lr=0.03,
                rounds=20, scarce=True),
         Lesson("motion", "Motion: made up, cnn1d", "motion", "cnn1d", cut=2, batch=16, lr=0.01, rounds=60,

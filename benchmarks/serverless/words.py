@@ -65,9 +65,10 @@ ABOUT: dict[str, tuple[str, ...]] = {
     "Small data: accuracy": (
         "Points against all data and against the control, paired by seed, with the 95 % interval (Student's t).",
         f"The figures are of {_HELD}; other tasks stand here as they are. Of the two embedded texts *passages* is the",
-        "easier question, made so that samples are abundant: four packages of the library and not twelve, and windows",
-        "that overlap, so that what a share leaves out is for the most part in what it keeps. On *docstrings*, one",
-        "sample a docstring, a share of 30 % costs 17 points and more by any rule ([small data](selection.md)).",
+        "easier question, made so that samples are abundant: four packages of the library and not twelve, and passages",
+        "that overlap (one begins at every word), so that most of what a share leaves out stands in what it keeps. On",
+        "*docstrings*, one sample a docstring, a share of 30 % costs 17 points and more by any rule that was tried",
+        "([small data](selection.md)): that limit is **not kept** there.",
         "",
     ),
     "Small data: what it saves": (

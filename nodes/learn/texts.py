@@ -40,8 +40,6 @@ _NAMED = frozenset(package.strip("_") for package in (*PACKAGES, *PROSE)) | {"de
 """What would tell the package; left out of the texts."""
 _LEAST_WORDS = 4
 """A docstring of fewer says nothing about where it is from."""
-_EVERY = 2
-"""Words from the begin of a passage to that of the next: a word is in up to sixteen of them."""
 
 _WORD = re.compile(r"[a-z]+|[0-9]+|[!?$£€]")
 _LONGEST = 6
@@ -94,10 +92,10 @@ def of_library(library: Path) -> Read:
 
 
 def passages(directory: Path | None, seed: int) -> Read:
-    """Passages of 32 words from docstrings that have as many, which overlap: which of `PROSE` is it from.
+    """Passages of 32 words from docstrings that have as many: which of `PROSE` is it from.
 
-    A fifth of the docstrings is held out as a whole; of theirs no passage is tested with that stands anywhere in the
-    others. Passages begin every few words, as windows of a sensor do, so that a word is in several.
+    A passage begins at every word, so a word is in up to 32 of them. A fifth of the docstrings is held out as a whole;
+    of theirs no passage is tested with that stands anywhere in the others.
     """
     return _passages_of_this_python()
 
@@ -113,20 +111,19 @@ def passages_of(library: Path) -> Read:
     length = form.shape[0]
     whole = [one for one in _of_one_package(_labelled(library, PROSE)) if len(one[0]) >= length]
     ours, held = ([whole[i] for i in part] for part in hold_out(len(whole), "passages"))
-    train = _shuffled(_of_one_package(_cut(ours, length, _EVERY)), "passages/train")
-    known = {text for text, _ in _cut(ours, length, 1)}
-    apart = ((text, label) for text, label in _cut(held, length, _EVERY) if text not in known)
-    test = _shuffled(_of_one_package(apart), "passages/test")
+    known = {text for text, _ in _cut(ours, length)}
+    train = _shuffled(_of_one_package(_cut(ours, length)), "passages/train")
+    test = _shuffled(_of_one_package(one for one in _cut(held, length) if one[0] not in known), "passages/test")
     _enough("passages to train with", library, form.train, len(train))
     _enough("passages to test with", library, form.test, len(test))
     both = [*train[: form.train], *test[: form.test]]
     return _encoded(both, np.arange(form.train), np.arange(form.train, len(both)), length)
 
 
-def _cut(texts: Iterable[Labelled], length: int, every: int) -> Iterator[Labelled]:
-    """Passages of so many words, that begin every so many."""
+def _cut(texts: Iterable[Labelled], length: int) -> Iterator[Labelled]:
+    """All passages of so many words."""
     for text, label in texts:
-        for begin in range(0, len(text) - length + 1, every):
+        for begin in range(len(text) - length + 1):
             yield text[begin : begin + length], label
 
 

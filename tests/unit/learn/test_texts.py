@@ -133,7 +133,7 @@ def test_a_library_with_too_little(tmp_path: Path) -> None:
 def test_passages_of_the_running_python() -> None:
     data, again = datasets.load("passages"), datasets.load("passages", seed=9)
     assert data.digest() == again.digest()
-    assert (data.train_x.shape, data.test_x.shape, data.classes) == ((5600, 32), (1200, 32), len(texts.PROSE))
+    assert (data.train_x.shape, data.test_x.shape, data.classes) == ((11_200, 32), (1600, 32), len(texts.PROSE))
     assert data.train_x.min() >= texts.UNKNOWN  # no passage is shorter
     assert Counter(data.train_y.tolist()).most_common(1)[0][1] < 0.4 * len(data.train_y)
     assert set(data.test_y.tolist()) == set(range(data.classes))
@@ -142,15 +142,15 @@ def test_passages_of_the_running_python() -> None:
 
 def test_passages_overlap_and_docstrings_are_held_out_whole(tmp_path: Path) -> None:
     data = texts.passages_of(prose(tmp_path))
-    assert (len(data.train_y), len(data.test_y)) == (5600, 1200)
-    assert len({row.tobytes() for row in data.train_x}) == 5600
-    assert len(stretches(data.train_x)) < 5600 * 25 / 2
+    assert (len(data.train_y), len(data.test_y)) == (11_200, 1600)
+    assert len({row.tobytes() for row in data.train_x}) == 11_200
+    assert len(stretches(data.train_x)) < 11_200 * 25 / 4
     assert not stretches(data.train_x) & stretches(data.test_x)
 
 
 def test_no_passage_is_tested_with_that_was_trained_with_at_another_place(tmp_path: Path) -> None:
     """A held out docstring may be another one but for its first word: then only passages with that word are new."""
-    data = texts.passages_of(prose(tmp_path, more="before"))
+    data = texts.passages_of(prose(tmp_path, each=300, more="before"))
     known = stretches(data.train_x)
     again = [row for row in data.test_x if row[-8:].tobytes() in known]
     assert again
@@ -160,7 +160,7 @@ def test_no_passage_is_tested_with_that_was_trained_with_at_another_place(tmp_pa
 def test_a_library_with_too_few_passages(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="too few passages to train with") as caught:
         texts.passages_of(prose(tmp_path, each=20))
-    assert (caught.value.where, caught.value.wanted) == (str(tmp_path), "at least 5600")
+    assert (caught.value.where, caught.value.wanted) == (str(tmp_path), "at least 11200")
 
 
 def test_a_library_that_does_not_parse(tmp_path: Path) -> None:
