@@ -1,7 +1,8 @@
 """What a share of the data costs in accuracy, by the rule that selects it, and what the selection itself costs.
 
-    .venv/bin/python -m benchmarks.selection [--tasks digits motion docstrings] [--shares 0.1 0.3 0.5] [--seeds 5]
-        [--rules hard easy mixed balanced random] [--by centroid logistic] [--features samples half] [--out FILE]
+    .venv/bin/python -m benchmarks.selection [--tasks digits motion docstrings passages] [--shares 0.1 0.3 0.5]
+        [--seeds 5] [--rules hard easy mixed balanced random] [--by centroid logistic] [--features samples half]
+        [--out FILE]
 
 Each of the tasks whose data is embedded is trained in memory, as the schemes do it on containers: devices train the
 model on their own samples, batch by batch, and are averaged after each round (cutting the model changes no weight). All
@@ -52,6 +53,7 @@ JOBS = {
         Job("digits", "vgg5", cut=2, batch=16, lr=0.01, rounds=12),
         Job("motion", "cnn1d", cut=2, batch=16, lr=0.01, rounds=12),
         Job("docstrings", "transformer", cut=2, batch=16, lr=0.03, rounds=12),
+        Job("passages", "transformer", cut=2, batch=8, lr=0.03, rounds=6),
     )
 }  # fmt: skip
 

@@ -21,7 +21,7 @@ GRID = Grid(
     bed=lambda cell: cell.bed,
     beside=cells.beside,
     needs_data=cells.needs_data,
-    embedded="embedded (digits, docstrings, motion)",
+    embedded="embedded (digits, passages, docstrings, motion)",
     given="embedded, and in the whole grid CIFAR-10",
     data=Directory(
         "directory of CIFAR-10's binary files, for small data on it beside what is embedded",

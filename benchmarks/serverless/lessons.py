@@ -14,8 +14,7 @@ from nodes.policies.samples import FORMS
 SHARE = 0.3
 ALL, CONTROL = "all", "random"
 RULES = ("hard", "easy", "mixed", "balanced")
-"""Rules that are held against all data and against the control; the first one is the accepted figures'."""
-RULE = RULES[0]
+"""Rules that are held against all data and against the control."""
 CLASSIFIER, FEATURES = "centroid", "samples"
 BLIND = ("balanced", CONTROL)
 """Rules that look at no scores."""
@@ -34,7 +33,9 @@ class Lesson:
         name, title: What it is called, in short and in words.
         data, model, cut: Data set, network, layers on the device where it is split.
         batch, lr, rounds: Of the training; an epoch is a round. short: Rounds that are measured on containers.
-        embedded: Whether it is one of those that the figures are of: images and text.
+        rule: The one of `RULES` that its figures are of.
+        embedded: Whether it is one of the embedded images and text, which the quick list has.
+        scarce: Whether its samples are so few that no share can do: the accuracy of it is told, and no figure's.
         given: Whether its data come from a directory of standard files: without one it is left out.
     """
 
@@ -47,8 +48,15 @@ class Lesson:
     lr: float
     rounds: int
     short: int = 1
+    rule: str = "hard"
     embedded: bool = True
+    scarce: bool = False
     given: bool = False
+
+    @property
+    def held(self) -> bool:
+        """Whether all figures are of it."""
+        return self.embedded and not self.scarce
 
     @property
     def job(self) -> Job:
@@ -60,8 +68,10 @@ LESSONS: dict[str, Lesson] = {
     made.name: made
     for made in (
         Lesson("images", "Images: digits, cnn", "digits", "cnn", cut=2, batch=16, lr=0.01, rounds=40),
+        Lesson("passages", "Text: passages, transformer", "passages", "transformer", cut=2, batch=8, lr=0.03,
+               rounds=6, rule="balanced"),
         Lesson("text", "Text: docstrings, transformer", "docstrings", "transformer", cut=2, batch=8, lr=0.03,
-               rounds=20),
+               rounds=20, scarce=True),
         Lesson("motion", "Motion: made up, cnn1d", "motion", "cnn1d", cut=2, batch=16, lr=0.01, rounds=60,
                embedded=False),
         Lesson("cifar", "Images: CIFAR-10, cnn", "cifar10", "cnn", cut=2, batch=16, lr=0.01, rounds=40, embedded=False,

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.grid.figures import interval, measured
 from benchmarks.serverless.cells import SPLIT, Cell
-from benchmarks.serverless.lessons import ALL, CONTROL, LESSONS, RULE
+from benchmarks.serverless.lessons import ALL, CONTROL, LESSONS
 from benchmarks.serverless.store import Found
 
 Results = Mapping[str, Found]
@@ -53,38 +53,40 @@ def deltas(results: Results, cells: Sequence[Cell], to: str = ALL) -> list[float
     return found if found and len(found) == len(pairs) else None
 
 
-def group(cells: Iterable[Cell], kind: str, rule: str) -> dict[tuple[str, str], list[Cell]]:
-    """Cells of a kind and rule by lesson and scheme, seed by seed."""
+def group(cells: Iterable[Cell], kind: str, rule: str = "") -> dict[tuple[str, str], list[Cell]]:
+    """Cells of a kind by lesson and scheme, seed by seed, of a rule; by default of each lesson's own."""
     found: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
-        if cell.kind == kind and cell.rule == rule:
+        if cell.kind == kind and cell.rule == (rule or LESSONS[cell.setting].rule):
             found.setdefault((cell.setting, cell.way), []).append(cell)
     return found
 
 
-def embedded(name: str) -> bool:
-    """Whether a lesson is one that the figures are of."""
-    return LESSONS[name].embedded
-
-
 def figures(results: Results, cells: Sequence[Cell]) -> dict[str, Any]:
-    """The figures of small data: least over the embedded images and text, and by lesson."""
-    costs = {at: one for at, one in group(cells, "small", RULE).items() if embedded(at[0])}
-    gains = {at: saved(results, one) for at, one in costs.items()}
+    """The figures of small data: least over the embedded images and text, and by lesson.
+
+    Accuracy at its least is of those that are not scarce.
+    """
+    embedded = [cell for cell in cells if cell.kind in ("accuracy", "small") and LESSONS[cell.setting].embedded]
+    gains = {at: saved(results, one) for at, one in group(embedded, "small").items()}
     split = {at: one for at, one in gains.items() if at[1] in SPLIT}
-    hard = {at[0]: deltas(results, one) for at, one in group(cells, "accuracy", RULE).items() if embedded(at[0])}
-    random = {at[0]: deltas(results, one) for at, one in group(cells, "accuracy", CONTROL).items() if embedded(at[0])}
+    ruled = {at[0]: deltas(results, one) for at, one in group(embedded, "accuracy").items()}
+    random = {at[0]: deltas(results, one) for at, one in group(embedded, "accuracy", CONTROL).items()}
     return {
         "small_data_time_ratio": _least(gains.values(), lambda one: mean(one.time)),
         "small_data_energy_ratio": _least(gains.values(), lambda one: mean(one.energy)),
         "small_data_bytes_ratio": _least(split.values(), lambda one: mean(one.up)),
-        "small_data_accuracy_delta": _least(hard.values(), mean),
-        "random_accuracy_delta": _least(random.values(), mean),
+        "small_data_accuracy_delta": _least(_held(ruled), mean),
+        "random_accuracy_delta": _least(_held(random), mean),
         "small_data_accuracy_delta_by": {name: None if one is None else round(mean(one), 3)
-                                         for name, one in hard.items()},
+                                         for name, one in ruled.items()},
         "random_accuracy_delta_by": {name: None if one is None else round(mean(one), 3)
                                      for name, one in random.items()},
     }  # fmt: skip
+
+
+def _held(found: Mapping[str, list[float] | None]) -> list[list[float] | None]:
+    return [one for name, one in found.items() if LESSONS[name].held]
 
 
 def told(results: Results, cell: Cell) -> dict[str, Any]:

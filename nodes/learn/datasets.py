@@ -7,6 +7,7 @@
     motion         SYNTHETIC windows of an accelerometer, made from the seed: 2,400 train, 600 test
     wisdm          WISDM_ar_v1.1_transformed.arff: 43 features of each 10 s of a real accelerometer; ``.xz`` too
     docstrings     docstrings of twelve packages of this Python's standard library: 1,800 train, 450 test
+    passages       passages of longer docstrings of four packages, which overlap: 11,200 train, 1,600 test
     sms            SMSSpamCollection (or sms_spam.tsv): messages and whether they are spam; ``.xz`` too
 
 Images are brought to 3 x 32 x 32 bytes, texts to 32 words. Nothing is unpickled.
@@ -89,6 +90,7 @@ READERS: Mapping[str, Callable[[Path | None, int], Read]] = {
     "motion": accelerometer.motion,
     "wisdm": accelerometer.wisdm,
     "docstrings": texts.docstrings,
+    "passages": texts.passages,
     "sms": texts.sms,
 }
 """Data set name to its reader, of the directory and the experiment's seed."""

@@ -19,11 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from nodes.errors import InputError
+from nodes.learn import keyed
 from nodes.learn.reading import Labels, Read, either, existing, hold_out, rows, text_lines
 from nodes.policies.designs import WORDS
 from nodes.policies.samples import FORMS
 
 Words = tuple[str, ...]
+Labelled = tuple[Words, int]
 
 FILLING, UNKNOWN = 0, 1
 
@@ -32,6 +34,10 @@ PACKAGES = (
     "unittest", "urllib", "xml",
 )  # fmt: skip
 """Where docstrings are from, in the order of their classes: what every Python from 3.11 on ships enough of."""
+PROSE = ("asyncio", "_pydecimal", "turtle", "xml")
+"""Where passages are from: packages with many words in docstrings, on matters far apart."""
+_NAMED = frozenset(package.strip("_") for package in (*PACKAGES, *PROSE)) | {"decimal"}
+"""What would tell the package; left out of the texts."""
 _LEAST_WORDS = 4
 """A docstring of fewer says nothing about where it is from."""
 
@@ -79,20 +85,74 @@ def _of_this_python() -> Read:
 def of_library(library: Path) -> Read:
     """The same, of a library that stands in a directory."""
     form = FORMS["docstrings"]
-    packages: dict[Words, set[int]] = {}
-    for label, package in enumerate(PACKAGES):
-        for path in _sources(library, package):
-            for text in _docstrings(path):
-                packages.setdefault(text, set()).add(label)
-    unique = [(text, label) for text, (label, *more) in packages.items() if not more]
-    wanted = form.train + form.test
-    if len(unique) < wanted:
-        raise InputError(
-            "this Python's standard library has too few docstrings", where=str(library), wanted=f"at least {wanted}",
-            found=str(len(unique)), remedy="use a Python that came with the source of its library, or another data set",
-        )  # fmt: skip
+    unique = _of_one_package(_labelled(library, PACKAGES))
+    _enough("docstrings", library, form.train + form.test, len(unique))
     train, test = hold_out(len(unique), "docstrings")
     return _encoded(unique, train[: form.train], test[: form.test], form.shape[0])
+
+
+def passages(directory: Path | None, seed: int) -> Read:
+    """Passages of 32 words from docstrings that have as many: which of `PROSE` is it from.
+
+    A passage begins at every word, so a word is in up to 32 of them. A fifth of the docstrings is held out as a whole;
+    of theirs no passage is tested with that stands anywhere in the others.
+    """
+    return _passages_of_this_python()
+
+
+@cache
+def _passages_of_this_python() -> Read:
+    return passages_of(Path(sysconfig.get_path("stdlib")))
+
+
+def passages_of(library: Path) -> Read:
+    """The same, of a library that stands in a directory."""
+    form = FORMS["passages"]
+    length = form.shape[0]
+    whole = [one for one in _of_one_package(_labelled(library, PROSE)) if len(one[0]) >= length]
+    ours, held = ([whole[i] for i in part] for part in hold_out(len(whole), "passages"))
+    known = {text for text, _ in _cut(ours, length)}
+    train = _shuffled(_of_one_package(_cut(ours, length)), "passages/train")
+    test = _shuffled(_of_one_package(one for one in _cut(held, length) if one[0] not in known), "passages/test")
+    _enough("passages to train with", library, form.train, len(train))
+    _enough("passages to test with", library, form.test, len(test))
+    both = [*train[: form.train], *test[: form.test]]
+    return _encoded(both, np.arange(form.train), np.arange(form.train, len(both)), length)
+
+
+def _cut(texts: Iterable[Labelled], length: int) -> Iterator[Labelled]:
+    """All passages of so many words."""
+    for text, label in texts:
+        for begin in range(len(text) - length + 1):
+            yield text[begin : begin + length], label
+
+
+def _shuffled(texts: Sequence[Labelled], name: str) -> list[Labelled]:
+    return [texts[i] for i in keyed.permutation(len(texts), 0, "", name)]
+
+
+def _of_one_package(texts: Iterable[Labelled]) -> list[Labelled]:
+    """Each text once, and none that is of two packages."""
+    packages: dict[Words, set[int]] = {}
+    for text, label in texts:
+        packages.setdefault(text, set()).add(label)
+    return [(text, label) for text, (label, *more) in packages.items() if not more]
+
+
+def _enough(what: str, library: Path, wanted: int, found: int) -> None:
+    if found < wanted:
+        raise InputError(
+            f"this Python's standard library has too few {what}", where=str(library), wanted=f"at least {wanted}",
+            found=str(found), remedy="use a Python that came with the source of its library, or another data set",
+        )  # fmt: skip
+
+
+def _labelled(library: Path, packages: Iterable[str]) -> Iterator[Labelled]:
+    """All docstrings of packages, with their places in the list."""
+    for label, package in enumerate(packages):
+        for path in _sources(library, package):
+            for text in _docstrings(path):
+                yield text, label
 
 
 def _sources(library: Path, package: str) -> list[Path]:
@@ -111,10 +171,9 @@ def _docstrings(path: Path) -> Iterator[Words]:
             "a file of this Python's standard library cannot be read", where=str(path), found=str(error),
             remedy="install Python again, or use another data set",
         ) from None  # fmt: skip
-    named = {package.strip("_") for package in PACKAGES} | {"decimal"}
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            text = tuple(word for word in words_of(ast.get_docstring(node) or "") if word not in named)
+            text = tuple(word for word in words_of(ast.get_docstring(node) or "") if word not in _NAMED)
             if len(text) >= _LEAST_WORDS:
                 yield text
 
@@ -134,14 +193,14 @@ def sms(directory: Path | None, seed: int) -> Read:
     return _encoded(read, train, test, FORMS["sms"].shape[0])._replace(notes=notes)
 
 
-def _message(line: str) -> tuple[Words, int]:
+def _message(line: str) -> Labelled:
     label, tab, text = line.partition("\t")
     if label not in ("ham", "spam") or not tab:
         raise ValueError(f"not 'ham' or 'spam', a tab and a message: {line[:20]}")
     return words_of(text), int(label == "spam")
 
 
-def _encoded(texts: Sequence[tuple[Words, int]], train: Labels, test: Labels, length: int) -> Read:
+def _encoded(texts: Sequence[Labelled], train: Labels, test: Labels, length: int) -> Read:
     words = [text for text, _ in texts]
     y = np.array([label for _, label in texts], dtype=np.int64)
     numbers = vocabulary(words[i] for i in train)

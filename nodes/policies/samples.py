@@ -55,6 +55,7 @@ FORMS: Mapping[str, Form] = {
     "motion": Form(WINDOW, USUAL[WINDOW], 6, 2400, 600, built_in=True, synthetic=True),
     "wisdm": Form(FEATURES, USUAL[FEATURES], 6, 4334, 1084),
     "docstrings": Form(TOKENS, USUAL[TOKENS], 12, 1800, 450, built_in=True),
+    "passages": Form(TOKENS, USUAL[TOKENS], 4, 11_200, 1600, built_in=True),
     "sms": Form(TOKENS, USUAL[TOKENS], 2, 4459, 1115),
 }
 """Data set to the form of its samples."""

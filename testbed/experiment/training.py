@@ -224,8 +224,8 @@ class Data(Section):
 
     set: DataSet = "digits"
     """Data set: images (``digits``, ``cifar10``, ``fashion-mnist``), motion (``motion``, which is synthetic, and
-    ``wisdm``) or text (``docstrings``, ``sms``). ``digits`` (8x8 pixels, brought to 32x32), ``motion`` and
-    ``docstrings`` (of this Python's library) are built in; the others are read from ``dir``."""
+    ``wisdm``) or text (``docstrings``, ``passages``, ``sms``). ``digits`` (8x8 pixels, brought to 32x32), ``motion``,
+    ``docstrings`` and ``passages`` (of this Python's library) are built in; the others are read from ``dir``."""
     dir: str | None = None
     """Directory of the data set's standard files, relative to the experiment file. By default ``data/<set>``. Not for
     those that are built in."""

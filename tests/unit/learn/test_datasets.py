@@ -115,7 +115,7 @@ def test_taking_only_so_many(tmp_path: Path) -> None:
 
 
 def test_no_such_set_or_directory(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cifar10, digits, docstrings, fashion-mnist, motion, sms, wisdm"):
+    with pytest.raises(InputError, match="cifar10, digits, docstrings, fashion-mnist, motion, passages, sms, wisdm"):
         datasets.load("cifar100", tmp_path)
     with pytest.raises(InputError, match=r"workload\.data\.dir"):
         datasets.load("cifar10")

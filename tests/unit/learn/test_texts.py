@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +33,25 @@ def library(base: Path, each: int = 200) -> Path:
             (base / package / "tests" / "test_it.py").write_text('"""Never read, never read, never read."""\nx = = 1')
         path.write_text("\n".join(body))
     return base
+
+
+def prose(base: Path, each: int = 200, more: str = "") -> Path:
+    """The same with docstrings of 64 words; ``more`` stands before each in a second one."""
+    for label, package in enumerate(texts.PROSE):
+        draw = random.Random(label)
+        body = []
+        for i in range(each):
+            said = " ".join(draw.choices(WORD, k=64))
+            body.append(f'def f{i}():\n    """{said}"""\n')
+            if more:
+                body.append(f'def g{i}():\n    """{more} {said}"""\n')
+        (base / f"{package}.py").write_text("\n".join(body))
+    return base
+
+
+def stretches(rows: np.ndarray[Any, Any]) -> set[bytes]:
+    """All runs of eight words: of words drawn at random two texts have none in common."""
+    return {row[i : i + 8].tobytes() for row in rows for i in range(row.shape[0] - 7)}
 
 
 def sms(base: Path, lines: int = 100, name: str = "SMSSpamCollection") -> Path:
@@ -108,6 +128,39 @@ def test_a_library_with_too_little(tmp_path: Path) -> None:
             texts.of_library(base)
         assert caught.value.where == str(base)
         assert remedy in str(caught.value.remedy)
+
+
+def test_passages_of_the_running_python() -> None:
+    data, again = datasets.load("passages"), datasets.load("passages", seed=9)
+    assert data.digest() == again.digest()
+    assert (data.train_x.shape, data.test_x.shape, data.classes) == ((11_200, 32), (1600, 32), len(texts.PROSE))
+    assert data.train_x.min() >= texts.UNKNOWN  # no passage is shorter
+    assert Counter(data.train_y.tolist()).most_common(1)[0][1] < 0.4 * len(data.train_y)
+    assert set(data.test_y.tolist()) == set(range(data.classes))
+    assert (data.test_x > texts.UNKNOWN).mean() > 0.8
+
+
+def test_passages_overlap_and_docstrings_are_held_out_whole(tmp_path: Path) -> None:
+    data = texts.passages_of(prose(tmp_path))
+    assert (len(data.train_y), len(data.test_y)) == (11_200, 1600)
+    assert len({row.tobytes() for row in data.train_x}) == 11_200
+    assert len(stretches(data.train_x)) < 11_200 * 25 / 4
+    assert not stretches(data.train_x) & stretches(data.test_x)
+
+
+def test_no_passage_is_tested_with_that_was_trained_with_at_another_place(tmp_path: Path) -> None:
+    """A held out docstring may be another one but for its first word: then only passages with that word are new."""
+    data = texts.passages_of(prose(tmp_path, each=300, more="before"))
+    known = stretches(data.train_x)
+    again = [row for row in data.test_x if row[-8:].tobytes() in known]
+    assert again
+    assert len({row[0] for row in again}) == 1
+
+
+def test_a_library_with_too_few_passages(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="too few passages to train with") as caught:
+        texts.passages_of(prose(tmp_path, each=20))
+    assert (caught.value.where, caught.value.wanted) == (str(tmp_path), "at least 11200")
 
 
 def test_a_library_that_does_not_parse(tmp_path: Path) -> None:
