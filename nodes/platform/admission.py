@@ -83,7 +83,7 @@ def judge(
 def _later(problem: Problem, kept: bool) -> Problem:
     """With all functions warm if they are kept, data chosen, and batteries as they are then: whatever they are."""
     warm = _ALL if kept else frozenset[str]()
-    units = {name: replace(unit, warm=warm, battery=None) for name, unit in problem.units.items()}
+    units = {name: replace(unit, warm=warm, instances={}, battery=None) for name, unit in problem.units.items()}
     return replace(problem, units=units, requests=tuple(replace(one, select_s=0.0) for one in problem.requests))
 
 

@@ -147,22 +147,28 @@ def _spending(unit: Unit, idle_j: float, rounds: int) -> Unit:
 
 
 def _crowded(problem: Problem, placement: Placement) -> dict[tuple[str, str], float]:
-    """Seconds by which owners' shares begin later, by task and device, as cold starts on a unit share its speed.
+    """Seconds by which owners' shares begin later than the solvers have it, by task and device.
 
-    The solvers count each as if it were alone: it matters in a first round, and is the same wherever several go.
+    These count each cold start as if it were alone, but those on a unit share its speed; and a function that is warm
+    has an instance for each, but there may be fewer. It matters in first rounds and where a share goes somewhere new.
     """
     cuts = {request.task: {cut.index: cut for cut in request.cuts} for request in problem.requests}
+    units = problem.units
+    there: Counter[tuple[str, str]] = Counter()
     starting: dict[tuple[str, str], list[str]] = {}
-    for task, round in placement.rounds.items():
-        for device, does in round.participants.items():
+    counted: dict[tuple[str, str], float] = {}
+    for task, round in sorted(placement.rounds.items()):
+        for device, does in sorted(round.participants.items()):
             halves = [(device, TRAIN_DEVICE)] * (cuts[task][does.cut].place != "server")
             halves += [(does.server, TRAIN_EDGE)] * bool(does.server)
-            starting[task, device] = [unit for unit, function in halves if function not in problem.units[unit].warm]
-    count = Counter(unit for units in starting.values() for unit in units)
-    colds = {unit: problem.units[unit].cold_s for unit in count}
+            there.update(halves)
+            starting[task, device] = [unit for unit, name in halves if there[unit, name] > units[unit].waiting(name)]
+            cold = [units[unit].cold_s for unit, name in halves if name not in units[unit].warm]
+            counted[task, device] = max(cold, default=0.0)
+    count = Counter(unit for names in starting.values() for unit in names)
     return {
-        share: max((count[unit] * colds[unit] for unit in units), default=0.0)
-        - max((colds[unit] for unit in units), default=0.0) for share, units in starting.items()
+        share: max((count[unit] * units[unit].cold_s for unit in names), default=0.0) - counted[share]
+        for share, names in starting.items()
     }  # fmt: skip
 
 

@@ -199,9 +199,9 @@ class Pool:
         """Invocations that wait for memory."""
         return len(self._queue)
 
-    def warm_functions(self) -> frozenset[str]:
-        """Functions that have an instance with nothing to do."""
-        return frozenset(slot.key[0] for slot in self._slots if slot.state == "idle")
+    def warm_functions(self) -> Counter[str]:
+        """Instances with nothing to do, by function."""
+        return Counter(slot.key[0] for slot in self._slots if slot.state == "idle")
 
     def alive(self) -> list[Life]:
         """The instances that there are, with their accounts up to now."""

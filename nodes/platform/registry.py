@@ -7,6 +7,7 @@ speaks again is back. Our design, as is all of the platform (docs/serverless-tas
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -206,7 +207,7 @@ class Registry:
             name=name, kind=kind, speed=state.speed * (1 - busy.get(name, 0.0)),  # type: ignore[arg-type]
             memory=max(free.get(name, 0), 0), price_gb_s=price[0], price_gb=price[1],
             power=settings.powers.get(name) if kind == "device" else None, battery=battery,
-            warm=frozenset(state.warm), cold_s=self.cold_s(name), at=self.at(name),
+            warm=frozenset(state.warm), cold_s=self.cold_s(name), at=self.at(name), instances=Counter(state.warm),
         )  # fmt: skip
 
     def paths(self, names: Mapping[str, Unit]) -> dict[tuple[str, str], Path]:

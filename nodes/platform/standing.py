@@ -75,10 +75,13 @@ class Standing:
         return UnitState(
             name=self._file.name, kind=self._file.kind, born=self._born, speed=self._file.speed or 1.0,
             memory=self._pool.free,
-            warm=tuple(sorted(self._pool.warm_functions() - {measuring.NAME})), cold=dict(self._cold), at=self._at,
+            warm=self._warm(), cold=dict(self._cold), at=self._at,
             in_reach=self._radio.in_reach, battery_j=self._left_j, up=self._radio.up, down=self._radio.down,
             coming=self._coming,
         )  # fmt: skip
+
+    def _warm(self) -> tuple[str, ...]:
+        return tuple(name for name in sorted(self._pool.warm_functions().elements()) if name != measuring.NAME)
 
     def due(self) -> float:
         """Seconds until it has to be said again."""

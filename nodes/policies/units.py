@@ -6,6 +6,8 @@ takes ``work / speed`` on another one. Energy that counts is *active* energy, be
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -64,7 +66,7 @@ class Unit:
         price_gb: Price of a GB that it sends.
         power: What it draws; None: it is on the mains, and its energy does not count.
         battery: None: it never runs out.
-        warm: Functions of which it has a warm instance.
+        warm: Functions of which it has a warm instance. instances: How many, where that is known.
         cold_s: Seconds that it takes to start an instance.
         at: Of a device: the edge server that it is near now.
     """
@@ -80,6 +82,11 @@ class Unit:
     warm: frozenset[str] = field(default_factory=frozenset)
     cold_s: float = 0.0
     at: str = ""
+    instances: Mapping[str, int] = field(default_factory=dict, hash=False)
+
+    def waiting(self, function: str) -> float:
+        """Warm instances of a function; where it is not known how many, as many as it takes."""
+        return self.instances.get(function, math.inf) if function in self.warm else 0
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,7 @@ class UnitState(msgspec.Struct, frozen=True, kw_only=True, tag="unit-state"):
         born: CLOCK_MONOTONIC when its agent began, or was last told to begin afresh. One that has begun again has
             nothing open, and nothing pinned.
         memory: Bytes free for instances: those of instances with nothing to do count as free.
-        warm: Functions of which an instance has nothing to do.
+        warm: Functions of instances with nothing to do, one for each, in order.
         cold: Seconds that the last cold start of a function took here, or would have without others at the same time.
         at: Of a device: the edge server that it is near. coming: Edge server of a handover that is announced.
         in_reach: Whether a device's radio reaches its access point.

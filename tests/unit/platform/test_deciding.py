@@ -8,7 +8,7 @@ import pytest
 
 from nodes.platform.deciding import settle
 from nodes.policies.energy import MARGIN
-from nodes.policies.requests import Cut, Owner, Problem, Request, Weights
+from nodes.policies.requests import TRAIN_DEVICE, TRAIN_EDGE, Cut, Owner, Problem, Request, Weights
 from nodes.policies.units import Battery, Path, Power, Unit
 
 MB = 10**6
@@ -50,3 +50,25 @@ def test_a_battery_is_to_last_for_all_rounds_or_for_what_it_can(spare: float, cu
 def test_who_is_blind_to_batteries_is_not_told_of_them() -> None:
     assert placed("blind-battery", 72)["a"] == 4
     assert placed("blind-battery", 80, rounds=2)["a"] == 4
+
+
+def test_a_cold_start_more_is_predicted_where_there_are_fewer_instances_than_shares() -> None:
+    """Three shares go to one server: what is not warm there starts at once, and shares the server's speed."""
+    names = ("a", "b", "c")
+    seconds = {}
+    for there in (None, 3, 2, 1, 0):
+        warm = frozenset({TRAIN_EDGE} if there != 0 else ())
+        units = {
+            **{name: Unit(name, "device", 0.5, 500 * MB, warm=frozenset({TRAIN_DEVICE}), at="edge") for name in names},
+            "edge": Unit("edge", "edge", 1.0, 900 * MB, warm=warm, cold_s=4.0,
+                         instances={} if there is None else {TRAIN_EDGE: there}),
+        }  # fmt: skip
+        paths = {(x, y): Path(8e9, 0.0) for x in units for y in units if x != y}
+        request = Request("t", tuple(Owner(name, 10) for name in names), (LITTLE,), "edge", MB)
+        found = settle(Problem(units, paths, (request,), Weights(time=1.0)), "greedy", 1, lambda _: None).placed["t"]
+        assert {does.server for does in found.round.participants.values()} == {"edge"}
+        seconds[there] = found.seconds
+    assert seconds[3] == seconds[None]
+    assert seconds[2] == pytest.approx(seconds[3] + 4.0, abs=0.1)
+    assert seconds[1] == pytest.approx(seconds[3] + 8.0, abs=0.1)
+    assert seconds[0] == pytest.approx(seconds[3] + 12.0, abs=0.1)

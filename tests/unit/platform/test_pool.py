@@ -103,7 +103,7 @@ def test_one_that_nobody_needs_ends_after_its_time_and_not_before(make):
     bed.clock.now += KEEP_ALIVE - 0.001
     bed.pool.step()
     assert not fake.killed
-    assert bed.pool.warm_functions() == {"f"}
+    assert bed.pool.warm_functions() == {"f": 1}
     bed.submit()
     bed.run(fake)  # used again: its time begins anew
     bed.clock.now += KEEP_ALIVE - 0.001
@@ -114,7 +114,7 @@ def test_one_that_nobody_needs_ends_after_its_time_and_not_before(make):
     assert bed.pool.due() == 0.0
     bed.pool.step()
     assert fake.killed
-    assert (bed.pool.used, bed.pool.warm_functions()) == (100, frozenset())  # its memory is not back before it is gone
+    assert (bed.pool.used, bed.pool.warm_functions()) == (100, {})  # its memory is not back before it is gone
     fake.die(-9)
     bed.pool.step()
     assert (bed.pool.used, bed.pool.pids(), bed.pool.due()) == (0, [], None)
