@@ -17,7 +17,7 @@ WEIGHTS = (1.0, 0.1, 100.0)
 ABSENT = 20.0
 """What an owner that is left out of a round counts for, as much as so many seconds."""
 KEEP_ALIVE_S = 30.0
-"""Longer than what comes between two rounds. Each run ends what instances the one before has left."""
+"""Longer than what comes between two rounds, and between two runs on a bed: instances are provisioned."""
 QUOTAS = {"device": 0.12, "edge": 0.25, "cloud": 0.25}
 """Cores that a node may use beyond its speed: for its messages and the starts of instances, which are not paced.
 
@@ -161,6 +161,7 @@ def experiment(scenario: Scenario, policy: str, rule: str, seed: int) -> str:
         f"  policy: {policy}",
         "  weights: {{time: {:g}, energy: {:g}, price: {:g}}}".format(*scenario.weights),
         f"  keep_alive: {KEEP_ALIVE_S:g}s",
+        "  provisioned: yes",
         "tasks:",
         *(line for name, asked in scenario.tasks.items() for line in _task(name, asked, rule)),
     ]  # fmt: skip

@@ -36,7 +36,8 @@ HOW = f"""\
 How: *orchestrators* are held against each other by what the objective came to when tasks had run on containers and
 links: seconds of their rounds, joules that devices took, money charged, and what owners count for that were left out of
 a round; where a round was not done, all of them (a task that is refused or fails pays for what is missing). Runs are
-paired by seed; each begins without instances, so starts count. *Small data* is learnt by {DEVICES} devices with an
+paired by seed. Instances of all functions are provisioned before a run's tasks come: cold starts are those of shares
+that go where more is asked for than was foreseen. *Small data* is learnt by {DEVICES} devices with an
 equal share of the samples each, an edge server and a cloud; a device keeps {_SHARE} of its samples by the task's rule
 ({_RULES}), and trains for as many epochs. Accuracy takes trainings that have (nearly) come to rest: they run in memory,
 batch by batch and round by round as the schemes do it, on all seeds, paired by seed (the same initial weights and

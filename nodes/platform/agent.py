@@ -12,8 +12,8 @@ import os
 import platform
 import time
 import traceback
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from nodes.platform.blobs import Blobs
 from nodes.platform.instances import Pool
 from nodes.platform.measuring import Measuring
 from nodes.platform.messages import Frames
-from nodes.platform.outcomes import Invocation
+from nodes.platform.outcomes import Invocation, Outcome
 from nodes.platform.seat import Make, Order, Seat
 from nodes.platform.serving import Calls
 from nodes.platform.standing import Standing
@@ -102,6 +102,7 @@ class Agent:
         self._measuring = Measuring(
             self._pool, file.speed, self._fail, lambda name, took: self._standing.started(name, took / dilation)
         )
+        self._provisioning = 0  # instances that are still to be ready
         self._seat: Seat | None = None
         if file.name == self._orchestrator:
             self._seat = Seat(self._order, self._tell, make=make, dilation=dilation)
@@ -220,7 +221,7 @@ class Agent:
                 if self._seat:
                     self._seat.lost(message.node)
             case ctl.Afresh():
-                self._afresh()
+                self._afresh(message.provisioned)
             case ctl.Platform() | ctl.Submit() | ctl.CancelJob() if self._seat is None:
                 self._fail(f"{type(message).__name__} for a unit that has no orchestrator; {self._orchestrator} has it")
             case ctl.Platform() if self._seat:
@@ -239,16 +240,32 @@ class Agent:
                 envelope = Envelope(src=_NOBODY, dst=_NOBODY, node=self._file.name, body=Hello())
                 self._channel.send(peer.name, codec.encode(envelope))
 
-    def _afresh(self) -> None:
+    def _afresh(self, provisioned: Mapping[str, int]) -> None:
         """Be as at the start: nothing that earlier tasks have left makes the next ones cheaper, or is in their way."""
         if self._seat:
             self._seat.afresh()
         self._calls.cancel_all()
         self._calls.halt("")
-        self._pool.drain()
+        self._pool.drain(provisioned)
         self._parts.afresh()
         self._blobs.clear()
         self._standing.afresh()
+        missing = Counter(provisioned) - self._pool.warm_functions()
+        self._provisioning = missing.total()
+        for name in missing.elements():
+            self._pool.submit(Invocation(name, idle=True), self._provisioned)
+        if provisioned and not missing:
+            self._control.send(ctl.encode(ctl.Fresh()))
+
+    def _provisioned(self, outcome: Outcome) -> None:
+        if outcome.ok:
+            took = outcome.start_s / outcome.crowd / self._file.dilation
+            self._standing.started(outcome.invocation.function, took)
+        else:
+            self._fail(f"an instance that was to be provisioned: {outcome.reason}")
+        self._provisioning -= 1
+        if not self._provisioning:
+            self._control.send(ctl.encode(ctl.Fresh()))
 
     def _said(self, invocation: Invocation, frame: bytes) -> None:
         """An instance says something to the controller."""

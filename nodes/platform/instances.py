@@ -16,8 +16,9 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from nodes.errors import InputError
 from nodes.platform import messages as ms
@@ -157,11 +158,15 @@ class Pool:
             finally:
                 self.store.unpin(outcome.outputs.values())
 
-    def drain(self) -> None:
-        """End all instances that have nothing to do."""
+    def drain(self, keep: Mapping[str, int] = MappingProxyType({})) -> None:
+        """End all instances that have nothing to do, but so many of a function's built-in ones."""
+        left = Counter(keep)
         for slot in self._slots:
             if slot.state == "idle":
-                self._slots.kill(slot)
+                name, source = slot.key
+                left[name] -= not source
+                if source or left[name] < 0:
+                    self._slots.kill(slot)
 
     def close(self) -> None:
         """End everything, and wait until it has ended."""
@@ -226,7 +231,7 @@ class Pool:
         while self._queue:
             call = self._queue[0]
             needed = self._needs.memory(call.invocation)
-            slot = warm(self._slots, call.key, needed)
+            slot = None if call.invocation.idle else warm(self._slots, call.key, needed)
             if slot is not None:
                 self._queue.popleft()
                 self.warm[call.key[0]] += 1

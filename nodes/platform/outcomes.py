@@ -46,6 +46,7 @@ class Invocation:
         time_limit: Most seconds of the experiment from the begin of the work on. None: as declared.
         parts: Addresses (`nodes.wire.messages.PartId`) whose messages are for it, of an invocation that streams.
         task: Whom it is charged to.
+        idle: Whether it is only to have an instance started, which then has nothing to do.
     """
 
     function: str
@@ -56,6 +57,7 @@ class Invocation:
     time_limit: float | None = None
     parts: tuple[Any, ...] = ()
     task: str = ""
+    idle: bool = False
 
     def digests(self) -> list[str]:
         """All blobs that it needs."""

@@ -126,7 +126,12 @@ class Talk:
             self._slots.kill(slot, *self._needs.too_much(call.key[0], needed))
         elif self._slots.used - slot.reserved + needed <= self._needs.limit:
             slot.reserved = needed
-            self.invoke(slot, call)
+            if call.invocation.idle:
+                slot.spend(self._slots.clock())
+                slot.ready = True
+                self._answered(slot, call, "", "")
+            else:
+                self.invoke(slot, call)
         else:  # it has only now said how much it needs, and there is not so much left: once more, when there is
             self._slots.kill(slot)
             slot.call = None

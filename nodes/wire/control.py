@@ -16,6 +16,7 @@ from nodes.wire.platform_control import Afresh as Afresh
 from nodes.wire.platform_control import Battery as Battery
 from nodes.wire.platform_control import CancelJob as CancelJob
 from nodes.wire.platform_control import Charged as Charged
+from nodes.wire.platform_control import Fresh as Fresh
 from nodes.wire.platform_control import FromPlatform, ToPlatform
 from nodes.wire.platform_control import JobStatus as JobStatus
 from nodes.wire.platform_control import Kept as Kept

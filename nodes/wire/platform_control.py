@@ -17,7 +17,18 @@ class Platform(msgspec.Struct, frozen=True, tag="platform"):
 
 
 class Afresh(msgspec.Struct, frozen=True, tag="afresh"):
-    """Controller to every unit, before `Platform`: begin again, with nothing that earlier tasks have left."""
+    """Controller to every unit, before `Platform`: begin again, with nothing that earlier tasks have left.
+
+    Attributes:
+        provisioned: Instances to be there when the first task comes, by function: of those that there are so many stay,
+            and what is missing is started. If there are any, the unit says when that is so (`Fresh`).
+    """
+
+    provisioned: dict[str, int] = {}
+
+
+class Fresh(msgspec.Struct, frozen=True, tag="fresh"):
+    """Unit: the instances that were asked for are there."""
 
 
 class Submit(msgspec.Struct, frozen=True, tag="submit"):
@@ -95,5 +106,5 @@ class Kept(msgspec.Struct, frozen=True, tag="kept"):
     accuracy: float | None
 
 
-FromPlatform: TypeAlias = JobStatus | PlacedRound | Charged | Kept
+FromPlatform: TypeAlias = Fresh | JobStatus | PlacedRound | Charged | Kept
 ToPlatform: TypeAlias = Afresh | Platform | Submit | CancelJob | Battery | Radio

@@ -179,6 +179,9 @@ class Platform(Section):
     """What counts how much."""
     keep_alive: Duration = Field(default="60s", validate_default=True)
     """How long an instance of a function is kept with nothing to do."""
+    provisioned: bool = False
+    """Whether units begin with an instance of each built-in function for all that the tasks may ask of them at once, as
+    far as their memory goes, so that the first rounds have no cold starts; ``keep_alive`` is theirs, too."""
     queue: Count = 64
     """Tasks that may wait at most; one more is refused."""
     retries: Annotated[int, Field(strict=True, ge=0, le=10)] = 2
@@ -191,6 +194,9 @@ class Platform(Section):
 
     @model_validator(mode="after")
     def _counts(self) -> Self:
+        if self.provisioned and not self.keep_alive:
+            raise UnitError("instances that are provisioned would end at once", wanted="keep_alive above 0", found="0s",
+                            remedy="set a keep_alive, or leave provisioned out")  # fmt: skip
         if not any(value for _, value in self.weights):
             raise UnitError("nothing counts: whatever is decided is as good", wanted="one weight above 0",
                             found="time, energy and price of 0", remedy="leave weights out, or set one")  # fmt: skip

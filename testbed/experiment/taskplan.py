@@ -62,3 +62,4 @@ class PlatformPlan:
     functions: str | None = None
     replaced: Mapping[str, OwnFunction] = field(default_factory=dict)
     linger: float = 0.0
+    provisioned: bool = False

@@ -44,7 +44,7 @@ def platform(spec: Spec, document: Document) -> PlatformPlan:
     weights = (asked.weights.time, asked.weights.energy, asked.weights.price)
     return PlatformPlan(
         asked.policy, weights, asked.keep_alive, asked.queue, asked.retries, None if file is None else str(file),
-        {} if file is None else replaced(file), asked.linger,
+        {} if file is None else replaced(file), asked.linger, asked.provisioned,
     )  # fmt: skip
 
 

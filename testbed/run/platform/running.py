@@ -84,14 +84,17 @@ class PlatformRun:
         taking: desk.Desk | None = None
         try:
             self._replay.go_home()
-            session.control.broadcast(ctl.Afresh())  # where a bed stands, there may have been tasks before
+            begins = {node.name: settings.provisioned(plan, node) for node in plan.nodes
+                      if node.kind != "host" and node.name not in session.lost}  # fmt: skip
+            for name, instances in begins.items():  # where a bed stands, there may have been tasks before
+                session.control.send(name, ctl.Afresh(instances))
             links = {link.link: link for link in session.calibration}
             self._tell(ctl.Platform(settings.platform(plan, links)))
             torch = next(iter(session.versions.values()), {}).get("torch", "?")
             preparing = Preparing(plan, session.directory, torch, self._known)
             taking = desk.Desk(session.directory / desk.NAME, preparing)
             gc.collect()
-            self._meet()
+            self._meet({name for name, instances in begins.items() if instances})
             begin = time.monotonic()
             outcome.begin = self._time.at(begin)
             session.live.say(f"  tasks come to the [bold]serverless platform[/bold], {plan.platform.policy}")
@@ -123,12 +126,25 @@ class PlatformRun:
     def _tell(self, message: ctl.ToNode) -> None:
         self._session.control.send(self._cloud, message)
 
-    def _meet(self) -> None:
-        """Let units say how they stand, which they do every second, before the first task comes."""
-        until = time.monotonic() + _MEET_S * self._plan.dilation
-        while (left := until - time.monotonic()) > 0:
+    def _meet(self, starting: set[str]) -> None:
+        """Let those units start what they begin with, and all say how they stand, which they do every second."""
+        dilation = self._plan.dilation
+        limit = time.monotonic() + _STUCK_S * dilation
+        until = time.monotonic() + _MEET_S * dilation
+        while (left := (limit if starting else until) - time.monotonic()) > 0:
             with suppress(queue.Empty):
-                self._hear(self._session.control.inbox.get(timeout=left))
+                said = self._session.control.inbox.get(timeout=left)
+                if isinstance(said.message, ctl.Fresh):
+                    starting.discard(said.node)
+                    until = time.monotonic() + _MEET_S * dilation
+                else:
+                    self._hear(said)
+        if starting:
+            raise NodeError(
+                "instances that were to be provisioned did not start", where=", ".join(sorted(starting)),
+                wanted=f"that they are ready within {_STUCK_S:g} s",
+                remedy="give these nodes more CPU time (profiles.….cpus), or leave platform.provisioned out",
+            )
 
     @property
     def _now(self) -> float:

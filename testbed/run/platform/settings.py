@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import permutations
 
-from nodes.policies.requests import Shared
+from nodes.platform import library
+from nodes.platform.states import BROADCAST, INITIALISE
+from nodes.policies.requests import AGGREGATE, EVALUATE, TRAIN_DEVICE, TRAIN_EDGE, Shared
 from nodes.wire.jobs import PlatformSettings, UnitSettings
 from testbed.emulation.links.shape import LinkCalibration
 from testbed.experiment.plan import LinkPlan, NodePlan, Plan
@@ -69,6 +71,28 @@ def platform(plan: Plan, calibration: Mapping[str, LinkCalibration] | None = Non
         sites={node.name: plan.site(node.site).edge or "" for node in units if node.kind == "device" and node.site},
         paths=tuple(_paths(plan, [node.name for node in units], calibration or {})), shared=tuple(_shared(plan)),
     )  # fmt: skip
+
+
+def provisioned(plan: Plan, node: NodePlan) -> dict[str, int]:
+    """Instances that a unit begins with, by function: what all tasks may ask of it at once, as far as its memory goes.
+
+    A device trains one share of a task at a time; a server any owner's, and it averages and evaluates. Functions that
+    data are chosen by are asked for once a task, and are not among them.
+    """
+    if not plan.platform.provisioned:
+        return {}
+    if node.kind == "device":
+        wanted = {TRAIN_DEVICE: sum(node.name in task.owners for task in plan.tasks)}
+    else:
+        owners = sum(len(task.owners) for task in plan.tasks)
+        home = {INITIALISE: 1} if node.name == orchestrator(plan) else {}
+        wanted = {AGGREGATE: 1, EVALUATE: 1, BROADCAST: 1, **home, TRAIN_EDGE: owners}
+    left, found = unit(plan, node).memory, {}
+    for name, count in wanted.items():
+        needed = library.find(name).memory
+        found[name] = min(count, left // needed)
+        left -= found[name] * needed
+    return {name: count for name, count in found.items() if count}
 
 
 def _paths(

@@ -216,8 +216,26 @@ def test_a_blob_is_fetched_once_however_many_want_it(tmp_path, fleet):
     assert len({e.outputs["part"] for e in ended}) == 3
     assert [s.kind for s in bed.spans].count("fetch") <= 1
     bed.do(lambda: bed.script.act.keep("ea", KeepBlobs(pin=(digest,))))
-    bed.wait(lambda: bed.script.states["ea"].warm == ("broadcast",))
+    bed.wait(lambda: set(bed.script.states["ea"].warm) == {"broadcast"})
     assert digest in Store(tmp_path / "store-ea")
+
+
+def test_provisioned_instances_are_there_before_the_first_task(tmp_path, fleet):
+    bed = fleet("cloud", "ea")
+
+    def begin(count: int) -> set[int]:
+        bed.said.clear()
+        bed.control.send("ea", ctl.Afresh({"broadcast": count}))
+        bed.wait(lambda: any(name == "ea" and isinstance(m, ctl.Fresh) for name, m in bed.said))
+        bed.wait(lambda: bed.script.states["ea"].warm == ("broadcast",) * count)
+        return set(bed.instances("ea"))
+
+    two = begin(2)
+    assert bed.script.states["ea"].cold["broadcast"] > 0
+    digest = bed.agent._blobs.store.put({"a.weight": np.ones((10, 10), np.float32)})
+    asked = {"inputs": {"weights": digest}, "where": {digest: "cloud"}, "values": {"layers": ["a"]}}
+    assert not bed.run("ea", "broadcast", **asked).cold
+    assert two > begin(1), "what is there is not started again, and what is too much ends"
 
 
 def test_a_unit_that_begins_afresh_has_nothing_left_of_earlier_tasks(tmp_path, fleet):
