@@ -64,7 +64,7 @@ def test_a_cold_start_more_is_predicted_where_there_are_fewer_instances_than_sha
                          instances={} if there is None else {TRAIN_EDGE: there}),
         }  # fmt: skip
         paths = {(x, y): Path(8e9, 0.0) for x in units for y in units if x != y}
-        request = Request("t", tuple(Owner(name, 10) for name in names), (LITTLE,), "edge", MB)
+        request = Request("t", tuple(Owner(name, 10) for name in names), (LITTLE,), "edge", MB, least=3)
         found = settle(Problem(units, paths, (request,), Weights(time=1.0)), "greedy", 1, lambda _: None).placed["t"]
         assert {does.server for does in found.round.participants.values()} == {"edge"}
         seconds[there] = found.seconds
