@@ -240,20 +240,21 @@ class Agent:
                 envelope = Envelope(src=_NOBODY, dst=_NOBODY, node=self._file.name, body=Hello())
                 self._channel.send(peer.name, codec.encode(envelope))
 
-    def _afresh(self, provisioned: Mapping[str, int]) -> None:
+    def _afresh(self, provisioned: Mapping[str, tuple[int, int]]) -> None:
         """Be as at the start: nothing that earlier tasks have left makes the next ones cheaper, or is in their way."""
         if self._seat:
             self._seat.afresh()
         self._calls.cancel_all()
         self._calls.halt("")
-        self._pool.drain(provisioned)
+        counts = {name: count for name, (count, _) in provisioned.items()}
+        self._pool.drain(counts)
         self._parts.afresh()
         self._blobs.clear()
         self._standing.afresh()
-        missing = Counter(provisioned) - self._pool.warm_functions()
+        missing = Counter(counts) - self._pool.warm_functions()
         self._provisioning = missing.total()
         for name in missing.elements():
-            self._pool.submit(Invocation(name, idle=True), self._provisioned)
+            self._pool.submit(Invocation(name, memory=provisioned[name][1], idle=True), self._provisioned)
         if provisioned and not missing:
             self._control.send(ctl.encode(ctl.Fresh()))
 

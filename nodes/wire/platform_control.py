@@ -20,11 +20,11 @@ class Afresh(msgspec.Struct, frozen=True, tag="afresh"):
     """Controller to every unit, before `Platform`: begin again, with nothing that earlier tasks have left.
 
     Attributes:
-        provisioned: Instances to be there when the first task comes, by function: of those that there are so many stay,
-            and what is missing is started. If there are any, the unit says when that is so (`Fresh`).
+        provisioned: Instances to be there when the first task comes, and bytes of each, by function: of those that
+            there are so many stay, and what is missing is started. Units that have any say when that is so (`Fresh`).
     """
 
-    provisioned: dict[str, int] = {}
+    provisioned: dict[str, tuple[int, int]] = {}
 
 
 class Fresh(msgspec.Struct, frozen=True, tag="fresh"):

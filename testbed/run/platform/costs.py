@@ -70,6 +70,16 @@ def memories(work: WorkloadPlan, owners: int) -> dict[str, int]:
     }  # fmt: skip
 
 
+def instances(task: TaskPlan) -> dict[str, int]:
+    """Bytes of an instance of each function, those of training with the cut that takes most."""
+    last = len(LAYERS[task.work.model])
+    return {
+        **memories(task.work, len(task.owners)),
+        "train-device": max(_memory(task.work, 0, cut) for cut in task.cuts),
+        "train-edge": max(_memory(task.work, cut, last) for cut in task.cuts),
+    }
+
+
 def aggregate_s(work: WorkloadPlan) -> float:
     """Work of averaging, by participant."""
     return weights(work) / _SUMMED

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import permutations
 
-from nodes.platform import library
 from nodes.platform.states import BROADCAST, INITIALISE
 from nodes.policies.requests import AGGREGATE, EVALUATE, TRAIN_DEVICE, TRAIN_EDGE, Shared
 from nodes.wire.jobs import PlatformSettings, UnitSettings
 from testbed.emulation.links.shape import LinkCalibration
 from testbed.experiment.plan import LinkPlan, NodePlan, Plan
+from testbed.run.platform import costs
 from testbed.run.staging import PAYLOAD, Network
 
 _MIB = 1 << 20
@@ -73,11 +73,11 @@ def platform(plan: Plan, calibration: Mapping[str, LinkCalibration] | None = Non
     )  # fmt: skip
 
 
-def provisioned(plan: Plan, node: NodePlan) -> dict[str, int]:
-    """Instances that a unit begins with, by function: what all tasks may ask of it at once, as far as its memory goes.
+def provisioned(plan: Plan, node: NodePlan) -> dict[str, tuple[int, int]]:
+    """Instances that a unit begins with, and bytes of each, by function: for all that tasks may ask of it at once.
 
-    A device trains one share of a task at a time; a server any owner's, and it averages and evaluates. Functions that
-    data are chosen by are asked for once a task, and are not among them.
+    It is as far as its memory goes. A device trains a share of a task at a time; a server any owner's, and averages and
+    evaluates. Functions that data are chosen by are asked for once a task, and are not among them.
     """
     if not plan.platform.provisioned:
         return {}
@@ -87,12 +87,14 @@ def provisioned(plan: Plan, node: NodePlan) -> dict[str, int]:
         owners = sum(len(task.owners) for task in plan.tasks)
         home = {INITIALISE: 1} if node.name == orchestrator(plan) else {}
         wanted = {AGGREGATE: 1, EVALUATE: 1, BROADCAST: 1, **home, TRAIN_EDGE: owners}
+    every = [costs.instances(task) for task in plan.tasks]
     left, found = unit(plan, node).memory, {}
     for name, count in wanted.items():
-        needed = library.find(name).memory
-        found[name] = min(count, left // needed)
-        left -= found[name] * needed
-    return {name: count for name, count in found.items() if count}
+        needed = max(one[name] for one in every)
+        if there := min(count, left // needed):
+            found[name] = there, needed
+            left -= there * needed
+    return found
 
 
 def _paths(

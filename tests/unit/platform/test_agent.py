@@ -225,7 +225,7 @@ def test_provisioned_instances_are_there_before_the_first_task(tmp_path, fleet):
 
     def begin(count: int) -> set[int]:
         bed.said.clear()
-        bed.control.send("ea", ctl.Afresh({"broadcast": count}))
+        bed.control.send("ea", ctl.Afresh({"broadcast": (count, 100 << 20)}))
         bed.wait(lambda: any(name == "ea" and isinstance(m, ctl.Fresh) for name, m in bed.said))
         bed.wait(lambda: bed.script.states["ea"].warm == ("broadcast",) * count)
         return set(bed.instances("ea"))
