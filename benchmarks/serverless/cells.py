@@ -131,12 +131,9 @@ def _costs(lessons: Iterable[str], schemes: Sequence[str], more: Sequence[str], 
 
 
 def in_order(listed: Sequence[Cell] | dict[Cell, None]) -> list[Cell]:
-    """By bed, baselines before the orchestrator, and otherwise as they are.
-
-    What the orchestrator predicts stands on what units have learnt of their cold starts, so it is not the first.
-    """
+    """By bed, and otherwise as they are."""
     beds = (MEMORY, ALONE, BED, FLEET.name, FAR.name)
-    return sorted(listed, key=lambda cell: (beds.index(cell.bed), cell.way == GREEDY))
+    return sorted(listed, key=lambda cell: beds.index(cell.bed))
 
 
 def beside(cell: Cell) -> tuple[Cell, ...]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
-from nodes.platform.registry import guard_j
+from nodes.platform.registry import guarded
 from nodes.policies.energy import MARGIN
 from nodes.policies.requests import (
     AGGREGATE,
@@ -79,8 +78,8 @@ def _admitted(battery: Battery | None, power: Power | None) -> Battery | None:
     """With what is taken off for work to be admitted: until it is let go, and a margin."""
     if battery is None:
         return None
-    above = replace(battery, reserve_j=battery.reserve_j + guard_j(power))
-    return replace(above, left_j=above.reserve_j + above.spare_j / (1 + MARGIN))
+    above = guarded(battery, power)
+    return above.with_spare(above.spare_j / (1 + MARGIN))
 
 
 def _request(plan: Plan, task: TaskPlan, times: Times, cloud: str) -> Request:

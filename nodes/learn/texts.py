@@ -111,8 +111,9 @@ def passages_of(library: Path) -> Read:
     length = form.shape[0]
     whole = [one for one in _of_one_package(_labelled(library, PROSE)) if len(one[0]) >= length]
     ours, held = ([whole[i] for i in part] for part in hold_out(len(whole), "passages"))
-    known = {text for text, _ in _cut(ours, length)}
-    train = _shuffled(_of_one_package(_cut(ours, length)), "passages/train")
+    pieces = list(_cut(ours, length))
+    known = {text for text, _ in pieces}
+    train = _shuffled(_of_one_package(pieces), "passages/train")
     test = _shuffled(_of_one_package(one for one in _cut(held, length) if one[0] not in known), "passages/test")
     _enough("passages to train with", library, form.train, len(train))
     _enough("passages to test with", library, form.test, len(test))

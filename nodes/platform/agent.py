@@ -99,10 +99,8 @@ class Agent:
             tell=lambda ended: self._post(self._orchestrator, ended),
             emit=self._emit, started=self._standing.started, note=self._note, dilation=dilation,
         )  # fmt: skip
-        self._measuring = Measuring(
-            self._pool, file.speed, self._fail, lambda name, took: self._standing.started(name, took / dilation)
-        )
-        self._provisioning = 0  # instances that are still to be ready
+        self._measuring = Measuring(self._pool, file.speed, self._fail, self._learn)
+        self._wanted: Counter[str] = Counter()  # instances that the controller waits for
         self._seat: Seat | None = None
         if file.name == self._orchestrator:
             self._seat = Seat(self._order, self._tell, make=make, dilation=dilation)
@@ -246,27 +244,30 @@ class Agent:
             self._seat.afresh()
         self._calls.cancel_all()
         self._calls.halt("")
-        counts = {name: count for name, (count, _) in provisioned.items()}
-        self._pool.drain(counts)
+        self._wanted = Counter({name: count for name, (count, _) in provisioned.items()})
+        self._pool.drain(self._wanted)
         self._parts.afresh()
         self._blobs.clear()
         self._standing.afresh()
-        missing = Counter(counts) - self._pool.warm_functions()
-        self._provisioning = missing.total()
-        for name in missing.elements():
+        for name in (self._wanted - self._pool.warm_functions()).elements():
             self._pool.submit(Invocation(name, memory=provisioned[name][1], idle=True), self._provisioned)
-        if provisioned and not missing:
-            self._control.send(ctl.encode(ctl.Fresh()))
+        self._say_fresh()
 
     def _provisioned(self, outcome: Outcome) -> None:
-        if outcome.ok:
-            took = outcome.start_s / outcome.crowd / self._file.dilation
-            self._standing.started(outcome.invocation.function, took)
-        else:
+        self._learn(outcome)
+        if not outcome.ok:
             self._fail(f"an instance that was to be provisioned: {outcome.reason}")
-        self._provisioning -= 1
-        if not self._provisioning:
+        self._say_fresh()
+
+    def _say_fresh(self) -> None:
+        if self._wanted and not self._wanted - self._pool.warm_functions():
+            self._wanted = Counter()
             self._control.send(ctl.encode(ctl.Fresh()))
+
+    def _learn(self, outcome: Outcome) -> None:
+        """Know from now on how long a cold start takes here."""
+        if outcome.cold and outcome.start_s:
+            self._standing.started(outcome.invocation.function, outcome.alone_s / self._file.dilation)
 
     def _said(self, invocation: Invocation, frame: bytes) -> None:
         """An instance says something to the controller."""

@@ -142,8 +142,7 @@ def _spending(unit: Unit, idle_j: float, rounds: int) -> Unit:
     """A unit with so much in its battery as one of so many rounds may take of it, beside what is drawn anyway."""
     if unit.battery is None or (not idle_j and rounds == 1):
         return unit
-    left = unit.battery.reserve_j + max(unit.battery.spare_j / rounds - idle_j, 0.0)
-    return replace(unit, battery=replace(unit.battery, left_j=left))
+    return replace(unit, battery=unit.battery.with_spare(unit.battery.spare_j / rounds - idle_j))
 
 
 def _crowded(problem: Problem, placement: Placement) -> dict[tuple[str, str], float]:

@@ -18,7 +18,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from types import MappingProxyType
 
 from nodes.errors import InputError
 from nodes.platform import messages as ms
@@ -158,9 +157,9 @@ class Pool:
             finally:
                 self.store.unpin(outcome.outputs.values())
 
-    def drain(self, keep: Mapping[str, int] = MappingProxyType({})) -> None:
+    def drain(self, keep: Mapping[str, int] | None = None) -> None:
         """End all instances that have nothing to do, but so many of a function's built-in ones."""
-        left = Counter(keep)
+        left = Counter(keep or {})
         for slot in self._slots:
             if slot.state == "idle":
                 name, source = slot.key

@@ -57,16 +57,16 @@ class Measuring:
 
     Args:
         pool: The unit's instances. speed: What its steps are paced to. fail: Says that something cannot be measured.
-        started: Hears how many seconds a cold start of `NAME` took, before any function of a task has had one.
+        learn: Takes what there is to learn of a cold start, before any function of a task has had one.
     """
 
     def __init__(
-        self, pool: Pool, speed: float | None, fail: Callable[[str], None], started: Callable[[str, float], None]
+        self, pool: Pool, speed: float | None, fail: Callable[[str], None], learn: Callable[[Outcome], None]
     ) -> None:
         self._pool = pool
         self._speed = speed
         self._fail = fail
-        self._started = started
+        self._learn = learn
         self._prepared = 0  # invocation that has prepared a check; 0: none
 
     def order(self, order: Order) -> None:
@@ -85,7 +85,6 @@ class Measuring:
     def _over(self, outcome: Outcome) -> None:
         if outcome.id == self._prepared:
             self._prepared = 0
-        if outcome.cold and outcome.start_s:
-            self._started(NAME, outcome.start_s)
+        self._learn(outcome)
         if not outcome.ok:
             self._fail(f"cannot measure: {outcome.reason}")

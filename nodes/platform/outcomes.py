@@ -121,6 +121,11 @@ class Outcome:
         return self.process_s + self.imports_s
 
     @property
+    def alone_s(self) -> float:
+        """Seconds that its cold start would have taken with no other one under way: those on a unit share its speed."""
+        return self.start_s / self.crowd
+
+    @property
     def held_s(self) -> float:
         """Seconds that it held its instance, from being told to the end that the agent knew of."""
         return max(self.ended - self.sent, 0.0) if self.instance else 0.0

@@ -173,12 +173,7 @@ class Registry:
 
         Its reserve is what the device is let go at, so that nothing is begun that it would be let go in the middle of.
         """
-        seen, known = self._all[name].state, self._settings.batteries.get(name)
-        if known is None:
-            return None
-        capacity, left, _ = known
-        left = left if seen.battery_j is None else seen.battery_j
-        return Battery(capacity, max(left - spent_j, 0.0), self._let_go_j(name))
+        return self._battery(self._all[name].state, spent_j)
 
     def units(
         self, now: float, free: Mapping[str, int], busy: Mapping[str, float], spent: Mapping[str, float]
@@ -199,7 +194,7 @@ class Registry:
         state, settings = self._all[name].state, self._settings
         battery = self.battery(name, spent.get(name, 0.0))
         if battery is not None:  # what predictions may be off is kept apart
-            battery = replace(battery, left_j=battery.reserve_j + battery.spare_j / (1 + MARGIN))
+            battery = battery.with_spare(battery.spare_j / (1 + MARGIN))
         price = settings.prices.get(name, (0.0, 0.0))
         kind = state.kind
         assert kind in ("device", "edge", "cloud"), "units of other kinds are not taken in"
@@ -282,17 +277,19 @@ class Registry:
         return changed
 
     def _weak(self, state: UnitState) -> bool:
+        battery = self._battery(state)
+        return battery is not None and battery.left_j <= battery.reserve_j
+
+    def _battery(self, state: UnitState, spent_j: float = 0.0) -> Battery | None:
         known = self._settings.batteries.get(state.name)
         if known is None:
-            return False
-        left = known[1] if state.battery_j is None else state.battery_j
-        return left <= self._let_go_j(state.name)
-
-    def _let_go_j(self, name: str) -> float:
-        capacity, _, reserve = self._settings.batteries[name]
-        return min(reserve + guard_j(self._settings.powers.get(name)), capacity)
+            return None
+        capacity, left, reserve = known
+        left = left if state.battery_j is None else state.battery_j
+        return guarded(Battery(capacity, max(left - spent_j, 0.0), reserve), self._settings.powers.get(state.name))
 
 
-def guard_j(power: Power | None) -> float:
-    """Joules above its reserve at which a device is let go."""
-    return 0.0 if power is None else GUARD_S * (max(power.busy_w, power.idle_w) + power.sending_w)
+def guarded(battery: Battery, power: Power | None) -> Battery:
+    """A battery with what a device is let go at for its reserve."""
+    guard = 0.0 if power is None else GUARD_S * (max(power.busy_w, power.idle_w) + power.sending_w)
+    return replace(battery, reserve_j=min(battery.reserve_j + guard, battery.capacity_j))

@@ -143,7 +143,7 @@ class Calls:
             self._blobs.private.update(kept)
         self._blobs.keep(KeepBlobs(pin=tuple(kept)))  # until the orchestrator lets them go
         if outcome.cold and outcome.start_s:
-            self._started(asked.function, outcome.start_s / outcome.crowd / self._dilation)
+            self._started(asked.function, outcome.alone_s / self._dilation)
         sizes = {digest: self._blobs.store.size(digest) for digest in kept}
         ended = told(asked, outcome, call.need.came if call.need else {}, sizes, self._dilation)
         if outcome.kind in (outcomes.MISSING, outcomes.DAMAGED):

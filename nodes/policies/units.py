@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Kind = Literal["device", "edge", "cloud"]
@@ -51,6 +51,10 @@ class Battery:
     def spare_j(self) -> float:
         """Joules that may be spent."""
         return max(self.left_j - self.reserve_j, 0.0)
+
+    def with_spare(self, joules: float) -> Battery:
+        """The same with so much that may be spent; nothing of less than 0."""
+        return replace(self, left_j=self.reserve_j + max(joules, 0.0))
 
 
 @dataclass(frozen=True)

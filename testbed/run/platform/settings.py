@@ -77,9 +77,10 @@ def provisioned(plan: Plan, node: NodePlan) -> dict[str, tuple[int, int]]:
     """Instances that a unit begins with, and bytes of each, by function: for all that tasks may ask of it at once.
 
     It is as far as its memory goes. A device trains a share of a task at a time; a server any owner's, and averages and
-    evaluates. Functions that data are chosen by are asked for once a task, and are not among them.
+    evaluates. Functions that data are chosen by are asked for once a task, and are not among them; nor are those that
+    functions of the user's own stand in for, which nobody asks for.
     """
-    if not plan.platform.provisioned:
+    if not plan.platform.provisioned or not plan.tasks:
         return {}
     if node.kind == "device":
         wanted = {TRAIN_DEVICE: sum(node.name in task.owners for task in plan.tasks)}
@@ -91,7 +92,7 @@ def provisioned(plan: Plan, node: NodePlan) -> dict[str, tuple[int, int]]:
     left, found = unit(plan, node).memory, {}
     for name, count in wanted.items():
         needed = max(one[name] for one in every)
-        if there := min(count, left // needed):
+        if name not in plan.platform.replaced and (there := min(count, left // needed)):
             found[name] = there, needed
             left -= there * needed
     return found

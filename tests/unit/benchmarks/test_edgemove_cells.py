@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from benchmarks.edgemove.cells import Cell, training
 from benchmarks.edgemove.settings import DEVICE, SETTINGS, Training, experiment, pieces
 from benchmarks.grid.command import by_bed, main
 from testbed.experiment import load_plan
+from tests.unit.benchmarks import fingerprints
 from tests.unit.benchmarks.edgemove_results import trained
 
 QUICK = cells.quick()
@@ -97,15 +97,7 @@ def test_cifar10_is_read_from_its_directory(tmp_path: Path) -> None:
 
 def test_a_fingerprint_is_of_all_that_a_result_depends_on() -> None:
     cell = QUICK[0]
-    marks = [
-        cells.fingerprint(cell, "code", "digits"),
-        cells.fingerprint(cell, "other", "digits"),
-        cells.fingerprint(cell, "code", "/data/cifar10"),
-        cells.fingerprint(replace(cell, seed=2), "code", "digits"),
-        cells.fingerprint(cell.beside("sync"), "code", "digits"),
-    ]
-    assert len(set(marks)) == len(marks)
-    assert marks[0] == cells.fingerprint(cell, "code", "digits")
+    fingerprints.require_of_all(cells.fingerprint, cell, cell.beside("sync"), "digits")
 
 
 # --- measuring ----------------------------------------------------------------------------------------------

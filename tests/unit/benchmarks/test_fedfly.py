@@ -31,6 +31,7 @@ from benchmarks.grid.command import arguments, main, wanted
 from benchmarks.grid.figures import held
 from benchmarks.grid.machine import Machine
 from testbed.experiment import load_plan
+from tests.unit.benchmarks import fingerprints
 
 T, DOWN = 7.0, 0.14
 BYTES = 4_771_000
@@ -217,15 +218,7 @@ def test_forecasts_come_before_their_moves_and_after_the_ones_before() -> None:
 
 def test_a_fingerprint_is_of_all_that_a_result_depends_on() -> None:
     cell = QUICK[1]
-    marks = [
-        cells.fingerprint(cell, "code", "digits"),
-        cells.fingerprint(cell, "other", "digits"),
-        cells.fingerprint(cell, "code", "/data/cifar10"),
-        cells.fingerprint(replace(cell, seed=2), "code", "digits"),
-        cells.fingerprint(replace(cell, strategy="relay"), "code", "digits"),
-    ]
-    assert len(set(marks)) == len(marks)
-    assert marks[0] == cells.fingerprint(cell, "code", "digits")
+    fingerprints.require_of_all(cells.fingerprint, cell, replace(cell, strategy="relay"), "digits")
 
 
 BEDS = [setting for setting in SETTINGS.values() if not setting.trace]

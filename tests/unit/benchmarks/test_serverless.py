@@ -31,7 +31,7 @@ from nodes.policies.requests import Decision, Placement
 from nodes.policies.samples import FORMS
 from nodes.policies.selection import RULES
 from testbed.experiment import load_plan
-from tests.unit.benchmarks import pages
+from tests.unit.benchmarks import fingerprints, pages
 
 QUICK = cells.quick()
 FULL = [cell for cell in cells.full([1, 2, 3, 4, 5]) if not cells.needs_data(cell)]
@@ -501,15 +501,7 @@ def test_with_a_directory_cifar10_stands_beside_what_is_embedded(
 
 def test_a_fingerprint_is_of_all_that_a_result_depends_on() -> None:
     cell = Cell("small", "images", "splitfed", RULE)
-    marks = [
-        cells.fingerprint(cell, "code", "embedded"),
-        cells.fingerprint(cell, "other", "embedded"),
-        cells.fingerprint(cell, "code", "/data/cifar10"),
-        cells.fingerprint(replace(cell, seed=2), "code", "embedded"),
-        cells.fingerprint(cell.by(ALL), "code", "embedded"),
-    ]
-    assert len(set(marks)) == len(marks)
-    assert marks[0] == cells.fingerprint(cell, "code", "embedded")
+    fingerprints.require_of_all(cells.fingerprint, cell, cell.by(ALL), "embedded")
 
 
 # --- measuring ----------------------------------------------------------------------------------------------

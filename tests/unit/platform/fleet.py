@@ -80,6 +80,12 @@ class Sim:
                          coming=self.coming, up=self.up, down=self.up)  # fmt: skip
 
 
+def one_on_battery():
+    """Two devices at an edge server, one of them on a battery that is not full; and a cloud."""
+    return [Sim("d1", "device", 100 * MB, at="e1", battery_j=9000), Sim("d2", "device", 100 * MB, at="e1"),
+            Sim("e1", "edge", 300 * MB, 2.0), Sim("cloud", "cloud", 1000 * MB, 4.0)]  # fmt: skip
+
+
 class Fleet:
     """All units, the clock, and the orchestrator. ``takes``: seconds of an invocation by function."""
 

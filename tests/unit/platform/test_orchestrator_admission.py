@@ -8,7 +8,7 @@ from nodes.errors import InputError
 from nodes.platform.orchestrator import Orchestrator
 from nodes.wire import control as ctl
 from nodes.wire.jobs import PlatformSettings
-from tests.unit.platform.fleet import MB, SPLIT, WHOLE, Fleet, Sim, job
+from tests.unit.platform.fleet import MB, SPLIT, WHOLE, Fleet, Sim, job, one_on_battery
 
 
 @pytest.mark.parametrize(
@@ -172,20 +172,14 @@ def test_an_empty_battery_is_no_eligible_device():
 
 def test_work_is_admitted_on_predicted_energy():
     """A battery that has a little more than the round's active energy, and less than that, idling and the margin."""
-    units = [Sim("d1", "device", 100 * MB, at="e1", battery_j=9000), Sim("d2", "device", 100 * MB, at="e1"),
-             Sim("e1", "edge", 300 * MB, 2.0), Sim("cloud", "cloud", 1000 * MB, 4.0)]  # fmt: skip
-    fleet = Fleet(units)
+    fleet = Fleet(one_on_battery())
     fleet.orchestrator.submit(job(least=1, absent=100.0, cuts=(WHOLE,), of_task={"rounds": 1}))
     fleet.run(30)
     asked = fleet.of(ctl.PlacedRound)[0].predicted_j["d1"]
-    again = Fleet([msgspec_copy(unit) for unit in units])
+    again = Fleet(one_on_battery())
     again.units["d1"].battery_j = 100.0 + 1.2 * asked  # active 1.15 times would fit, idling does not
     again.report("d1")
     again.orchestrator.submit(job(least=1, absent=100.0, cuts=(WHOLE,), of_task={"rounds": 1}))
     again.run(30)
     assert fleet.owners(1) == {"d1", "d2"}
     assert again.owners(1) == {"d2"}
-
-
-def msgspec_copy(unit):
-    return Sim(unit.name, unit.kind, unit.memory, unit.speed, unit.at, battery_j=unit.battery_j)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from nodes.wire.platform_messages import CallEnded
-from tests.unit.platform.fleet import MB, SPLIT, Fleet, Sim, job
+from tests.unit.platform.fleet import MB, SPLIT, Fleet, Sim, job, one_on_battery
 
 
 def test_a_device_at_its_reserve_is_let_go_and_the_rest_goes_on():
-    units = [Sim("d1", "device", 100 * MB, at="e1", battery_j=9000), Sim("d2", "device", 100 * MB, at="e1"),
-             Sim("e1", "edge", 300 * MB, 2.0), Sim("cloud", "cloud", 1000 * MB, 4.0)]  # fmt: skip
-    fleet = Fleet(units)
+    fleet = Fleet(one_on_battery())
     fleet.takes["train"] = 5.0
     fleet.orchestrator.submit(job(least=1, absent=100.0))
     fleet.run(4)
@@ -23,9 +21,7 @@ def test_a_device_at_its_reserve_is_let_go_and_the_rest_goes_on():
 
 
 def test_a_device_that_stopped_at_its_reserve_out_of_reach_is_let_go_when_it_is_back():
-    units = [Sim("d1", "device", 100 * MB, at="e1", battery_j=9000), Sim("d2", "device", 100 * MB, at="e1"),
-             Sim("e1", "edge", 300 * MB, 2.0), Sim("cloud", "cloud", 1000 * MB, 4.0)]  # fmt: skip
-    fleet = Fleet(units)
+    fleet = Fleet(one_on_battery())
     fleet.takes["train"] = 30.0
     fleet.orchestrator.submit(job(least=1, absent=100.0))
     fleet.run(4)
