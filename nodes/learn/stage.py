@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nodes.errors import RunError
+from nodes.learn.crossing import crossing
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Stage:
                 found=str(tuple(gradient.shape)),
             )
         if out.requires_grad:  # a stage without a weight, or without layers, may have no graph
-            torch.autograd.backward(out, aligned(gradient))
+            torch.autograd.backward(crossing(out, aligned(gradient)))
         self._accumulated = True
         return x.grad
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nodes.errors import RunError
+from nodes.learn.crossing import crossing
 from nodes.learn.stage import Stage, aligned, check_fit
 
 
@@ -81,7 +82,7 @@ class StashStage(Stage):
         del self._under_way[micro]
         if not out.requires_grad:  # a stage without a weight, or without layers, may have no graph
             return None
-        return self._differentiate(out, aligned(gradient), parameters, x)
+        return self._differentiate(crossing(out, aligned(gradient)), parameters, x)
 
     def staleness(self, micro: int = 0) -> int:
         """Updates since a micro-batch under way went forward."""
@@ -94,7 +95,7 @@ class StashStage(Stage):
         shared = loss * share if share != 1.0 else loss
         gradient = None
         if shared.requires_grad:
-            gradient = self._differentiate(shared, None, list(self.layers.named_parameters()), x)
+            gradient = self._differentiate(shared, list(self.layers.named_parameters()), x)
         return gradient, float(loss.detach())
 
     @torch.no_grad()
@@ -176,12 +177,10 @@ class StashStage(Stage):
             raise RunError(f"accumulated gradients of another model or cut: {', '.join(odd[:4])}")
         check_fit({name: own[name] for name in gradients}, gradients, "accumulated gradients")
 
-    def _differentiate(
-        self, out: Tensor, gradient: Tensor | None, parameters: list[tuple[str, Tensor]], x: Tensor
-    ) -> Tensor | None:
+    def _differentiate(self, loss: Tensor, parameters: list[tuple[str, Tensor]], x: Tensor) -> Tensor | None:
         """Gradient of ``x`` if somebody wants it; those of the parameters are added up in the order of calls."""
         wanted = [parameter for _, parameter in parameters] + ([] if self.first else [x])
-        found = list(torch.autograd.grad(out, wanted, gradient, allow_unused=True))
+        found = list(torch.autograd.grad(loss, wanted, allow_unused=True))
         of_x = None if self.first else found.pop()
         for (name, _), new in zip(parameters, found, strict=True):
             if new is None:
