@@ -76,9 +76,9 @@ def platform(plan: Plan, calibration: Mapping[str, LinkCalibration] | None = Non
 def provisioned(plan: Plan, node: NodePlan) -> dict[str, tuple[int, int]]:
     """Instances that a unit begins with, and bytes of each, by function: for all that tasks may ask of it at once.
 
-    It is as far as its memory goes. A device trains a share of a task at a time; a server any owner's, and averages and
-    evaluates. Functions that data are chosen by are asked for once a task, and are not among them; nor are those that
-    functions of the user's own stand in for, which nobody asks for.
+    It is as far as its memory goes. A device trains a share of a task at a time; a server any owner's, and averages,
+    evaluates, and cuts for each owner out of a model what it needs. Functions that data are chosen by are asked for
+    once a task, and are not among them; nor are those that functions of the user's own stand in for.
     """
     if not plan.platform.provisioned or not plan.tasks:
         return {}
@@ -87,7 +87,8 @@ def provisioned(plan: Plan, node: NodePlan) -> dict[str, tuple[int, int]]:
     else:
         owners = sum(len(task.owners) for task in plan.tasks)
         home = {INITIALISE: 1} if node.name == orchestrator(plan) else {}
-        wanted = {AGGREGATE: 1, EVALUATE: 1, BROADCAST: 1, **home, TRAIN_EDGE: owners}
+        parts = max(len(task.owners) for task in plan.tasks)
+        wanted = {AGGREGATE: 1, EVALUATE: 1, **home, TRAIN_EDGE: owners, BROADCAST: parts}
     every = [costs.instances(task) for task in plan.tasks]
     left, found = unit(plan, node).memory, {}
     for name, count in wanted.items():

@@ -101,6 +101,26 @@ def test_a_model_that_was_only_fetched_is_copied_to_be_safe():
     assert fleet.units["cloud"].pins["t/1:d1"] == 1
 
 
+def test_a_copy_is_not_in_the_way_of_the_round_that_begins():
+    fleet = Fleet([device(), Sim("e1", "edge", 300 * MB, 50.0), Sim("cloud", "cloud", 1000 * MB, 0.01)])
+    fleet.orchestrator.submit(job(owners=("d1",), cuts=(SPLIT,), of_task={"servers": ("cloud", "e1")}))
+    until(fleet, lambda: fleet.status().state == "done", 60.0)
+    order = [(unit, call.function) for _, unit, call in fleet.invoked]
+    averaged = order.index(("e1", "aggregate"))
+    copied = order.index(("cloud", "broadcast"), averaged)
+    assert copied > order.index(("d1", "train-device"), averaged)
+
+
+def test_a_copy_is_made_while_a_task_waits_for_its_next_round():
+    fleet = Fleet([device(), Sim("e1", "edge", 300 * MB, 50.0), Sim("cloud", "cloud", 1000 * MB, 0.01)])
+    fleet.orchestrator.submit(job(owners=("d1",), cuts=(SPLIT,), of_task={"servers": ("cloud", "e1")}))
+    until(fleet, lambda: open_calls(fleet, "evaluate"))
+    fleet.units["d1"].in_reach = False
+    fleet.report("d1")
+    until(fleet, lambda: fleet.units["cloud"].pins["t/1:d1"] == 1, 10.0)
+    assert sum(call.function == "train-device" for _, _, call in fleet.invoked) == 1
+
+
 def test_a_fetch_from_a_unit_that_is_lost_without_a_word_ends():
     units = [device(), Sim("e1", "edge", 300 * MB), Sim("e2", "edge", 400 * MB)]
     fleet = Fleet(units)

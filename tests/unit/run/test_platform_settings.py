@@ -27,7 +27,7 @@ def begun(*overrides: str) -> dict[str, dict[str, int]]:
 def test_units_begin_with_what_all_tasks_may_ask_of_them_as_far_as_their_memory_goes() -> None:
     found = begun("platform.provisioned=true", "profiles.centre.memory=6GiB")
     assert found["phone"] == found["board"] == {"train-device": 2}
-    assert found["cloud"] == {"aggregate": 1, "evaluate": 1, "broadcast": 1, "initialise": 1, "train-edge": 6}
+    assert found["cloud"] == {"aggregate": 1, "evaluate": 1, "initialise": 1, "train-edge": 6, "broadcast": 2}
     less = begun("platform.provisioned=true", "profiles.server.memory=1GiB")["edge-north"]
     assert less.keys() < found["cloud"].keys()
 
