@@ -329,8 +329,8 @@ def test_before_it_knows_of_others_a_unit_has_nothing_to_say_and_waits(tmp_path)
     agent = Agent(file, listen="127.0.0.1")
     agent._standing._told_at -= 10
     assert agent._standing.due() == 0
-    assert agent._wait_ms() > 0
+    assert agent.wait_s() > 0
     agent._configured = True
-    assert agent._wait_ms() == 0
-    agent._stop = True
+    assert agent.wait_s() == 0
+    agent._lines.stop()
     assert agent.run() == 0

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import math
+import os
+import queue
+import threading
+
+import pytest
+
+from nodes.wire import control as ctl
+from nodes.wire.lines import Lines
+from testbed.run.control import ControlServer, make_keys
+
+
+class Owner:
+    def __init__(self):
+        self.heard, self.turns = queue.SimpleQueue(), 0
+
+    def told(self, message, frame):
+        assert ctl.to_node(frame) == message
+        self.heard.put(message)
+
+    def accept(self, sender, frames):
+        raise AssertionError
+
+    def step(self):
+        self.turns += 1
+
+    def wait_s(self):
+        return math.inf
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Lines that are not served yet, and their controller."""
+    keys, pairs = make_keys(["d1"])
+    server = ControlServer(tmp_path / "control", keys, {pairs["d1"].public: "d1"})
+    file = ctl.NodeFile(
+        name="d1", kind="device", speed=None, control=f"ipc://{tmp_path / 'control'}", control_key=keys.public,
+        public_key=pairs["d1"].public, secret_key=pairs["d1"].secret, data_port=0,
+    )  # fmt: skip
+    yield file, server
+    server.close()
+
+
+@pytest.fixture
+def beside():
+    descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+    yield descriptor
+    os.close(descriptor)
+
+
+def heard(server, kind):
+    while True:
+        said = server.inbox.get(timeout=30)
+        if isinstance(said.message, kind):
+            return said.message
+
+
+def test_a_node_hears_its_controller_and_ends_when_it_is_told_to(made, beside):
+    file, server = made
+    lines, owner = Lines(file, listen="127.0.0.1"), Owner()
+    thread = threading.Thread(target=lines.serve, args=(owner, beside), daemon=True)
+    lines.tell(ctl.Hello(7))
+    thread.start()
+    assert heard(server, ctl.Hello) == ctl.Hello(7)
+    server.send("d1", ctl.Notice("", "e1", True, 0.5))
+    assert isinstance(owner.heard.get(timeout=30), ctl.Notice)
+    said = server.heard["d1"]
+    while server.heard["d1"] == said:  # that it is there is said unasked
+        assert server.silence("d1") < 30
+    server.send("d1", ctl.Exit())
+    thread.join(30)
+    assert not thread.is_alive()
+    lines.close()
+
+
+def test_what_does_not_parse_is_told_and_does_not_end_a_node(made, beside):
+    file, server = made
+    lines, owner = Lines(file, listen="127.0.0.1"), Owner()
+    thread = threading.Thread(target=lines.serve, args=(owner, beside), daemon=True)
+    lines.tell(ctl.Hello(7))
+    thread.start()
+    heard(server, ctl.Hello)
+    server._put("d1", b"\xc1")
+    assert "does not parse" in heard(server, ctl.Failed).reason
+    server.send("d1", ctl.Exit())
+    thread.join(30)
+    assert not thread.is_alive()
+    lines.close()
+
+
+def test_a_node_whose_controller_is_silent_is_an_orphan(made, beside, monkeypatch):
+    file, server = made
+    server.close()
+    monkeypatch.setattr(ctl, "ORPHAN_S", 0.5)
+    lines, owner = Lines(file, listen="127.0.0.1", orphaned=lambda: lines.stop()), Owner()
+    lines.serve(owner, beside)
+    assert owner.turns > 1
+    lines._control.linger = 0
+    lines.close()
