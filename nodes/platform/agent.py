@@ -196,7 +196,8 @@ class Agent:
         self._calls.cancel_all()
         self._calls.halt("")
         self._wanted = Counter({name: count for name, (count, _) in provisioned.items()})
-        self._pool.drain(self._wanted)
+        self._pool.hold(bool(self._wanted))  # the first ones would be gone before the last ones are ready
+        self._pool.drain(provisioned)
         self._parts.afresh()
         self._blobs.clear()
         self._standing.afresh()
@@ -213,6 +214,7 @@ class Agent:
     def _say_fresh(self) -> None:
         if self._wanted and not self._wanted - self._pool.warm_functions():
             self._wanted = Counter()
+            self._pool.hold(False)
             self._lines.tell(ctl.Fresh())
 
     def _learn(self, outcome: Outcome) -> None:

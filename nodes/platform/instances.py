@@ -157,15 +157,19 @@ class Pool:
             finally:
                 self.store.unpin(outcome.outputs.values())
 
-    def drain(self, keep: Mapping[str, int] | None = None) -> None:
-        """End all instances that have nothing to do, but so many of a function's built-in ones."""
-        left = Counter(keep or {})
+    def drain(self, keep: Mapping[str, tuple[int, int]] | None = None) -> None:
+        """End all instances that have nothing to do, but so many of a built-in function with so many bytes reserved."""
+        left = Counter({(name, memory): count for name, (count, memory) in (keep or {}).items()})
         for slot in self._slots:
             if slot.state == "idle":
                 name, source = slot.key
-                left[name] -= not source
-                if source or left[name] < 0:
+                left[name, slot.reserved] -= not source
+                if source or left[name, slot.reserved] < 0:
                     self._slots.kill(slot)
+
+    def hold(self, held: bool) -> None:
+        """Whether instances with nothing to do stay however long; once they do not, ``keep_alive`` begins anew."""
+        self._slots.hold(held)
 
     def close(self) -> None:
         """End everything, and wait until it has ended."""

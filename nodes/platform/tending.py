@@ -52,6 +52,7 @@ class Slots:
         self._by_fd: dict[int, Slot] = {}
         self._watched = clock()
         self._crowd = Crowd(clock)
+        self._held = False
 
     def __iter__(self) -> Iterator[Slot]:
         """All of them, as they are now: what is done with one may change which there are."""
@@ -173,6 +174,14 @@ class Slots:
         self.lives.append(slot.life(self.clock()))
         return slot.fate or (outcomes.DIED if slot.ready else outcomes.NO_START, _how(slot.key[0], code))
 
+    def hold(self, held: bool) -> None:
+        """See `nodes.platform.instances.Pool.hold`."""
+        self._held = held
+        now = self.clock()
+        for slot in self:
+            if slot.state == "idle":
+                slot.spend(now)
+
     def close(self) -> None:
         """Give the descriptor back, once no instance is left."""
         self._epoll.close()
@@ -182,7 +191,7 @@ class Slots:
         if not slot.ready:
             return slot.limit
         if slot.call is None:
-            return slot.since + self.keep_alive * self.dilation
+            return float("inf") if self._held else slot.since + self.keep_alive * self.dilation
         return float("inf") if slot.call.deadline is None else slot.call.deadline
 
     def _too_long(self, slot: Slot) -> tuple[str, str]:

@@ -223,9 +223,9 @@ def test_a_blob_is_fetched_once_however_many_want_it(tmp_path, fleet):
 def test_provisioned_instances_are_there_before_the_first_task(tmp_path, fleet):
     bed = fleet("cloud", "ea")
 
-    def begin(count: int) -> set[int]:
+    def begin(count: int, memory: int = 100 << 20) -> set[int]:
         bed.said.clear()
-        bed.control.send("ea", ctl.Afresh({"broadcast": (count, 100 << 20)}))
+        bed.control.send("ea", ctl.Afresh({"broadcast": (count, memory)}))
         bed.wait(lambda: any(name == "ea" and isinstance(m, ctl.Fresh) for name, m in bed.said))
         bed.wait(lambda: bed.script.states["ea"].warm == ("broadcast",) * count)
         return set(bed.instances("ea"))
@@ -235,7 +235,9 @@ def test_provisioned_instances_are_there_before_the_first_task(tmp_path, fleet):
     digest = bed.agent._blobs.store.put({"a.weight": np.ones((10, 10), np.float32)})
     asked = {"inputs": {"weights": digest}, "where": {digest: "cloud"}, "values": {"layers": ["a"]}}
     assert not bed.run("ea", "broadcast", **asked).cold
-    assert two > begin(1), "what is there is not started again, and what is too much ends"
+    one = begin(1)
+    assert two > one, "what is there is not started again, and what is too much ends"
+    assert not one & begin(1, 90 << 20), "what has another size does, and another one starts"
 
 
 def test_a_unit_that_begins_afresh_has_nothing_left_of_earlier_tasks(tmp_path, fleet):

@@ -11,6 +11,7 @@ import pytest
 
 from nodes.platform import messages as ms
 from nodes.platform import store as stores
+from nodes.platform.functions import MIB
 from nodes.platform.instances import Pool
 from nodes.platform.outcomes import Invocation
 from nodes.platform.store import Store
@@ -250,6 +251,16 @@ def use(size):
     peaks = [invoke(pool, "use", path, values={"size": size}).memory for size in (0, 100 << 20, 0)]
     assert peaks[1] - peaks[0] > 99 << 20
     assert peaks[2] < peaks[0] + (20 << 20)
+
+
+def test_of_what_is_kept_there_are_so_many_with_so_much_memory(pool):
+    ready = []
+    for size in (90, 90, 90, 120):
+        pool.submit(Invocation("broadcast", memory=size * MIB, idle=True), ready.append)
+    drive([pool], lambda: len(ready) == 4)
+    pool.drain({"broadcast": (2, 90 * MIB)})
+    drive([pool], lambda: len(pool.pids()) == 2)
+    assert pool.used == 180 * MIB
 
 
 def test_what_a_function_started_ends_with_it(tmp_path, pool):

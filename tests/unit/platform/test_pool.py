@@ -188,6 +188,27 @@ def test_what_each_would_have_taken_alone_is_together_the_time_in_which_any_was_
     assert alone == pytest.approx(busy, abs=1e-6)
 
 
+def test_one_that_is_held_stays_and_has_all_its_time_afterwards(make):
+    bed = make(keep_alive=10)
+    fake = bed.cold()
+    bed.run(fake)
+    bed.clock.now += 9
+    bed.pool.hold(True)
+    bed.clock.now += 1000
+    bed.pool.step()
+    assert not fake.killed
+    bed.pool.hold(False)
+    bed.clock.now += 9.9
+    bed.pool.step()
+    assert not fake.killed
+    bed.clock.now += 0.2
+    bed.pool.step()
+    assert fake.killed
+    bed.pool.step()
+    [life] = bed.pool.lives
+    assert life.idle_s == pytest.approx(1019.1)
+
+
 def test_without_keeping_alive_every_call_is_cold(make):
     bed = make(keep_alive=0)
     for n in range(3):
