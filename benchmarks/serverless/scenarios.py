@@ -18,10 +18,10 @@ ABSENT = 20.0
 """What an owner that is left out of a round counts for, as much as so many seconds."""
 KEEP_ALIVE_S = 30.0
 """Longer than what comes between two rounds, and between two runs on a bed: instances are provisioned."""
-QUOTAS = {"device": 0.12, "edge": 0.25, "cloud": 0.25}
-"""Cores that a node may use beyond its speed: for its messages and the starts of instances, which are not paced.
+QUOTAS = {"device": 0.25, "edge": 0.4, "cloud": 0.4}
+"""Cores that a node may use beyond its speed: for its messages and what a first batch takes, which are not paced.
 
-All nodes together may use two cores and a little more, so that starts on several take nothing of each other."""
+Nodes that do all of that at once would want more than two cores; instances are provisioned, so they do not."""
 
 
 @dataclass(frozen=True)

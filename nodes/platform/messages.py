@@ -35,6 +35,7 @@ class Start(msgspec.Struct, frozen=True, tag="start"):
         spawned: CLOCK_MONOTONIC when your process was asked for.
         speed: What paced work on the unit is held to; None: to nothing.
         dilation: Real seconds that a second of the experiment takes.
+        touch: Bytes to be had from the kernel beforehand.
     """
 
     function: str
@@ -44,6 +45,7 @@ class Start(msgspec.Struct, frozen=True, tag="start"):
     spawned: float
     speed: float | None = None
     dilation: float = 1.0
+    touch: int = 0
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):

@@ -19,6 +19,9 @@ NODE_USER = 1000
 _HERE = "/run/roambed"        # inside a container: its own file and data
 _CONTROL = "/run/roambed-control"
 _CODE = "/opt/roambed/nodes"
+ALLOCATOR = "glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=536870912:glibc.malloc.top_pad=1048576"
+"""What is freed stays the process' own. By default glibc gives activations back to the kernel batch by batch, and has
+them back as pages that fault one by one: up to 30 ms of a step of 8 ms on an edge server with several devices."""
 
 
 def nodes_source() -> Path:
@@ -61,7 +64,7 @@ def write(
         Mount(str(directory / "c"), _CONTROL),
         Mount(str(home), _HERE),
     )
-    env = {"ROAMBED_NODE_FILE": f"{_HERE}/node.json", "PYTHONPATH": "/opt/roambed"}
+    env = {"ROAMBED_NODE_FILE": f"{_HERE}/node.json", "PYTHONPATH": "/opt/roambed", "GLIBC_TUNABLES": ALLOCATOR}
     return Launch(("python3", "-m", "nodes.runtime"), env, mounts)
 
 

@@ -11,10 +11,12 @@ import pytest
 
 from nodes.platform import messages as ms
 from nodes.platform import store as stores
+from nodes.platform import tending
 from nodes.platform.functions import MIB
 from nodes.platform.instances import Pool
 from nodes.platform.outcomes import Invocation
 from nodes.platform.store import Store
+from testbed.run import birth
 from tests.unit.platform.fakes import Clock
 from tests.unit.platform.pools import drive, gone, invoke, write
 
@@ -253,6 +255,19 @@ def use(size):
     assert peaks[2] < peaks[0] + (20 << 20)
 
 
+def test_a_provisioned_one_has_its_memory_beforehand(tmp_path, monkeypatch):
+    monkeypatch.setenv("GLIBC_TUNABLES", birth.ALLOCATOR)  # as in containers: what is freed stays with the process
+    has = []
+    for touch in (0, tending.TOUCH):
+        monkeypatch.setattr(tending, "TOUCH", touch)
+        pool, ready = Pool(Store(tmp_path / str(touch)), MEMORY), []
+        pool.submit(Invocation("aggregate", idle=True), ready.append)
+        drive([pool], lambda ready=ready: ready)
+        has += [resident(pid) for pid in pool.pids()]
+        pool.close()
+    assert has[1] - has[0] > 0.8 * tending.TOUCH > 0
+
+
 def test_of_what_is_kept_there_are_so_many_with_so_much_memory(pool):
     ready = []
     for size in (90, 90, 90, 120):
@@ -326,6 +341,7 @@ from pathlib import Path
 from nodes.platform.instances import Pool
 from nodes.platform.outcomes import Invocation
 from nodes.platform.store import Store
+from testbed.run import birth
 from tests.unit.platform.pools import drive, invoke
 said = []
 pool = Pool(Store(Path(sys.argv[1])), 1 << 30, say=lambda invocation, frame: said.append(frame))
