@@ -67,7 +67,7 @@ class Lesson:
 LESSONS: dict[str, Lesson] = {
     made.name: made
     for made in (
-        Lesson("images", "Images: digits, cnn", "digits", "cnn", cut=2, batch=16, lr=0.01, rounds=40),
+        Lesson("images", "Images: digits, cnn", "digits", "cnn", cut=2, batch=16, lr=0.01, rounds=60),
         Lesson("passages", "Text: passages, transformer", "passages", "transformer", cut=2, batch=8, lr=0.03,
                rounds=6, rule="balanced"),
         Lesson("text", "Text: docstrings, transformer", "docstrings", "transformer", cut=2, batch=8, lr=0.03,

@@ -72,7 +72,7 @@ def read(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
             reached, room = 0, data.data
             while reached < len(data) and (more := file.readinto(room[reached:])):
                 reached += more
-        return _parsed(data[:reached])
+        return parse(data[:reached])
     except (OSError, ValueError, KeyError, msgspec.MsgspecError) as error:
         raise InputError(
             "tensor file cannot be read",
@@ -82,7 +82,7 @@ def read(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
         ) from None
 
 
-def _parsed(data: npt.NDArray[np.uint8]) -> tuple[dict[str, Array], dict[str, str]]:
+def parse(data: npt.NDArray[np.uint8]) -> tuple[dict[str, Array], dict[str, str]]:
     """Arrays in the bytes of a file; tensors lie one after the other and fill it, as the format wants it."""
     begin = _LENGTH + int.from_bytes(data[:_LENGTH].tobytes(), "little")
     if begin > len(data):

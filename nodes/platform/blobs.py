@@ -8,11 +8,15 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+
+import msgspec
+import numpy as np
 
 from nodes.errors import RoambedError, WireError
 from nodes.events import Span
+from nodes.learn import tensorfile
 from nodes.platform.fetching import Fetches
 from nodes.platform.store import Store
 from nodes.wire.codec import Tensors
@@ -32,11 +36,13 @@ class Need:
 
     Attributes:
         came: Bytes that came for it, by the unit that sent them.
+        gently: Whether they come piece by piece, each asked for when the one before is here.
         denied: Blobs, and units that say that they do not have them.
     """
 
     then: Then
     digests: tuple[str, ...]
+    gently: bool = False
     left: int = 0
     pinned: list[str] = field(default_factory=list)
     came: Counter[str] = field(default_factory=Counter)
@@ -48,6 +54,7 @@ class _Asked:
     source: str
     need: Need
     at: float
+    pieces: list[bytes] | None = None  # of one that comes piece by piece
 
 
 class Blobs:
@@ -88,17 +95,20 @@ class Blobs:
         self._unasked: list[tuple[str, str, str]] = []          # source, digest, why it could not be asked for
         self._kept: Counter[str] = Counter()                    # pins for the orchestrator
 
-    def need(self, digests: Iterable[str], where: Mapping[str, str], then: Then) -> Need:
+    def need(
+        self, digests: Iterable[str], where: Mapping[str, str], then: Then, *, gently: bool = False
+    ) -> Need:  # fmt: skip
         """Have blobs here, from other units where they are not; ``then`` hears of it, at once if they are all here.
 
         Args:
             digests: Which.
             where: Unit that has a blob, by digest.
             then: See `Then`; blobs are pinned while it runs.
+            gently: Leave the way to others: one piece of a blob at a time.
         """
         wanted = list(dict.fromkeys(digests))
         missing = self.store.missing(wanted)
-        need = Need(then, tuple(wanted))
+        need = Need(then, tuple(wanted), gently)
         lost = [digest for digest in missing if where.get(digest, "") in ("", self._unit)]
         if lost:
             then(f"blob {lost[0][:12]} is not on {self._unit}, and nobody was named who has it", need)
@@ -114,6 +124,8 @@ class Blobs:
         for source, group in by_source.items():
             self._asking = need
             self._fetches.want(group, source, partial(self._got, need, group), FETCH_S * self._dilation)
+            if not gently:
+                self._hurry(group)
         self._asking = None
         return need
 
@@ -126,9 +138,20 @@ class Blobs:
     def hear(self, sender: str, body: WantBlob | Blob | NoBlob, tensors: Tensors, size: int) -> None:
         """Take what another unit says of a blob; ``size`` is that of the message in bytes."""
         if isinstance(body, WantBlob):
-            self._give(sender, body.digest)
+            self._give(sender, body)
             return
         asked = self._asked.get(body.digest)
+        whole = size
+        if isinstance(body, Blob) and body.piece is not None:
+            if asked is None or asked.source != sender or asked.pieces is None or len(asked.pieces) != body.piece:
+                return  # all of it has been asked for since, or nobody wants it any more
+            asked.pieces.append(tensors[""].tobytes())
+            if body.piece + 1 < body.pieces:
+                asked.need.came[sender] += size
+                self._want(asked.source, WantBlob(body.digest, body.piece + 1))
+                return
+            tensors = _joined(asked.pieces)
+            whole = sum(len(piece) for piece in asked.pieces)
         if asked is None or asked.source != sender:
             self._note(f"{sender} sent {type(body).__name__} {body.digest[:12]}, which it was not asked for: dropped")
             return
@@ -142,7 +165,7 @@ class Blobs:
         asked.need.came[sender] += size
         self._emit(
             Span(
-                kind="fetch", node=self._unit, peer=sender, begin=asked.at, end=self._clock(), bytes=size,
+                kind="fetch", node=self._unit, peer=sender, begin=asked.at, end=self._clock(), bytes=whole,
                 attrs={"digest": body.digest},
             )
         )  # fmt: skip
@@ -191,17 +214,34 @@ class Blobs:
 
     def _ask(self, source: str, digest: str) -> None:
         assert self._asking is not None
-        self._asked[digest] = _Asked(source, self._asking, self._clock())
-        try:
-            self._post(source, WantBlob(digest), {})
-        except WireError as error:
-            self._unasked.append((source, digest, str(error)))
+        gently = self._asking.gently
+        self._asked[digest] = _Asked(source, self._asking, self._clock(), [] if gently else None)
+        self._want(source, WantBlob(digest, 0 if gently else None))
 
-    def _give(self, sender: str, digest: str) -> None:
+    def _want(self, source: str, message: WantBlob) -> None:
+        try:
+            self._post(source, message, {})
+        except WireError as error:
+            self._unasked.append((source, message.digest, str(error)))
+
+    def _hurry(self, digests: Iterable[str]) -> None:
+        """Somebody waits for these now: what comes piece by piece is asked for as a whole."""
+        for digest in digests:
+            asked = self._asked.get(digest)
+            if asked is not None and asked.pieces is not None:
+                self._asked[digest] = replace(asked, pieces=None)
+                self._want(asked.source, WantBlob(digest))
+
+    def _give(self, sender: str, wanted: WantBlob) -> None:
+        digest = wanted.digest
         try:
             if digest in self.private:
                 raise RoambedError("it does not leave its unit")
-            self._post(sender, Blob(digest), self.store.get(digest))
+            if wanted.piece is None:
+                self._post(sender, Blob(digest), self.store.get(digest))
+            else:
+                data, pieces = self.store.piece(digest, wanted.piece)
+                self._post(sender, Blob(digest, wanted.piece, pieces), {"": data})
         except RoambedError as error:  # also one whose tensors have no wire form
             self._post(sender, NoBlob(digest, str(error)), {})
 
@@ -224,3 +264,11 @@ class Blobs:
             need.then(reason, need)
         finally:
             self.store.unpin(need.pinned)
+
+
+def _joined(pieces: Iterable[bytes]) -> Tensors:
+    """A blob's arrays; of pieces that are none there is nothing, and no digest fits that."""
+    try:
+        return tensorfile.parse(np.frombuffer(b"".join(pieces), np.uint8))[0]
+    except (ValueError, KeyError, msgspec.MsgspecError):
+        return {}

@@ -83,10 +83,10 @@ def select(job: Job, leg: Leg) -> InvokeOn:
     return InvokeOn(call=0, function=SELECT, source=_file(job, SELECT), values=values)
 
 
-def broadcast(job: Job, digest: str, source: str, layers: Iterable[str]) -> InvokeOn:
-    """Some layers of a model, or a copy of all of it."""
+def broadcast(job: Job, digest: str, source: str, layers: Iterable[str], *, gently: bool = False) -> InvokeOn:
+    """Some layers of a model, or a copy of all of it; ``gently``: nobody waits for that."""
     return InvokeOn(call=0, function=BROADCAST, source=_file(job, BROADCAST), inputs={"weights": digest},
-                    where={digest: source}, values={"layers": list(layers)})  # fmt: skip
+                    where={digest: source}, values={"layers": list(layers)}, gently=gently)  # fmt: skip
 
 
 def train(

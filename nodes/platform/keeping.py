@@ -13,8 +13,6 @@ from nodes.wire import control as ctl
 
 _COPIES = 3
 """How often it is tried to copy a model to where it is safe; then it stays where it is."""
-_AT_ONCE_S = 1.0
-"""A task that waits longer than this for its next round does not begin one at once."""
 
 
 class Keeping:
@@ -52,21 +50,13 @@ class Keeping:
                 self._books.calls.cancel(call)
 
     def keep_safe(self, task: TaskState) -> None:
-        """A copy of the last model where it is safe; then those before it go, but for the best.
-
-        Not while a round begins: its messages would wait behind the copy.
-        """
+        """A copy of the last model where it is safe; then those before it go, but for the best."""
         model, holdings = task.model, self._books.holdings
-        if model is None or self._begins(task) or not self.copied(task, model):
+        if model is None or not self.copied(task, model):
             return
         for number in [number for number, one in task.models.items() if one is not model and one is not task.best]:
             if task.round is None or task.round.model is not task.models[number]:
                 holdings.release(task.models.pop(number).digest)
-
-    def _begins(self, task: TaskState) -> bool:
-        if task.round is not None:
-            return task.round.count("placed") > 0
-        return task.waits is None or self._books.clock() - task.waits <= _AT_ONCE_S
 
     def copied(self, task: TaskState, model: Model) -> bool:
         """Whether a model is safe, or as safe as can be; if it is not, a copy is made when there is room for that."""
@@ -80,7 +70,9 @@ class Keeping:
             return True
         if not books.calls.of(task.name, BROADCAST, "copy") and books.calls.fits(home, memory):
             call = Call(0, home, BROADCAST, task.name, model.round, role="copy", digest=model.digest, memory=memory)
-            books.calls.begin(call, invoking.broadcast(task.job, model.digest, source, LAYERS[task.job.task.model]))
+            layers = LAYERS[task.job.task.model]
+            # A round begins meanwhile, whose messages would wait behind it.
+            books.calls.begin(call, invoking.broadcast(task.job, model.digest, source, layers, gently=True))
         return False
 
     def forget(self, task: TaskState) -> None:

@@ -40,11 +40,7 @@ class Rounds:
         if not task.checked:
             return
         self.keeping.forget(task)
-        self._go_on(task)
-        if task.open:
-            self.keeping.keep_safe(task)
-
-    def _go_on(self, task: TaskState) -> None:
+        self.keeping.keep_safe(task)
         if task.model is None and task.round is None:
             self._initialise(task)
         round = task.round

@@ -98,7 +98,7 @@ class Calls:
             else:
                 call.id = self._parts.submit(invocation, lambda outcome: self._over(call, outcome))
 
-        call.need = self._blobs.need(invocation.digests(), asked.where, have)
+        call.need = self._blobs.need(invocation.digests(), asked.where, have, gently=asked.gently)
 
     def cancel(self, number: int) -> None:
         """Nobody wants it any more; one that has ended is fine."""

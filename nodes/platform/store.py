@@ -23,6 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from nodes.errors import InputError, RunError
@@ -32,6 +33,8 @@ from nodes.wire.codec import Tensors
 
 _SUFFIX = ".safetensors"
 _HEX = frozenset("0123456789abcdef")
+PIECE, PIECES = 32 << 10, 64
+"""Bytes of a piece at least, and how many there are at most."""
 STAGING = "staging"
 """Directory beside the blobs in which instances have theirs."""
 _READ_ONLY = 0o444
@@ -166,6 +169,19 @@ class Store:
             raise
         self._touch(digest)
         return arrays
+
+    def piece(self, digest: str, number: int) -> tuple[npt.NDArray[np.uint8], int]:
+        """A piece of a blob's file, which is not verified, and how many there are (DamagedError: there is none)."""
+        try:
+            with open(path_of(self.directory, digest), "rb") as file:
+                length = max(PIECE, -(-self.size(digest) // PIECES))
+                file.seek(number * length)
+                data = file.read(length)
+        except OSError:
+            raise DamagedError(digest, "no such blob here") from None
+        if not data:
+            raise DamagedError(digest, f"no piece {number} of it")
+        return np.frombuffer(data, np.uint8), -(-self.size(digest) // length)
 
     def put(self, arrays: Mapping[str, npt.NDArray[Any]], digest: str = "") -> str:
         """Keep a blob and return its digest.

@@ -23,6 +23,7 @@ class InvokeOn(msgspec.Struct, frozen=True, kw_only=True, tag="invoke-on"):
         call: The orchestrator's number for it; no two are alike, on whatever units.
         function, source: Its name, and the user's file that has it in the containers; empty: it is built in.
         inputs: Blobs by input. where: Unit to fetch a blob from, by digest, if the store there does not have it.
+        gently: Whether they are fetched piece by piece, so that nothing else on the way waits for them.
         values: Plain inputs by name.
         memory: Bytes to reserve; None: as its declaration says. time_limit: None: likewise.
         parts: Addresses for which messages of other invocations are for this one.
@@ -35,6 +36,7 @@ class InvokeOn(msgspec.Struct, frozen=True, kw_only=True, tag="invoke-on"):
     inputs: Digests = {}
     values: dict[str, Any] = {}
     where: dict[str, str] = {}
+    gently: bool = False
     memory: int | None = None
     time_limit: float | None = None
     parts: tuple[PartId, ...] = ()
@@ -89,15 +91,18 @@ class CallEnded(msgspec.Struct, frozen=True, kw_only=True, tag="call-ended"):
 
 
 class WantBlob(msgspec.Struct, frozen=True, tag="want-blob"):
-    """A unit to another one: send me this blob."""
+    """A unit to another one: send me this blob, or a piece of it."""
 
     digest: str
+    piece: int | None = None
 
 
 class Blob(msgspec.Struct, frozen=True, tag="blob"):
-    """Answer to a `WantBlob` (tensors: the blob)."""
+    """Answer to a `WantBlob` (tensors: the blob; or ``piece``: bytes of its file, one of so many pieces)."""
 
     digest: str
+    piece: int | None = None
+    pieces: int = 0
 
 
 class NoBlob(msgspec.Struct, frozen=True, tag="no-blob"):

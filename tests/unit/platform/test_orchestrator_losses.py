@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nodes.platform.orchestrator import Orchestrator
+from nodes.policies.layers import LAYERS
 from nodes.wire import control as ctl
 from tests.unit.platform.fleet import MB, SPLIT, WHOLE, Fleet, Sim, job
 
@@ -101,24 +102,14 @@ def test_a_model_that_was_only_fetched_is_copied_to_be_safe():
     assert fleet.units["cloud"].pins["t/1:d1"] == 1
 
 
-def test_a_copy_is_not_in_the_way_of_the_round_that_begins():
+def test_a_copy_leaves_the_way_to_the_round_that_begins():
     fleet = Fleet([device(), Sim("e1", "edge", 300 * MB, 50.0), Sim("cloud", "cloud", 1000 * MB, 0.01)])
     fleet.orchestrator.submit(job(owners=("d1",), cuts=(SPLIT,), of_task={"servers": ("cloud", "e1")}))
     until(fleet, lambda: fleet.status().state == "done", 60.0)
-    order = [(unit, call.function) for _, unit, call in fleet.invoked]
-    averaged = order.index(("e1", "aggregate"))
-    copied = order.index(("cloud", "broadcast"), averaged)
-    assert copied > order.index(("d1", "train-device"), averaged)
-
-
-def test_a_copy_is_made_while_a_task_waits_for_its_next_round():
-    fleet = Fleet([device(), Sim("e1", "edge", 300 * MB, 50.0), Sim("cloud", "cloud", 1000 * MB, 0.01)])
-    fleet.orchestrator.submit(job(owners=("d1",), cuts=(SPLIT,), of_task={"servers": ("cloud", "e1")}))
-    until(fleet, lambda: open_calls(fleet, "evaluate"))
-    fleet.units["d1"].in_reach = False
-    fleet.report("d1")
-    until(fleet, lambda: fleet.units["cloud"].pins["t/1:d1"] == 1, 10.0)
-    assert sum(call.function == "train-device" for _, _, call in fleet.invoked) == 1
+    broadcasts = [(unit, call) for _, unit, call in fleet.invoked if call.function == "broadcast"]
+    copies = [unit for unit, call in broadcasts if call.gently]
+    assert copies == ["cloud", "cloud"]  # of both rounds' models
+    assert all(set(call.values["layers"]) < set(LAYERS["cnn"]) for _, call in broadcasts if not call.gently)
 
 
 def test_a_fetch_from_a_unit_that_is_lost_without_a_word_ends():

@@ -13,7 +13,7 @@ from nodes.platform.instances import Pool
 from nodes.platform.seat import Seat
 from nodes.platform.serving import Calls
 from nodes.platform.standing import Standing
-from nodes.platform.store import Store
+from nodes.platform.store import PIECE, Store
 from nodes.platform.streaming import Parts
 from nodes.wire import control as ctl
 from nodes.wire.jobs import PlatformSettings, UnitSettings
@@ -92,6 +92,73 @@ def digest_of(tmp_path, value):
 
 def needs(digest, *, source="cloud", name="x"):
     return {"inputs": {name: digest}, "where": {digest: source}}
+
+
+def large(tmp_path):
+    """Digest of a blob of several pieces, and the store that has it."""
+    store = Store(tmp_path / "elsewhere")
+    return store.put({"a": np.arange(50_000, dtype=np.float32), "b": np.ones(3, np.int64)}), store
+
+
+def test_what_nobody_waits_for_comes_piece_by_piece(tmp_path, unit):
+    digest, store = large(tmp_path)
+    unit.invoke(1, gently=True, **needs(digest))
+    came = []
+    while unit.sent:
+        source, wanted, _ = unit.sent.popleft()
+        assert (source, wanted) == ("cloud", WantBlob(digest, len(came)))
+        data, pieces = store.piece(digest, wanted.piece)
+        came.append(len(data))
+        assert not unit.fakes
+        unit.blobs.hear("cloud", Blob(digest, wanted.piece, pieces), {"": data}, 40_000)
+    assert came == [PIECE] * 6 + [store.size(digest) - 6 * PIECE]
+    np.testing.assert_array_equal(unit.store.get(digest)["a"], store.get(digest)["a"])
+    [fake] = unit.fakes
+    fake.ready()
+    unit.pool.step()
+    fake.result()
+    unit.step()
+    [ended] = unit.ended
+    assert (ended.kind, ended.fetched) == ("", 7 * 40_000)
+    [fetch] = [s for s in unit.spans if s.kind == "fetch"]
+    assert fetch.bytes == store.size(digest)
+
+
+def test_once_somebody_waits_for_it_all_of_it_is_asked_for(tmp_path, unit):
+    digest, store = large(tmp_path)
+    unit.invoke(1, gently=True, **needs(digest))
+    unit.invoke(2, **needs(digest))
+    assert [wanted for _, wanted, _ in unit.sent] == [WantBlob(digest, 0), WantBlob(digest)]
+    data, pieces = store.piece(digest, 0)
+    unit.blobs.hear("cloud", Blob(digest, 0, pieces), {"": data}, 77)
+    assert len(unit.sent) == 2
+    unit.blobs.hear("cloud", Blob(digest), store.get(digest), 77)
+    assert len(unit.fakes) == 2
+    unit.blobs.hear("cloud", Blob(digest, 0, pieces), {"": data}, 77)  # late, and no matter
+    assert not unit.notes
+
+
+def test_pieces_that_are_no_blob_are_none(tmp_path, unit):
+    digest, store = large(tmp_path)
+    unit.invoke(1, gently=True, **needs(digest))
+    unit.blobs.hear("cloud", Blob(digest, 0, 1), {"": store.piece(digest, 0)[0]}, 77)
+    unit.step()
+    assert [(ended.kind, digest in unit.store) for ended in unit.ended] == [("missing", False)]
+
+
+def test_a_piece_is_given_as_it_is_asked_for_and_none_of_what_is_not_here(tmp_path, unit):
+    digest, store = large(tmp_path)
+    unit.blobs.hear("eb", WantBlob(digest, 0), {}, 9)
+    answer = unit.sent.pop()[1]
+    assert isinstance(answer, NoBlob)
+    assert "no such blob" in answer.reason
+    unit.store.put(store.get(digest))
+    unit.blobs.hear("eb", WantBlob(digest, 6), {}, 9)
+    _, answer, tensors = unit.sent.pop()
+    assert answer == Blob(digest, 6, 7)
+    np.testing.assert_array_equal(tensors[""], store.piece(digest, 6)[0])
+    unit.blobs.hear("eb", WantBlob(digest, 7), {}, 9)
+    assert isinstance(unit.sent.pop()[1], NoBlob)
 
 
 def test_what_is_not_here_is_fetched_once_and_then_run(tmp_path, unit):
