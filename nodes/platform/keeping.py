@@ -72,7 +72,7 @@ class Keeping:
             call = Call(0, home, BROADCAST, task.name, model.round, role="copy", digest=model.digest, memory=memory)
             layers = LAYERS[task.job.task.model]
             # A round begins meanwhile, whose messages would wait behind it.
-            books.calls.begin(call, invoking.broadcast(task.job, model.digest, source, layers, gently=True))
+            books.calls.begin(call, invoking.broadcast(task.job, model.digest, source, layers, gently=task.open))
         return False
 
     def forget(self, task: TaskState) -> None:
