@@ -188,7 +188,8 @@ def test_steps_of_rate_are_followed(relay, places):
     ends = wire(relay, places, Shape(rate=100e6))
     for rate in (100e6, 20e6, 50e6):
         relay.set("l", Shape(rate=rate, queue=30_000), Shape(rate=rate, queue=30_000))
-        assert rates(ends, rate, rate, 0.4)["ab"].rate == pytest.approx(rate, rel=0.02)
+        # So short a queue runs dry when the machine stands still for a few milliseconds.
+        assert eventually(lambda rate=rate: rates(ends, rate, rate, 0.4)["ab"].rate == pytest.approx(rate, rel=0.02))
 
 
 def test_a_cut_link_passes_nothing_and_comes_back(relay, places):
