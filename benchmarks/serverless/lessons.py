@@ -67,7 +67,7 @@ class Lesson:
 LESSONS: dict[str, Lesson] = {
     made.name: made
     for made in (
-        Lesson("images", "Images: digits, cnn", "digits", "cnn", cut=2, batch=16, lr=0.01, rounds=60),
+        Lesson("images", "Images: digits, cnn", "digits", "cnn", cut=2, batch=16, lr=0.01, rounds=50),
         Lesson("passages", "Text: passages, transformer", "passages", "transformer", cut=2, batch=8, lr=0.03,
                rounds=6, rule="balanced"),
         Lesson("text", "Text: docstrings, transformer", "docstrings", "transformer", cut=2, batch=8, lr=0.03,
@@ -110,6 +110,10 @@ def described(lesson: Lesson, rule: str, directory: str | None) -> str:
     return f"{{set: {lesson.data}{where}, train: {train}, test: {test}{select(rule)}}}"
 
 
+_PI4 = "power: {idle: 2.7W, busy: 6.4W, send: 1.3W, receive: 310mW}"
+"""Of a Raspberry Pi 4 (docs/energy.md)."""
+
+
 def experiment(lesson: Lesson, scheme: str, rule: str, seed: int, directory: str | None = None) -> str:
     """The experiment file of a training: four devices with an equal share each, an edge server, a cloud.
 
@@ -127,9 +131,8 @@ def experiment(lesson: Lesson, scheme: str, rule: str, seed: int, directory: str
         "devices:",
         f"  {NAME}: {{profile: thing, count: {DEVICES}, at: north}}",
         "profiles:",
-        # A Raspberry Pi 4's power (docs/energy.md); slow enough for four of them on two cores.
-        "  thing: {speed: 0.1, cpus: 0.3, memory: 512MiB, power: {idle: 2.7W, busy: 6.4W, send: 1.3W, receive: 310mW}}",
-        "  server: {speed: 0.35, cpus: 0.7, memory: 1GiB}",
+        f"  thing: {{speed: 0.15, cpus: 0.35, memory: 512MiB, {_PI4}}}",
+        "  server: {speed: 0.5, cpus: 0.9, memory: 1GiB}",
         "  centre: {speed: 0.2, memory: 1GiB}",
         "links:",
         "  access: {rate: {up: 40Mbit, down: 80Mbit}, delay: 3ms}",

@@ -118,7 +118,8 @@ SCENARIOS: dict[str, Scenario] = {
         # with it whole. Rounds are longer, as a device is let go two seconds of full power before its reserve.
         Scenario("weak-batteries", "Weak batteries", FLEET, {"images": replace(_IMAGES, rounds=2, train=960)},
                  left=(("dev-3", 38.0),), blind="blind-battery", weights=(1.0, 0.0, 100.0)),
-        Scenario("weak-last-mile", "Weak last mile", FAR, _ONE, blind="blind-network"),
+        Scenario("weak-last-mile", "Weak last mile", FAR, {"images": replace(_IMAGES, rounds=2, train=320)},
+                 blind="blind-network"),
     )
 }  # fmt: skip
 CAPACITY_J, RESERVE_J = 2000.0, 200.0
