@@ -104,7 +104,12 @@ def told(results: Results, cell: Cell) -> dict[str, Any]:
 
 
 def again(results: Results, cell: Cell) -> bool | None:
-    """Whether a training on containers was after each of its rounds as accurate as the one in memory; None: unknown."""
+    """Whether a training on containers was after each of its rounds as accurate as the one in memory.
+
+    None: unknown, or they are not of the same samples.
+    """
+    if LESSONS[cell.setting].costed:
+        return None
     here = measured(results, cell)
     memory = measured(results, Cell("accuracy", cell.setting, rule=cell.rule, seed=cell.seed))
     if here is None or memory is None or cell.way not in ("splitfed", "fedavg", "fedfly"):

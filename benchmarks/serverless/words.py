@@ -75,7 +75,8 @@ ABOUT: dict[str, tuple[str, ...]] = {
     "Small data: what it saves": (
         "All data over the share: how many times less. *Round*: its whole length, waiting included.",
         "*Selection*: of the devices' time of work in this short training. *As in memory*: trainings that were after",
-        "each round as accurate as the one in memory.",
+        "each round as accurate as the one in memory; passages are measured on a part of their samples here"
+        f" ({LESSONS['passages'].costed}, and {_SHARE} of those), so there is none to hold them against.",
         "",
     ),
 }
