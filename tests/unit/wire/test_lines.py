@@ -50,6 +50,21 @@ def beside():
     os.close(descriptor)
 
 
+@pytest.fixture
+def served(made, beside):
+    """The controller and the owner of lines that are served, until they are told to end."""
+    file, server = made
+    lines, owner = Lines(file, listen="127.0.0.1"), Owner()
+    thread = threading.Thread(target=lines.serve, args=(owner, beside), daemon=True)
+    lines.tell(ctl.Hello(7))
+    thread.start()
+    yield server, owner
+    server.send("d1", ctl.Exit())
+    thread.join(30)
+    assert not thread.is_alive()
+    lines.close()
+
+
 def heard(server, kind):
     while True:
         said = server.inbox.get(timeout=30)
@@ -57,37 +72,21 @@ def heard(server, kind):
             return said.message
 
 
-def test_a_node_hears_its_controller_and_ends_when_it_is_told_to(made, beside):
-    file, server = made
-    lines, owner = Lines(file, listen="127.0.0.1"), Owner()
-    thread = threading.Thread(target=lines.serve, args=(owner, beside), daemon=True)
-    lines.tell(ctl.Hello(7))
-    thread.start()
+def test_a_node_hears_its_controller_and_ends_when_it_is_told_to(served):
+    server, owner = served
     assert heard(server, ctl.Hello) == ctl.Hello(7)
     server.send("d1", ctl.Notice("", "e1", True, 0.5))
     assert isinstance(owner.heard.get(timeout=30), ctl.Notice)
     said = server.heard["d1"]
     while server.heard["d1"] == said:  # that it is there is said unasked
         assert server.silence("d1") < 30
-    server.send("d1", ctl.Exit())
-    thread.join(30)
-    assert not thread.is_alive()
-    lines.close()
 
 
-def test_what_does_not_parse_is_told_and_does_not_end_a_node(made, beside):
-    file, server = made
-    lines, owner = Lines(file, listen="127.0.0.1"), Owner()
-    thread = threading.Thread(target=lines.serve, args=(owner, beside), daemon=True)
-    lines.tell(ctl.Hello(7))
-    thread.start()
+def test_what_does_not_parse_is_told_and_does_not_end_a_node(served):
+    server, _ = served
     heard(server, ctl.Hello)
     server._put("d1", b"\xc1")
     assert "does not parse" in heard(server, ctl.Failed).reason
-    server.send("d1", ctl.Exit())
-    thread.join(30)
-    assert not thread.is_alive()
-    lines.close()
 
 
 def test_a_node_whose_controller_is_silent_is_an_orphan(made, beside, monkeypatch):
