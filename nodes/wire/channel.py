@@ -150,9 +150,15 @@ class Channel:
             raise WireError(f"{self._name} cannot send to {peer}: {error}") from None
 
     def sockets(self) -> Mapping[zmq.Socket[bytes], str]:
-        """What to poll for input, each with its role: ``data``, ``gate`` or ``monitor``."""
+        """What to poll for input, each with its role: ``data``, ``gate`` or ``monitor``.
+
+        As long as no peer is known whoever connects waits at the gate: of nodes that are told of each other some are
+        told first, and one that was refused would never connect again.
+        """
         assert self.gate.zap_socket is not None
-        found: dict[zmq.Socket[bytes], str] = {self._router: "data", self.gate.zap_socket: "gate"}
+        found: dict[zmq.Socket[bytes], str] = {self._router: "data"}
+        if self._peers:
+            found[self.gate.zap_socket] = "gate"
         found.update(dict.fromkeys(self._dealers.values(), "data"))
         found.update(dict.fromkeys(self._monitors.values(), "monitor"))
         return found

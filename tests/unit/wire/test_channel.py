@@ -91,10 +91,21 @@ def test_nothing_is_kept_for_a_peer_that_has_died(pair):
 
 def test_an_unknown_key_does_not_get_in(pair):
     edge, dev, peers = pair
-    edge.channel.know([p for p in peers if p.name == "edge"])  # the edge has never heard of dev's key
+    known = [p for p in peers if p.name == "edge"]  # the edge has never heard of dev's key
+    edge.channel.know([*known, Peer("other", "device", "127.0.0.1", KeyPair.make().public)])
     dev.channel.know(peers)
     dev.channel.send("edge", [b"hello"])
     assert not exchange(edge, dev, lambda: edge.heard) or not edge.heard
+
+
+def test_whoever_connects_before_the_other_side_knows_anybody_gets_in_once_it_does(pair):
+    edge, dev, peers = pair
+    dev.channel.know(peers)
+    dev.channel.send("edge", [b"hello"])
+    assert exchange(edge, dev, lambda: edge.channel.gate.zap_socket.poll(0))  # it has connected
+    edge.channel.know(peers)
+    assert exchange(edge, dev, lambda: edge.heard)
+    assert edge.heard == [("dev", [b"hello"])]
 
 
 def test_a_name_that_its_key_does_not_prove_is_ignored(pair):
