@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.warm_calls [CALLS]`` prints a line for each kind of call. The acceptance figure is the CPU time
 of a warm call over the work itself, with about the weights of vgg5 (2.3 MB) read, verified, and others written: at most
-5 ms. Each call is given what the last one has returned, as the rounds of a task are. The store is on a tmpfs, as it is
-in a container.
+5 ms. Each call is given what the last one has returned, as the rounds of a task are. The store is on a tmpfs, and
+instances have the allocator's settings, as in a container.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 from nodes.platform.instances import Pool
 from nodes.platform.outcomes import Invocation, Outcome
 from nodes.platform.store import Store
+from testbed.run.birth import ALLOCATOR
 
 FILE = """
 from nodes.platform.functions import MIB, Tensors, function
@@ -103,6 +104,7 @@ def rounds(pool: Pool, name: str, source: str, calls: int) -> tuple[Outcome, lis
 
 def main() -> None:
     calls = int(sys.argv[1]) if len(sys.argv) > 1 else 50
+    os.environ["GLIBC_TUNABLES"] = ALLOCATOR
     with tempfile.TemporaryDirectory(dir=TMPFS if os.path.isdir(TMPFS) else None) as place:
         path = Path(place) / "functions.py"
         path.write_text(FILE)

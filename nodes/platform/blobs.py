@@ -11,13 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-import msgspec
-import numpy as np
-
 from nodes.errors import RoambedError, WireError
 from nodes.events import Span
-from nodes.learn import tensorfile
 from nodes.platform.fetching import Fetches
+from nodes.platform.pieces import Pieces
 from nodes.platform.store import Store
 from nodes.wire.codec import Tensors
 from nodes.wire.platform_messages import Blob, KeepBlobs, NoBlob, WantBlob
@@ -54,7 +51,7 @@ class _Asked:
     source: str
     need: Need
     at: float
-    pieces: list[bytes] | None = None  # of one that comes piece by piece
+    pieces: Pieces | None = None  # of one that comes piece by piece
 
 
 class Blobs:
@@ -141,35 +138,17 @@ class Blobs:
             self._give(sender, body)
             return
         asked = self._asked.get(body.digest)
-        whole = size
         if isinstance(body, Blob) and body.piece is not None:
-            if asked is None or asked.source != sender or asked.pieces is None or len(asked.pieces) != body.piece:
-                return  # all of it has been asked for since, or nobody wants it any more
-            asked.pieces.append(tensors[""].tobytes())
-            if body.piece + 1 < body.pieces:
-                asked.need.came[sender] += size
-                self._want(asked.source, WantBlob(body.digest, body.piece + 1))
-                return
-            tensors = _joined(asked.pieces)
-            whole = sum(len(piece) for piece in asked.pieces)
+            if asked is not None and asked.source == sender and asked.pieces is not None:
+                self._piece(asked, asked.pieces, body, tensors, size)
+            return  # else all of it has been asked for since, or nobody wants it any more
         if asked is None or asked.source != sender:
             self._note(f"{sender} sent {type(body).__name__} {body.digest[:12]}, which it was not asked for: dropped")
-            return
-        del self._asked[body.digest]
-        if isinstance(body, NoBlob):
-            for need in self._needs:
-                if body.digest in need.digests:
-                    need.denied.append((body.digest, sender))
-            self._fetches.failed(body.digest, f"{sender} says: {body.reason}")
-            return
-        asked.need.came[sender] += size
-        self._emit(
-            Span(
-                kind="fetch", node=self._unit, peer=sender, begin=asked.at, end=self._clock(), bytes=whole,
-                attrs={"digest": body.digest},
-            )
-        )  # fmt: skip
-        self._fetches.came(body.digest, tensors)
+        elif isinstance(body, NoBlob):
+            self._denied(sender, body)
+        else:
+            asked.need.came[sender] += size
+            self._here(asked, body.digest, tensors, size)
 
     def lost(self, unit: str) -> None:
         """A unit is gone: nothing more comes from it."""
@@ -208,15 +187,42 @@ class Blobs:
                 self._give_up(digest, reason)
         self._fetches.step()
 
+    def _piece(self, asked: _Asked, pieces: Pieces, body: Blob, tensors: Tensors, size: int) -> None:
+        if not pieces.add(body, tensors):
+            return
+        asked.need.came[asked.source] += size
+        if pieces.whole:
+            self._here(asked, body.digest, pieces.joined(), pieces.size)
+        else:
+            self._want(asked.source, pieces.next)
+
+    def _here(self, asked: _Asked, digest: str, tensors: Tensors, size: int) -> None:
+        """A blob has come, in messages of ``size`` bytes."""
+        del self._asked[digest]
+        self._emit(
+            Span(
+                kind="fetch", node=self._unit, peer=asked.source, begin=asked.at, end=self._clock(), bytes=size,
+                attrs={"digest": digest},
+            )
+        )  # fmt: skip
+        self._fetches.came(digest, tensors)
+
+    def _denied(self, sender: str, body: NoBlob) -> None:
+        del self._asked[body.digest]
+        for need in self._needs:
+            if body.digest in need.digests:
+                need.denied.append((body.digest, sender))
+        self._fetches.failed(body.digest, f"{sender} says: {body.reason}")
+
     def _give_up(self, digest: str, reason: str) -> None:
         del self._asked[digest]
         self._fetches.failed(digest, reason)
 
     def _ask(self, source: str, digest: str) -> None:
         assert self._asking is not None
-        gently = self._asking.gently
-        self._asked[digest] = _Asked(source, self._asking, self._clock(), [] if gently else None)
-        self._want(source, WantBlob(digest, 0 if gently else None))
+        pieces = Pieces(digest) if self._asking.gently else None
+        self._asked[digest] = _Asked(source, self._asking, self._clock(), pieces)
+        self._want(source, pieces.next if pieces else WantBlob(digest))
 
     def _want(self, source: str, message: WantBlob) -> None:
         try:
@@ -264,11 +270,3 @@ class Blobs:
             need.then(reason, need)
         finally:
             self.store.unpin(need.pinned)
-
-
-def _joined(pieces: Iterable[bytes]) -> Tensors:
-    """A blob's arrays; of pieces that are none there is nothing, and no digest fits that."""
-    try:
-        return tensorfile.parse(np.frombuffer(b"".join(pieces), np.uint8))[0]
-    except (ValueError, KeyError, msgspec.MsgspecError):
-        return {}

@@ -17,7 +17,6 @@ No torch here, and no processes: `instance` runs functions, `instances` keeps th
 
 from __future__ import annotations
 
-import gc
 import importlib
 import inspect
 import math
@@ -29,6 +28,7 @@ from typing import Any
 import msgspec
 
 from nodes.errors import InputError
+from nodes.learn import warming
 
 MIB = 1 << 20
 TIME_LIMIT = 60.0
@@ -145,9 +145,8 @@ class Function:
         for module in self.imports:
             importlib.import_module(module)
         if self.torch:
-            _warm_up_torch()
-        # What is there now stays: looking through it for garbage, now and then, takes 70 ms in the middle of a step.
-        gc.freeze()
+            warming.first_step()
+        warming.settle()
 
 
 def function(
@@ -242,12 +241,3 @@ def _check(made: Function) -> None:
 
 def _words(shape: Shape) -> str:
     return "[" + ", ".join("any" if n is None else str(n) for n in shape) + "]"
-
-
-def _warm_up_torch() -> None:
-    """Import torch for one thread and do a step of each way: the first ones of a process are slow."""
-    import torch
-
-    torch.set_num_threads(1)
-    layer = torch.nn.Conv2d(3, 4, 3)
-    layer(torch.zeros(1, 3, 8, 8)).sum().backward()

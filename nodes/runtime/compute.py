@@ -6,12 +6,12 @@ said hello by then.
 
 from __future__ import annotations
 
-import gc
 import platform
 from typing import Any, Protocol
 
 import zmq
 
+from nodes.learn import warming
 from nodes.runtime.transport import Transport
 from nodes.wire import control as ctl
 from nodes.wire.codec import Tensors
@@ -42,10 +42,8 @@ class Compute:
         """Import torch, do one step, and report ready."""
         import torch
 
-        torch.set_num_threads(1)
         torch.set_num_interop_threads(1)
-        layer = torch.nn.Conv2d(3, 4, 3)
-        layer(torch.zeros(1, 3, 8, 8)).sum().backward()
+        warming.first_step()
         # Imported now rather than under the node's limits.
         import nodes.learn.speed
         import nodes.schemes._aggregator
@@ -56,8 +54,7 @@ class Compute:
         import nodes.schemes._tiers
         import nodes.schemes._whole  # noqa: F401
 
-        # What is there now stays: looking through it for garbage, now and then, takes 70 ms in the middle of a step.
-        gc.freeze()
+        warming.settle()
         versions = {"python": platform.python_version(), "torch": str(torch.__version__), "zmq": zmq.zmq_version()}
         self._worker.tell(ctl.Ready(versions))
 
