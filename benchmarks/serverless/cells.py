@@ -95,12 +95,12 @@ def run(scenario: str, policy: str, seed: int, rule: str = ALL) -> Cell:
 
 _THRICE, _TWICE, _ONCE = (1, 2, 3), (1, 2), (1,)
 _ASKED = (
-    *((name, who, _THRICE if name == "one" else _TWICE)
+    *((name, who, _TWICE if name == "weak-batteries" else _THRICE)
       for name, at in SCENARIOS.items() if at.blind for who in (GREEDY, at.blind)),
     *(("one", who, _ONCE) for who in BASELINES if not who.startswith("blind")),
 )  # fmt: skip
 """Scenarios, policies and seeds of the quick list: intervals where a baseline is blind, one run of others. Where it is
-worse by half, two runs are enough to say so: their interval is that of one degree of freedom.
+twice as bad, two runs are enough to say so: their interval is that of one degree of freedom.
 
 Many tasks and moving devices are the whole grid's: no accepted figure is of them alone, and a quick run is short."""
 _RULED = ("one", "one-text", "one-motion")
