@@ -127,7 +127,7 @@ class Fleet:
     def wait(self, over, seconds=120.0):
         end = time.monotonic() + seconds
         while not over():
-            assert time.monotonic() < end, "nothing came of it"
+            assert time.monotonic() < end, f"nothing came of it; last said: {self.said[-5:]}; notes: {self.noted()}"
             self.hear()
 
     def do(self, act):
@@ -178,6 +178,10 @@ class Fleet:
 
     def notes(self):
         self.hear()
+        return self.noted()
+
+    def noted(self):
+        """Notes that were heard so far."""
         return [s.attrs["text"] for s in self.spans if isinstance(s, Span) and s.kind == "note"]
 
     def close(self):
