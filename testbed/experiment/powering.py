@@ -37,7 +37,7 @@ class Battery(Section):
     """How full it is when the training of a scheme begins."""
     reserve: Fraction = Field(default="0%", validate_default=True)
     """Share of the capacity that is not to be used. A run in which it was touched all the same has the verdict
-    ``invalid``."""
+    ``invalid``; with ``tasks`` only if the device worked on for more than 5 s after that."""
 
 
 class Charging(Section):
