@@ -44,8 +44,8 @@ batch by batch and round by round as the schemes do it, on all seeds, paired by 
 samples). Time, energy and bytes are measured on containers and links, over the first round of the same trainings; the
 selection is spent once a task, so it weighs more here than over a whole training. *Time* is what devices work, the
 selection included; *energy* is active energy: computing and radio, not idling ([the model](energy.md)); *bytes* are all
-that leaves devices by their links, models included. *Greedy against exact* and *decisions* are of the same kind as those of
-[the orchestrator's benchmark](orchestrator.md): problems made up from seeds, on which nothing runs."""
+that leaves devices by their links, models included. *Greedy against exact* and *decisions* are of the same
+kind as those of [the orchestrator's benchmark](orchestrator.md): problems made up from seeds, on which nothing runs."""
 
 ABOUT: dict[str, tuple[str, ...]] = {
     "Orchestrators": (

@@ -25,8 +25,8 @@ class Fault(Section):
 
     kill: str | None = None
     """Edge server or device whose container is killed, as by a power failure. It does not come back. Rounds go on
-    without a device only with `workload.late`: `{drop: ...}`; those of ``tasks`` always do. All edge servers may be killed where the scheme is
-    ``edgemove``: a device then trains the whole model by itself."""
+    without a device only with `workload.late`: `{drop: ...}`; those of ``tasks`` always do. All edge servers may be
+    killed where the scheme is ``edgemove``: a device then trains the whole model by itself."""
     cut: str | None = None
     """Link that is cut: one of ``links`` (``north -- south``), or a device's access link by the device's name."""
     spoil: str | None = None

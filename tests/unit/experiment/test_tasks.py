@@ -5,7 +5,11 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given
@@ -275,6 +279,19 @@ def test_functions_that_stand_in_for_built_in_ones_are_known_with_their_limits(w
     (tmp_path / "my.py").write_text((OWN % "aggregate").replace("memory=", "time_limit=900, memory="))
     plan = load_plan(write(("policy: greedy", "functions: my.py")))
     assert plan.platform.replaced == {"aggregate": OwnFunction(900.0, 96 << 20)}
+
+
+def test_the_function_that_the_docs_have_is_one(write, tmp_path):
+    page = (Path(__file__).resolve().parents[3] / "docs" / "serverless-functions.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "my.py").write_text(example)
+    plan = load_plan(write(("policy: greedy", "functions: my.py")))
+    assert list(plan.platform.replaced) == ["aggregate"]
+    own: dict[str, Any] = {}
+    exec(example, own)
+    models = {name: {"w": np.array([value, 1.0], np.float32)} for name, value in (("a", 1), ("b", 2), ("c", 90))}
+    made = own["aggregate"](models, dict.fromkeys(models, 1.0))["weights"]["w"]
+    assert (made.tolist(), made.dtype) == ([2.0, 1.0], np.float32)
 
 
 def test_functions_that_cannot_be_called_as_built_in_ones_are_refused_with_their_line(write, tmp_path):
