@@ -74,6 +74,21 @@ class Calls:
         """Units that may wait for blobs of this one."""
         return {call.unit for call in self.open.values() if source in call.sources and call.unit != source}
 
+    def sending(self) -> dict[str, float]:
+        """Seconds that each unit's largest message keeps its way to itself: what it says of itself waits behind it."""
+        found: defaultdict[str, float] = defaultdict(float)
+        tasks = {task.name: task for task in self._tasks()}
+        for call in self.open.values():
+            if (task := tasks.get(call.task)) is None:
+                continue
+            sends = [(source, call.unit, task.job.weights) for source in call.sources if source != call.unit]
+            leg = task.round.legs.get(call.owner) if task.round is not None else None
+            if leg is not None and leg.cut is not None and leg.server and call.unit == leg.owner:
+                sends.append((leg.owner, leg.server, leg.cut.up_bytes))
+            for source, to, size in sends:
+                found[source] = max(found[source], self._registry.seconds(source, to, size))
+        return found
+
     def back(self, unit: str, *, new: bool) -> None:
         """A unit that was lost speaks again: nobody wants what it still does; a ``new`` one does nothing."""
         for call in [call for call in self._ghosts.values() if call.unit == unit]:

@@ -61,6 +61,7 @@ class Orchestrator:
         self._planning = Planning(self._books, self._rounds)
         self._dirty = self._plan = self._fresh = False
         self._stepped = -math.inf
+        self._sending: dict[str, float] = {}  # see `Calls.sending`, after the last step
 
     # --- what it is told --------------------------------------------------------------------------------
 
@@ -163,7 +164,7 @@ class Orchestrator:
     def step(self) -> None:
         """Do what is to be done now."""
         now = self._stepped = self._clock()
-        for unit in self._books.registry.overdue(now):
+        for unit in self._books.registry.overdue(now, self._books.calls.sending()):
             self.lost(unit)
         for task in list(self._tasks.values()):
             if task.open and task.deadline is not None and now >= task.deadline and task.job.deadline_s is not None:
@@ -182,12 +183,13 @@ class Orchestrator:
                 self._dirty = True
             if not self._dirty:
                 break
+        self._sending = self._books.calls.sending()
 
     def due(self) -> float | None:
         """Seconds of the experiment until `step` should be called; None: no need, until something happens."""
         if self._dirty or self._plan:
             return 0.0
-        times = [*self._books.registry.due(), *self._planning.due(self._tasks.values())]
+        times = [*self._books.registry.due(self._sending), *self._planning.due(self._tasks.values())]
         for task in self._tasks.values():
             if task.open:
                 if task.deadline is not None:

@@ -1,7 +1,8 @@
 """What the orchestrator knows of the units: what they say of themselves, what it was told before, who is silent.
 
 Units say how they are every second (`nodes.wire.platform_messages.UnitState`). One that has said nothing for
-`SILENT_S` is given nothing new; after `LOST_S` it is taken as lost, as if its death had been announced. One that
+`SILENT_S` is given nothing new; after `LOST_S` it is taken as lost, as if its death had been announced (a large message
+that it sends takes `PATIENCE` times as long on its link before, as what it says of itself waits behind that). One that
 speaks again is back. Our design, as is all of the platform (docs/serverless-tasks.md).
 """
 
@@ -24,6 +25,7 @@ from nodes.wire.platform_messages import UnitState
 
 SILENT_S = 5.0
 LOST_S = 20.0
+PATIENCE = 2.0
 CHANGE = 0.2
 """A link that has changed by more than this share of its rate is worth deciding again for."""
 GUARD_S = 2.0
@@ -104,15 +106,23 @@ class Registry:
         if name in self._all:
             self._all[name].lost = True
 
-    def overdue(self, now: float) -> list[str]:
-        """Units that are to be taken as lost."""
-        return [name for name, seen in self._all.items() if not seen.lost and now >= seen.at + LOST_S]
+    def overdue(self, now: float, sending: Mapping[str, float]) -> list[str]:
+        """Units that are to be taken as lost; ``sending``: seconds of the largest message of each."""
+        return [name for name, at in self._limits(sending) if now >= at]
 
-    def due(self) -> Iterator[float]:
+    def due(self, sending: Mapping[str, float]) -> Iterator[float]:
         """When `overdue` would have something to say, if nothing was heard until then."""
-        for seen in self._all.values():
+        return (at for _, at in self._limits(sending))
+
+    def _limits(self, sending: Mapping[str, float]) -> Iterator[tuple[str, float]]:
+        for name, seen in self._all.items():
             if not seen.lost:
-                yield seen.at + LOST_S
+                yield name, seen.at + LOST_S + PATIENCE * sending.get(name, 0.0)
+
+    def seconds(self, a: str, b: str, size: int) -> float:
+        """Seconds that so many bytes take from a unit to another; 0 if there is no way."""
+        way = self._way(a, b) if a in self._all and b in self._all else None
+        return 8 * size / way.rate if way is not None and way.rate > 0 else 0.0
 
     def alive(self, name: str) -> bool:
         """Whether a unit has not been lost."""

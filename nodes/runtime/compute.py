@@ -35,6 +35,7 @@ class Compute:
         self._host: Any = None  # nodes.runtime.host.Host, which imports torch
         self._pacer: Any = None
         self._speed_check: Any = None  # nodes.learn.speed.SpeedCheck
+        self._ended = 0  # the last training that is over here
         # Messages of a task whose parts do not stand here yet.
         self._early: list[tuple[Envelope, Tensors, float, int]] = []
 
@@ -91,12 +92,13 @@ class Compute:
                 pass
 
     def deliver(self, envelope: Envelope, tensors: Tensors, received: float, size: int) -> None:
-        """Pass a message to the parts of its task; one of a task that is over is dropped."""
+        """Pass a message to the parts of its task; one of a training that is over is dropped."""
         if isinstance(envelope.body, Hello):
             return
         if self._host is None:
-            self._early.append((envelope, tensors, received, size))
-        elif envelope.dst.task == self._host.task.id:
+            if envelope.pair > self._ended:
+                self._early.append((envelope, tensors, received, size))
+        elif (envelope.dst.task, envelope.pair) == (self._host.task.id, self._host.task.pair):
             self._host.deliver(envelope, tensors, received, size)
 
     def _prepare_speed(self, asked: ctl.PrepareSpeed) -> None:
@@ -126,6 +128,7 @@ class Compute:
     def _finish(self, task: str) -> None:
         if self._host is None or self._host.task.id != task:
             return
+        self._ended = self._host.task.pair
         totals = self._pacer.totals
         self._host.tell_windows(last=True)
         self._host.close()

@@ -59,7 +59,9 @@ def send(
         to_part: Whom it is for; None: the part itself, there.
     """
     known = home.where(part)[1] if version is None else version
-    envelope = Envelope(src=part, dst=to_part or part, node=home.node, body=body, version=known, sent=home.now())
+    envelope = Envelope(
+        src=part, dst=to_part or part, node=home.node, body=body, version=known, sent=home.now(), pair=home.task.pair
+    )
     home.post(to, envelope, tensors or {})
 
 

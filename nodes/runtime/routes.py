@@ -59,8 +59,9 @@ class Routes:
         """Send to a part, wherever it lives, or to ``node``."""
         to = node or self.where(dst)[0]
         envelope = Envelope(
-            src=src, dst=dst, node=self._node, body=body, version=self.where(src)[1], sent=self._clock()
-        )
+            src=src, dst=dst, node=self._node, body=body, version=self.where(src)[1], sent=self._clock(),
+            pair=self._task.pair,
+        )  # fmt: skip
         if to != self._node:
             self.carried += payload(tensors)
         self._transport.send(to, envelope, tensors)
@@ -72,13 +73,12 @@ class Routes:
             return False
         hopped = Envelope(
             src=envelope.src, dst=envelope.dst, node=envelope.node, body=envelope.body,
-            version=envelope.version, hops=envelope.hops + 1, sent=envelope.sent,
+            version=envelope.version, hops=envelope.hops + 1, sent=envelope.sent, pair=envelope.pair,
         )  # fmt: skip
         self._transport.send(node, hopped, tensors)
         redirect = Moved(part=envelope.dst, node=node, version=version)
-        self._transport.send(
-            envelope.node, Envelope(src=envelope.dst, dst=envelope.src, node=self._node, body=redirect), {}
-        )
+        back = Envelope(src=envelope.dst, dst=envelope.src, node=self._node, body=redirect, pair=envelope.pair)
+        self._transport.send(envelope.node, back, {})
         return True
 
     def arrived(self, envelope: Envelope, received: float, size: int) -> None:

@@ -11,6 +11,10 @@ from nodes.wire.control import FromNode
 from nodes.wire.messages import Envelope
 
 
+class TaskOver(BaseException):
+    """The task is to end at once: leaves whatever a part is doing. No part may catch it by mistake."""
+
+
 class Transport(Protocol):
     """A node's way to others and to the controller."""
 
@@ -30,4 +34,8 @@ class Transport(Protocol):
         """Have something done after a while, on the compute thread."""
 
     def catch_up(self) -> None:
-        """Let notices through that came while the compute thread was at work (they call `Host.notice`)."""
+        """Let notices through that came while the compute thread was at work (they call `Host.notice`).
+
+        Raises:
+            TaskOver: The task is to end at once.
+        """

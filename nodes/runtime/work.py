@@ -47,8 +47,6 @@ class PacedWork:
                 yield timed
             timed.begin, timed.end, timed.cpu_s, timed.late = step.begin, step.end, step.cpu_s, step.late
         self.busy[part.owner] = self.busy.get(part.owner, 0.0) + timed.end - timed.begin
-        # A device that hears of a handover during a paced step acts on it with this batch, not the next.
-        self._transport.catch_up()
         self._transport.emit(
             Span(
                 kind=kind, node=self._node, scheme=self._task.scheme, task=self._task.id, part=str(part),
@@ -57,6 +55,8 @@ class PacedWork:
         )  # fmt: skip
         if not self._rehearsing:
             self.tell_windows()
+        # A device that hears of a handover during a paced step acts on it with this batch, not the next.
+        self._transport.catch_up()
 
     @contextmanager
     def rehearsal(self) -> Iterator[None]:

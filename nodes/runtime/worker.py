@@ -24,6 +24,7 @@ import msgspec
 from nodes.errors import RoambedError, WireError
 from nodes.events import Span
 from nodes.runtime.compute import Compute
+from nodes.runtime.transport import TaskOver
 from nodes.wire import codec
 from nodes.wire import control as ctl
 from nodes.wire.codec import Tensors
@@ -45,6 +46,7 @@ class Worker:
         self._outbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._notices: queue.SimpleQueue[ctl.Notice] = queue.SimpleQueue()
+        self._ending = threading.Event()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []  # the compute thread's own
         self._compute = Compute(file, self)
 
@@ -91,6 +93,8 @@ class Worker:
 
     def catch_up(self) -> None:
         """Pass on notices that have come meanwhile (`Transport`)."""
+        if self._ending.is_set():
+            raise TaskOver
         while True:
             try:
                 notice = self._notices.get_nowait()
@@ -124,6 +128,9 @@ class Worker:
             case ctl.Notice():
                 self._notices.put(message)
                 self._job(self.catch_up, urgent=True)
+            case ctl.StopTask():
+                self._ending.set()
+                self._job(partial(self._end, message), urgent=True)
             case _:
                 self._job(partial(self._compute.control, message))
 
@@ -175,11 +182,19 @@ class Worker:
                 return
             try:
                 job()
+            except TaskOver:
+                pass
             except RoambedError as error:
                 self.fail(str(error))
             except Exception as error:  # a defect of ours: say where, and let the controller end the run
                 place = traceback.extract_tb(error.__traceback__)[-1]
                 self.fail(f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})")
+
+    def _end(self, message: ctl.StopTask) -> None:
+        while not self._notices.empty():  # they are of the task that ends
+            self._notices.get()
+        self._ending.clear()
+        self._compute.control(message)
 
     def _next(self) -> Callable[[], None] | None:
         """The next thing to do: what has come in first, a timer only when nothing is waiting."""

@@ -29,8 +29,8 @@ TOKENS = 1 << 40
 
 STALL_S = 60.0
 """A pipeline in which nothing goes on for so long, though all servers answer, begins its round again; the next time it
-waits twice as long. By then a connection without a sign of life is given up (`nodes.wire.channel`), and with it what
-was on its way: nothing shorter tells a message that is lost from one that takes long."""
+waits twice as long. Nothing shorter tells a message that is lost, with a connection that was given up
+(`nodes.wire.channel`), from one that takes long."""
 
 SLOWER = 10
 """So many times as long it waits where weights are on their way: there are far more of them than of activations."""

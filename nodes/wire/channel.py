@@ -19,9 +19,11 @@ from nodes.wire.keys import Gate, KeyPair
 
 _RANK = {"device": 0, "host": 1, "edge": 2, "cloud": 3}
 _HEARTBEAT_MS = 2_000
-# Longer than any handover gap: a device that is out of reach for a while keeps its connections.
-_SILENCE_MS = 60_000
-_LONGEST_MS = 6_000_000  # ZeroMQ counts a heartbeat's time to live in 16 bits of 100 ms
+# The longest that there is, as ZeroMQ counts it in 16 bits of 100 ms: what was on its way is lost with a connection
+# that is given up. A device that is out of reach keeps its connections, and so does one whose link takes a minute for
+# one tensor, behind which its heartbeats wait. Who has died is told by the controller.
+_SILENCE_MS = 6_000_000
+_HANDSHAKE_MS = 60_000
 _LINGER_MS = 2_000
 _HIGH_WATER = 1_000
 _PENDING = 64
@@ -40,7 +42,8 @@ class Channel:
     Args:
         context: ZeroMQ context with no other authenticator.
         name: This node. kind: Its kind. keys: Its own key pair. port: Where to listen.
-        dilation: Real seconds that a second of the experiment takes: heartbeats and their limits are so much longer.
+        dilation: Real seconds that a second of the experiment takes: heartbeats come so much more rarely, and
+            handshakes may take so much longer.
         listen: Address to listen at; ``*``: all.
     """
 
@@ -75,13 +78,13 @@ class Channel:
         self._router.bind(f"tcp://{listen}:{port}")
 
     def _prepare(self, socket: zmq.Socket[bytes]) -> None:
-        beat, silence = (min(round(ms * self._dilation), _LONGEST_MS) for ms in (_HEARTBEAT_MS, _SILENCE_MS))
         socket.linger = _LINGER_MS
         socket.set(zmq.SNDHWM, _HIGH_WATER)
         socket.set(zmq.RCVHWM, _HIGH_WATER)
-        socket.set(zmq.HEARTBEAT_IVL, beat)
-        socket.set(zmq.HEARTBEAT_TIMEOUT, silence)
-        socket.set(zmq.HEARTBEAT_TTL, silence)
+        socket.set(zmq.HEARTBEAT_IVL, min(round(_HEARTBEAT_MS * self._dilation), _SILENCE_MS))
+        socket.set(zmq.HEARTBEAT_TIMEOUT, _SILENCE_MS)
+        socket.set(zmq.HEARTBEAT_TTL, _SILENCE_MS)
+        socket.set(zmq.HANDSHAKE_IVL, round(_HANDSHAKE_MS * max(self._dilation, 1.0)))
         socket.set(zmq.MAXMSGSIZE, 1 << 29)
 
     def know(self, peers: Sequence[Peer]) -> None:
@@ -186,15 +189,15 @@ class Channel:
         while waiting:
             self._put(self._router, [peer.encode(), *waiting.popleft()], peer)
 
-    def disconnects(self, socket: zmq.Socket[bytes]) -> list[tuple[str, float]]:
-        """Connections lost, read from a monitor socket, as (peer, CLOCK_MONOTONIC)."""
+    def changes(self, socket: zmq.Socket[bytes]) -> list[tuple[str, float, bool]]:
+        """Connections lost and made, read from a monitor socket, as (peer, CLOCK_MONOTONIC, whether it was made)."""
         peer = next(p for p, m in self._monitors.items() if m is socket)
-        lost: list[tuple[str, float]] = []
+        found: list[tuple[str, float, bool]] = []
         while socket.poll(0):
             event = int.from_bytes(socket.recv_multipart()[0][:2], "little")
-            if event == zmq.EVENT_DISCONNECTED:
-                lost.append((peer, time.monotonic()))
-        return lost
+            if event in (zmq.EVENT_DISCONNECTED, zmq.EVENT_HANDSHAKE_SUCCEEDED):
+                found.append((peer, time.monotonic(), event == zmq.EVENT_HANDSHAKE_SUCCEEDED))
+        return found
 
     def close(self) -> None:
         """Close all sockets, giving what was sent a moment to leave."""

@@ -70,6 +70,7 @@ class Lines:
         self._control.connect(file.control)
         self.channel = Channel(self._context, file.name, file.kind, keys, file.data_port, file.dilation, listen)
         self._spans: list[Span] = []
+        self._cut_off: set[str] = set()  # nodes that a connection was lost to
         self._stop = False
 
     # --- what its owner calls ---------------------------------------------------------------------------
@@ -126,7 +127,10 @@ class Lines:
         """Connect to nodes that there is no connection to yet, and say hello."""
         for node in nodes:
             if self.channel.connect(node):
-                self.channel.send(node, codec.encode(Envelope(src=NOBODY, dst=NOBODY, node=self._node, body=Hello())))
+                self._hello(node)
+
+    def _hello(self, node: str) -> None:
+        self.channel.send(node, codec.encode(Envelope(src=NOBODY, dst=NOBODY, node=self._node, body=Hello())))
 
     def fixed(self, peers: Iterable[ctl.Peer]) -> list[str]:
         """Of all nodes those that do not move, but for this one."""
@@ -179,8 +183,13 @@ class Lines:
         if role == "gate":
             self.channel.gate.serve()
         elif role == "monitor":
-            for peer, at in self.channel.disconnects(socket):
-                self.emit(Span(kind="disconnect", node=self._node, peer=peer, begin=at, end=at))
+            for peer, at, made in self.channel.changes(socket):
+                if not made:
+                    self._cut_off.add(peer)
+                    self.emit(Span(kind="disconnect", node=self._node, peer=peer, begin=at, end=at))
+                elif peer in self._cut_off:
+                    self._cut_off.discard(peer)
+                    self._hello(peer)  # it keeps what it has for this node until it hears of it
         else:
             for sender, frames in self.channel.receive(socket):
                 owner.accept(sender, frames)

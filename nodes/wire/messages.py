@@ -278,8 +278,8 @@ class Envelope(msgspec.Struct, frozen=True):
             the receiver knows teaches it where ``src`` lives now.
         hops: How often it was forwarded by a node that the part had left.
         sent: CLOCK_MONOTONIC when it was handed to the network; the receiver's clock is the same.
-        pair: Of the serverless platform: number of the pair of invocations that it is of. What another pair with the
-            same addresses has sent is nobody's.
+        pair: Number of the training that it is of; on the serverless platform of the pair of invocations. What another
+            one with the same addresses has sent is nobody's.
     """
 
     src: PartId

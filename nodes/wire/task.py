@@ -94,7 +94,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     hierarchical: bool = False         # edge servers average their devices before the cloud averages them
     pipeline: Pipeline | None = None   # of schemes that divide batches into micro-batches
     select: Select | None = None       # None: devices train on all that they have
-    pair: int = 0                      # of the serverless platform: see `nodes.wire.messages.Envelope`
+    pair: int = 0                      # number of the training: see `nodes.wire.messages.Envelope`
 
     def cut_of(self, owner: str) -> int:
         """Layers that stay on an owner's device."""

@@ -66,6 +66,7 @@ class Session:
         self.layer_times: dict[str, float] = {}  # by way and layer, for a micro-batch, where there are any
         self.speeds: dict[str, speed.NodeSpeed] = {}
         self.training = False
+        self.trainings = 0  # so far
         self.expendable: set[str] = set()  # nodes without which training goes on as long as one of their kind is left
         self.optional: set[str] = set()  # kinds of these of which none has to be left
         self.lost: dict[str, deaths.Death] = {}  # nodes that have died
@@ -195,6 +196,8 @@ class Session:
     ) -> list[Said]:
         """Wait until each of these nodes has said something of this kind, or is one of the `lost`.
 
+        ``also`` hears of all that is said meanwhile, of this kind or not.
+
         Raises:
             NodeError: One failed, died, or did not say it in time.
         """
@@ -220,7 +223,7 @@ class Session:
                 raise NodeError(f"{said.node} failed: {said.message.reason}", where=said.node)
             if isinstance(said.message, kind) and said.node in nodes:
                 found[said.node] = said
-            elif also is not None:
+            if also is not None:
                 also(said)
         return [found[name] for name in nodes if name in found]
 

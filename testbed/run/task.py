@@ -16,7 +16,7 @@ from nodes.events import Span
 from nodes.wire import control as ctl
 from testbed.errors import NodeError, RoambedError
 from testbed.experiment.plan import Plan
-from testbed.run import assignment, mobile, recovery
+from testbed.run import assignment, mobile, recovery, standstill
 from testbed.run import moves as moved
 from testbed.run.breaking import Breaking
 from testbed.run.control import Said
@@ -31,6 +31,7 @@ from testbed.run.watch import Watch
 
 _START_S = 60.0
 _WRAP_UP_S = 10.0
+"""Virtual seconds, both; beside these a node has some steps."""
 
 
 class TaskRun:
@@ -51,7 +52,10 @@ class TaskRun:
         self._scheme = schemes.get(way.scheme)
         self._log = log
         self._stop = stop
-        self.task = assignment.task(session, self._scheme, prepared, reference, way)
+        session.trainings += 1
+        # On a bed that stands a scheme may be trained twice: what is on its way of the first is nothing to the second.
+        task = assignment.task(session, self._scheme, prepared, reference, way)
+        self.task = msgspec.structs.replace(task, pair=session.trainings)
         self.outcome = Outcome(way.scheme, self.task.strategy, way.name)
         self._done = False
         self._time = session.time
@@ -107,7 +111,8 @@ class TaskRun:
     def _start(self) -> None:
         for name in self._session.workers:
             self._session.control.send(name, ctl.StartTask(self.task))
-        self._session.collect(ctl.Started, self._session.workers, _START_S, "build its parts of the task", self._hear)
+        patience = _START_S * self._session.real.dilation
+        self._session.collect(ctl.Started, self._session.workers, patience, "build its parts of the task", self._hear)
 
     def _loop(self, watch: Watch) -> None:
         checked = progressed = time.monotonic()
@@ -125,8 +130,9 @@ class TaskRun:
                 gc.freeze()
                 self.outcome.notes += self._session.check()
                 self._log.add(watch.take())
-            if now - progressed > self._deadline():
-                raise self._stuck(now - progressed)
+            still, limit = now - progressed, self._deadline()
+            if still > limit and still - self._excused(progressed, now) > limit:
+                raise self._stuck(still)
             timeout = wait_s(time.monotonic(), due)
             try:
                 said = self._session.control.inbox.get(timeout=timeout)
@@ -213,9 +219,20 @@ class TaskRun:
         real = self._session.real
         if real.tolerances.round_deadline is not None:
             return real.tolerances.round_deadline
-        slowest = min(n.speed for n in real.nodes)
-        step = max(max(ops.values()) for ops in (self.task.reference, *self.task.references.values())) / slowest
+        step = self._slowest_step()
         return (60.0 + (self._plan.workload.drop or 0.0)) * real.dilation + 50 * step + self._selecting(step)
+
+    def _slowest_step(self) -> float:
+        slowest = min(n.speed for n in self._session.real.nodes)
+        return max(max(ops.values()) for ops in (self.task.reference, *self.task.references.values())) / slowest
+
+    def _excused(self, since: float, now: float) -> float:
+        """Seconds in which nothing could go on, as a round waits for devices whose links are down."""
+        if self.task.drop_s is not None or self._session.real.tolerances.round_deadline is not None:
+            return 0.0
+        downs = [(down.begin, down.end) for down in self._replay.downs]
+        downs += [(one.begin, one.end) for one in self._breaking.broken if one.fault.kind == "cut"]
+        return standstill.excused(downs, since, now, ahead=bool(self._dues()))
 
     def _selecting(self, step: float) -> float:
         """Seconds that no device should take to select its samples, generously: as long as training on each of them."""
@@ -240,11 +257,8 @@ class TaskRun:
             self._session.control.send(name, ctl.StopTask(self.task.id))
         if outcome.failure is None:
             try:
-                said = self._session.collect(
-                    ctl.Pacing, self._session.workers, _WRAP_UP_S, "finish the task", self._hear
-                )
-                for one in said:
-                    self._hear(one)
+                patience = _WRAP_UP_S * self._session.real.dilation + 3 * self._slowest_step()
+                self._session.collect(ctl.Pacing, self._session.workers, patience, "finish the task", self._hear)
             except RoambedError as error:
                 outcome.failure = None if self._done else error
                 outcome.notes.append(error.message)

@@ -76,3 +76,19 @@ def test_cuts_tiers_and_lost_devices(tmp_path: Path) -> None:
         assert gone["dropped"] == [{"round": n, "devices": ["dev-1"]} for n in (1, 2)]
         assert gone["verdict"] == "ok", gone["reasons"]
         assert 12.0 <= gone["duration_s"] < 20.0
+
+
+def test_a_device_that_is_late_to_the_end_holds_up_nobody_and_is_no_fault(tmp_path: Path) -> None:
+    path = tmp_path / "late.yaml"
+    slow = EXPERIMENT.replace("lone: {profile: device", "lone: {profile: slow")
+    slow = slow.replace("scheme: fedfly", "scheme: fedavg")
+    slow = slow.replace("profiles:\n", "profiles:\n  slow: {speed: 0.02, memory: 384MiB}\n")
+    path.write_text(slow.replace("model: cnn\n  cut: 2", "model: vgg5\n  local_epochs: 3"))
+    with Experiment.load(path).up(runs=tmp_path) as bed:
+        found = [train(bed, drop=6.0)[0] for _ in range(2)]
+    for summary in found:
+        assert summary["dropped"] == [{"round": n, "devices": ["lone"]} for n in (1, 2)]
+        assert summary["verdict"] == "ok", summary["reasons"]
+        assert 0 < summary["nodes"]["lone"]["steps"] < 45  # it has told what it did until then
+    first, second = found
+    assert first["weights_sha256"] == second["weights_sha256"]

@@ -130,16 +130,19 @@ class PlatformRun:
         """Let those units start what they begin with, and all say how they stand, which they do every second."""
         dilation = self._plan.dilation
         limit = time.monotonic() + _STUCK_S * dilation
-        until = time.monotonic() + _MEET_S * dilation
-        while (left := (limit if starting else until) - time.monotonic()) > 0:
+        until, checked = time.monotonic() + _MEET_S * dilation, time.monotonic()
+        while (left := (limit if starting else until) - time.monotonic()) > 0 and not self._stop.is_set():
             with suppress(queue.Empty):
-                said = self._session.control.inbox.get(timeout=left)
+                if time.monotonic() > checked + 1:
+                    checked = time.monotonic()
+                    self._session.check()
+                said = self._session.control.inbox.get(timeout=min(left, 1.0))
                 if isinstance(said.message, ctl.Fresh):
                     starting.discard(said.node)
                     until = time.monotonic() + _MEET_S * dilation
                 else:
                     self._hear(said)
-        if starting:
+        if starting and not self._stop.is_set():
             raise NodeError(
                 "instances that were to be provisioned did not start", where=", ".join(sorted(starting)),
                 wanted=f"that they are ready within {_STUCK_S:g} s",

@@ -80,6 +80,19 @@ def test_a_unit_that_was_only_silent_lets_go_what_it_kept():
     assert not any(d1.pins.values())
 
 
+@pytest.mark.parametrize(("rate", "stays", "until_s"), [(8e6, 0.0, 21.0), (4e4, 55.0, 70.0)])
+def test_a_unit_may_be_silent_for_longer_while_its_model_has_the_link_to_itself(rate, stays, until_s):
+    fleet = Fleet(rate=rate)  # 0.1 s, or 20 s for a model
+    fleet.takes["aggregate"] = 300.0
+    fleet.orchestrator.submit(job(owners=("d1",), cuts=(WHOLE,), of_task={"rounds": 1}))
+    until(fleet, lambda: open_calls(fleet, "aggregate"), 600.0)
+    fleet.units["d1"].silent = True
+    fleet.run(stays)
+    assert fleet.orchestrator._books.registry.alive("d1")
+    fleet.run(until_s - stays)
+    assert not fleet.orchestrator._books.registry.alive("d1")
+
+
 def test_a_model_that_was_only_fetched_is_copied_to_be_safe():
     units = [device(), Sim("e1", "edge", 300 * MB, 50.0), Sim("cloud", "cloud", 1000 * MB, 0.01)]
 

@@ -18,10 +18,10 @@ def free_port():
 
 
 class Node:
-    def __init__(self, name, kind, port, keys):
+    def __init__(self, name, kind, port, keys, listen="*"):
         self.context = zmq.Context()
         self.keys = keys
-        self.channel = Channel(self.context, name, kind, keys, port)
+        self.channel = Channel(self.context, name, kind, keys, port, listen=listen)
         self.heard = []
 
     def serve(self, seconds=0.0):
@@ -37,7 +37,7 @@ class Node:
                 elif role == "data":
                     self.heard += [(n, [bytes(f) for f in frames]) for n, frames in self.channel.receive(s)]
                 else:
-                    self.channel.disconnects(s)
+                    self.channel.changes(s)
             if time.monotonic() >= end:
                 return
 

@@ -4,12 +4,16 @@ import math
 import os
 import queue
 import threading
+import time
 
+import msgspec
 import pytest
 
 from nodes.wire import control as ctl
+from nodes.wire.keys import KeyPair
 from nodes.wire.lines import Lines
 from testbed.run.control import ControlServer, make_keys
+from tests.unit.wire.test_channel import Node, free_port
 
 
 class Owner:
@@ -21,7 +25,7 @@ class Owner:
         self.heard.put(message)
 
     def accept(self, sender, frames):
-        raise AssertionError
+        self.heard.put((sender, [bytes(frame) for frame in frames]))
 
     def step(self):
         self.turns += 1
@@ -97,4 +101,29 @@ def test_a_node_whose_controller_is_silent_is_an_orphan(made, beside, monkeypatc
     lines.serve(owner, beside)
     assert owner.turns > 1
     lines._control.linger = 0
+    lines.close()
+
+
+def test_after_a_connection_was_lost_a_node_says_hello_so_that_it_is_told_what_is_kept_for_it(made, beside):
+    file, server = made
+    port, keys = free_port(), KeyPair.make()
+    file = msgspec.structs.replace(file, data_port=port)
+    lines, owner = Lines(file, listen="127.0.0.2"), Owner()
+    lines.channel.know([ctl.Peer("e1", "edge", "127.0.0.1", keys.public)])
+    lines.greet(["e1"])
+    thread = threading.Thread(target=lines.serve, args=(owner, beside), daemon=True)
+    thread.start()
+    for word in (b"before", b"after"):  # of these two edge servers the second one knows nothing of any connection
+        edge = Node("e1", "edge", port, keys, listen="127.0.0.1")
+        edge.channel.know([ctl.Peer("d1", "device", "127.0.0.2", file.public_key)])
+        edge.channel.send("d1", [word])
+        end = time.monotonic() + 30
+        while owner.heard.empty():
+            assert time.monotonic() < end, "it was not told"
+            edge.serve()
+        assert owner.heard.get() == ("e1", [word])
+        edge.close()
+    server.send("d1", ctl.Exit())
+    thread.join(30)
+    assert not thread.is_alive()
     lines.close()
