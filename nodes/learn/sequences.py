@@ -15,7 +15,9 @@ class Embedding(nn.Module):
 
     def __init__(self, length: int, design: Embed) -> None:
         super().__init__()
-        self.words = nn.Embedding(design.words, design.width)
+        # Not `nn.Embedding(...)`: to initialise that on the meta device, in vain, torch imports its compiler (0.7 s).
+        words = torch.empty(design.words, design.width)
+        self.words = nn.Embedding.from_pretrained(words, freeze=False)  # type: ignore[no-untyped-call]
         self.places = nn.Parameter(torch.empty(length, design.width))
 
     def forward(self, x: Tensor) -> Tensor:

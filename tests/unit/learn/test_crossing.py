@@ -31,12 +31,15 @@ import sys, torch
 from {kind.__module__} import {kind.__name__} as Kind
 from nodes.learn import models
 from nodes.learn.stage import Sgd
-head, tail = models.cut(models.build("cnn", 1, (1, 8, 8)), 2)
-head, tail = Kind(head, Sgd(), first=True), Kind(tail, Sgd())
-sent = head.forward(torch.zeros(4, 1, 8, 8))
-gradient, _ = tail.train_step_tail(sent, torch.zeros(4, dtype=torch.long))
-head.backward(gradient)
-head.step()
-assert "sympy" not in sys.modules
+from nodes.policies.layers import LAYERS
+for model in LAYERS:
+    shape, tokens = models.usual_shape(model), models.takes_tokens(model)
+    head, tail = models.cut(models.build(model, 1, shape), 2)
+    head, tail = Kind(head, Sgd(), first=True), Kind(tail, Sgd())
+    sent = head.forward(torch.zeros(4, *shape, dtype=torch.long if tokens else torch.float32))
+    gradient, _ = tail.train_step_tail(sent, torch.zeros(4, dtype=torch.long))
+    head.backward(gradient)
+    head.step()
+    assert not sys.modules.keys() & {{"sympy", "torch._dynamo"}}, model
 """
     subprocess.run([sys.executable, "-c", code], check=True)
