@@ -104,8 +104,9 @@ SCENARIOS: dict[str, Scenario] = {
     made.name: made
     for made in (
         Scenario("one", "One task", FLEET, _ONE, blind="blind-speed"),
-        Scenario("one-text", "One task, text", FLEET, {"text": Asked("text", train=360)}),
-        Scenario("one-motion", "One task, motion", FLEET, {"motion": Asked("motion")}),
+        # Rounds of some seconds: predictions are of work and bytes, not of messages.
+        Scenario("one-text", "One task, text", FLEET, {"text": Asked("text", train=1440)}),
+        Scenario("one-motion", "One task, motion", FLEET, {"motion": Asked("motion", train=1920)}),
         Scenario("many", "Many tasks", FLEET, {
             "images": replace(_IMAGES, rounds=2),
             "text": Asked("text", at=1, rounds=2, train=240),
