@@ -69,7 +69,7 @@ def problem(plan: Plan, times: Times = TIMES, *, warm: bool = True) -> Problem:
             _admitted(node.battery, told.powers.get(node.name)), _ALL if warm else frozenset(), COLD_S,
             told.sites.get(node.name, ""),
         )  # fmt: skip
-    paths = {(a, b): Path(rate, rtt) for a, b, rate, rtt in told.paths}
+    paths = {(a, b): Path(rate, rtt + 2 * told.message_s) for a, b, rate, rtt in told.paths}
     requests = tuple(_request(plan, task, times, settings.orchestrator(plan)) for task in plan.tasks)
     return Problem(units, paths, requests, Weights(*told.weights), told.shared)
 

@@ -240,7 +240,8 @@ class Registry:
             every[0] = Path(up, every[0].rtt)
         if down is not None:
             every[-1] = Path(down if len(every) > 1 or up is None else min(up, down), every[-1].rtt)
-        return Path(min(leg.rate for leg in every), sum(leg.rtt for leg in every))
+        rtt = sum(leg.rtt for leg in every) + 2 * self._settings.message_s
+        return Path(min(leg.rate for leg in every), rtt)
 
     def _leg(self, a: str, b: str) -> Path | None:
         """Of an access link, what is known of it at the device's first site: beyond it, the way was another one."""

@@ -98,6 +98,7 @@ class PlatformSettings(msgspec.Struct, frozen=True, kw_only=True):
         paths: From a unit to another one: payload bit/s, and seconds there and back. A device's are those by way of
             any site.
         shared: Links that several units share.
+        message_s: What a message takes one way beside its links: out of an instance, by two agents, into another one.
     """
 
     policy: str = "greedy"
@@ -113,6 +114,7 @@ class PlatformSettings(msgspec.Struct, frozen=True, kw_only=True):
     sites: dict[str, str] = {}
     paths: tuple[tuple[str, str, float, float], ...] = ()
     shared: tuple[Shared, ...] = ()
+    message_s: float = 0.0
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,3 +32,14 @@ def registry(**colds):
 )
 def test_a_cold_start_is_as_measured_there_or_on_its_like(colds, function, seconds):
     assert registry(**colds).cold_s("e1", function) == pytest.approx(seconds)
+
+
+def test_a_message_is_counted_once_on_its_way_however_many_links_that_has():
+    rows = (("d1", "e1", 1e6, 0.01), ("e1", "cloud", 2e6, 0.02))
+    made = Registry(PlatformSettings(sites={"d1": "e1"}, paths=rows, message_s=0.003))
+    for name, kind, at in (("d1", "device", "e1"), ("e1", "edge", ""), ("cloud", "cloud", "")):
+        made.heard(UnitState(name=name, kind=kind, at=at), 0.0)
+    paths = made.paths(made.units(0.0, {}, {}, {}))
+    assert {pair: (path.rate, pytest.approx(path.rtt)) for pair, path in paths.items()} == {
+        ("d1", "e1"): (1e6, 0.016), ("e1", "cloud"): (2e6, 0.026), ("d1", "cloud"): (1e6, 0.036),
+    }  # fmt: skip
