@@ -230,14 +230,15 @@ class Round:
             for placed in self._task.placement:
                 if placed.part.role == "head" and placed.node != self._node:
                     done = Delivered(body.round, body.attempt)
-                    self._outside(placed.node, Envelope(self._aggregator, placed.part, self._node, done))
+                    envelope = Envelope(self._aggregator, placed.part, self._node, done, pair=self._task.pair)
+                    self._outside(placed.node, envelope)
         elif isinstance(body, Fetch):
             if self._weights is None:
                 raise WireError(f"a round of {self._owner} begins again, and this invocation was given no weights")
             self._deliver(envelope.src, Model(body.round, body.attempt), self._weights)
 
     def _outside(self, node: str, envelope: Envelope, tensors: Tensors | None = None) -> None:
-        self._stream.send(node, codec.encode(msgspec.structs.replace(envelope, pair=self._task.pair), tensors))
+        self._stream.send(node, codec.encode(envelope, tensors))
 
     def connect(self, node: str) -> None:
         """The agent connects when something is sent."""

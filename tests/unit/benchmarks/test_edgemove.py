@@ -27,8 +27,7 @@ from benchmarks.edgemove.page import PAGE
 from benchmarks.edgemove.settings import DEVICE, GOODPUT, SETTINGS
 from benchmarks.edgemove.store import Found, row
 from benchmarks.grid.figures import held
-from benchmarks.grid.store import Store
-from tests.unit.benchmarks import pages
+from tests.unit.benchmarks import pages, stores
 from tests.unit.benchmarks.edgemove_results import PIPELINE_S, recorded, result, trained
 
 QUICK = cells.quick()
@@ -221,12 +220,8 @@ def test_stalls_are_compared_by_seed() -> None:
 
 
 def test_figures_are_the_same_from_what_was_kept(tmp_path: Path) -> None:
-    kept = Store(tmp_path / "cells.jsonl", Found)
-    for found in recorded(QUICK).values():
-        kept.add(found)
-    again = Store(tmp_path / "cells.jsonl", Found)
-    read = {cell.name: again.get(cell.name, "m") for cell in QUICK}
-    assert figures(read, QUICK) == figures(recorded(QUICK), QUICK)  # type: ignore[arg-type]
+    read = stores.kept(tmp_path / "cells.jsonl", Found, recorded(QUICK).values())
+    assert figures(read, QUICK) == figures(recorded(QUICK), QUICK)
 
 
 def test_the_page_has_every_figure_and_every_cell(tmp_path: Path) -> None:

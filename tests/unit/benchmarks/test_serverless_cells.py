@@ -19,16 +19,23 @@ from nodes.policies.orchestrating import predict
 from nodes.policies.samples import FORMS
 from nodes.policies.selection import RULES
 from testbed.experiment import load_plan
+from testbed.experiment.plan import Plan
 from tests.unit.benchmarks.serverless_results import FULL, QUICK, RULE, recorded, result
+
+
+def fitting(text: str, directory: Path) -> Plan:
+    """The plan of an experiment file, which fits on two cores."""
+    path = directory / "cell.yaml"
+    path.write_text(text)
+    plan = load_plan(path, [])
+    assert sum(node.speed for node in plan.nodes) <= 1.7
+    return plan
 
 
 @pytest.mark.parametrize("cell", [c for c in FULL if c.kind == "platform" and c.seed == 1], ids=lambda c: c.name)
 def test_every_run_is_an_experiment_that_fits_on_two_cores(cell: Cell, tmp_path: Path) -> None:
     scenario = SCENARIOS[cell.setting]
-    path = tmp_path / "cell.yaml"
-    path.write_text(scenarios.experiment(scenario, cell.way, cell.rule, cell.seed))
-    plan = load_plan(path, [])
-    assert sum(node.speed for node in plan.nodes) <= 1.7
+    plan = fitting(scenarios.experiment(scenario, cell.way, cell.rule, cell.seed), tmp_path)
     assert (plan.seed, plan.platform.policy, plan.platform.weights) == (cell.seed, cell.way, scenario.weights)
     assert [one.name for one in plan.tasks] == list(scenario.tasks)
     assert {one.absent for one in plan.tasks} == {ABSENT}
@@ -98,10 +105,7 @@ def test_the_grid_is_whole_and_each_bed_is_brought_up_once() -> None:
 )  # fmt: skip
 def test_every_training_is_an_experiment_that_fits_on_two_cores(cell: Cell, tmp_path: Path) -> None:
     lesson = LESSONS[cell.setting]
-    path = tmp_path / "cell.yaml"
-    path.write_text(lessons.experiment(lesson, cell.way, cell.rule, cell.seed))
-    plan = load_plan(path, [])
-    assert sum(node.speed for node in plan.nodes) <= 1.7
+    plan = fitting(lessons.experiment(lesson, cell.way, cell.rule, cell.seed), tmp_path)
     work = plan.workload
     assert (plan.seed, work.schemes, work.model, work.rounds) == (cell.seed, (cell.way,), lesson.model, lesson.short)
     assert work.batch == lesson.batch

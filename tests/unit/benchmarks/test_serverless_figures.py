@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from benchmarks.grid.figures import held
-from benchmarks.grid.store import Store
 from benchmarks.orchestrator.measure import Judged, proved
 from benchmarks.serverless import compared, small, store
 from benchmarks.serverless.cells import PACK, Cell, run
@@ -22,6 +21,7 @@ from benchmarks.serverless.page import PAGE
 from benchmarks.serverless.scenarios import ABSENT, GREEDY, SCENARIOS
 from benchmarks.serverless.store import Found
 from nodes.policies.requests import Decision, Placement
+from tests.unit.benchmarks import stores
 from tests.unit.benchmarks.serverless_results import (
     FULL,
     HERE,
@@ -289,12 +289,8 @@ def test_time_to_an_accuracy() -> None:
 
 
 def test_figures_are_the_same_from_what_was_kept(tmp_path: Path) -> None:
-    kept = Store(tmp_path / "cells.jsonl", Found)
-    for found in recorded(QUICK).values():
-        kept.add(found)
-    again = Store(tmp_path / "cells.jsonl", Found)
-    read = {cell.name: again.get(cell.name, "m") for cell in QUICK}
-    assert figures(read, QUICK) == figures(recorded(QUICK), QUICK)  # type: ignore[arg-type]
+    read = stores.kept(tmp_path / "cells.jsonl", Found, recorded(QUICK).values())
+    assert figures(read, QUICK) == figures(recorded(QUICK), QUICK)
 
 
 def test_the_figures_that_are_wanted_are_all_there() -> None:

@@ -20,12 +20,20 @@ class Brain:
         return self.at
 
 
-def test_the_orchestrator_is_fed_and_its_orders_are_carried_out():
-    posted, said, made, clock = [], [], [], Clock()
+def brains():
+    """A list, and what makes brains and puts them there."""
+    made = []
 
     def make(*what):
         made.append(Brain(*what))
         return made[-1]
+
+    return made, make
+
+
+def test_the_orchestrator_is_fed_and_its_orders_are_carried_out():
+    posted, said, clock = [], [], Clock()
+    made, make = brains()
 
     def post(unit, order):
         posted.append((unit, order))
@@ -66,12 +74,7 @@ def test_the_orchestrator_is_fed_and_its_orders_are_carried_out():
 
 def test_an_orchestrator_is_told_nothing_more_when_units_begin_afresh():
     """It would take what they give up for losses, and ask them anew."""
-    made = []
-
-    def make(*what):
-        made.append(Brain(*what))
-        return made[-1]
-
+    made, make = brains()
     seat = Seat(lambda *_: "no way there", lambda _: None, make=make, clock=Clock())
     seat.begin(PlatformSettings())
     seat.invoke("d1", InvokeOn(call=1, function="f"))
@@ -89,12 +92,7 @@ def test_an_orchestrator_is_told_nothing_more_when_units_begin_afresh():
 
 
 def test_what_the_dead_said_last_does_not_bring_them_back():
-    made = []
-
-    def make(*what):
-        made.append(Brain(*what))
-        return made[-1]
-
+    made, make = brains()
     seat = Seat(lambda *_: "", lambda _: None, make=make, clock=Clock())
     seat.begin(PlatformSettings())
     [brain] = made
