@@ -20,7 +20,7 @@ _WORTH_NAMING = 0.1
 """Cores that other programs must use, and of these the share that one must use, to be named as a cause."""
 _MOST_NAMES = 4
 _HELD_BACK = 0.05
-"""Share of the time that a late node's own CPU quota must hold it back, to be named as the cause."""
+"""Share of the time that the own CPU quota of a node that is late or too slow must hold it back, to be the cause."""
 
 _MOST_DIGITS = 6
 """Of a percentage."""
@@ -54,15 +54,14 @@ def reasons(
     followed = [text for text in (_late(late, tolerated.late_steps), _missed(off, tolerated.speed)) if text]
     if starved:
         found.append("; ".join([f"{_starvation(starved)}: {cause(seen)}", *followed, *_relay_late(plan, seen)]))
-    elif late:
-        held = [name for name in late if name in seen.nodes and _throttled(seen.nodes[name]) > _HELD_BACK]
+    elif followed:
+        behind = [*late, *(name for name in off if name not in late)]
+        held = [name for name in behind if name in seen.nodes and _throttled(seen.nodes[name]) > _HELD_BACK]
         slow = list(dict.fromkeys(f"{rows[name]['speed']:g}" for name in late if name not in held))
         why = [_held_back(plan, held, seen)] if held else []
         if slow:
             why.append(f"the machine could not deliver speed{'s' * (len(slow) > 1)} {_listed(slow)} all the time")
         found.append("; ".join([followed[0], *why, *followed[1:]]))
-    else:
-        found += followed
     return [*found, *([] if starved else _relay_late(plan, seen)), *notes]
 
 

@@ -162,6 +162,15 @@ def test_a_node_that_its_own_quota_held_back_is_told_to_have_a_looser_one() -> N
     assert both.endswith("the machine could not deliver speed 0.2 all the time")
 
 
+def test_so_is_one_that_only_a_few_long_waits_made_too_slow() -> None:
+    spans = [node(name, s, throttled_s=t) for s in range(50) for name, t in (("dev-1", 0.2), ("dev-2", 0.02))]
+    slow = {"dev-1": trained(0.2, 0.19), "dev-2": trained(0.2, 0.19)}
+    rows = summary.node_rows(PLAN, {}, {}, {})
+    [reason] = verdict.reasons(PLAN, [], rows, seen([*spans, machine(0)], LATE), slow, [])
+    assert reason.startswith("dev-1 and dev-2 trained too slowly, by up to 5% (tolerated: 2%); dev-1 was held back")
+    assert reason.endswith(f"set profiles.{PLAN.node('dev-1').profile}.cpus higher")
+
+
 def test_missed_speeds() -> None:
     rows = summary.node_rows(PLAN, {}, {}, {})
 
