@@ -11,9 +11,9 @@ from testbed.run.platform import settings
 SERVERLESS = Path(__file__).parents[3] / "topologies" / "serverless.yaml"
 
 
-def begun(*overrides: str) -> dict[str, dict[str, int]]:
+def begun(*overrides: str, file: Path = SERVERLESS) -> dict[str, dict[str, int]]:
     """Instances by node and function."""
-    plan: Plan = load_plan(SERVERLESS, overrides)
+    plan: Plan = load_plan(file, overrides)
     found = {}
     for node in plan.nodes:
         if node.kind == "host":
@@ -32,5 +32,9 @@ def test_units_begin_with_what_all_tasks_may_ask_of_them_as_far_as_their_memory_
     assert less.keys() < found["cloud"].keys()
 
 
-def test_nothing_is_provisioned_unasked() -> None:
-    assert not any(begun().values())
+def test_nothing_is_provisioned_unasked(tmp_path: Path) -> None:
+    asked = SERVERLESS.read_text()
+    silent = tmp_path / "serverless.yaml"
+    silent.write_text(asked.replace("  provisioned: yes\n", ""))
+    assert silent.read_text() != asked
+    assert not any(begun(file=silent).values())
