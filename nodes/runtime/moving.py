@@ -66,6 +66,7 @@ class Mover:
         self._leaving: dict[PartId, Leaving] = {}
         self._held: dict[PartId, list[tuple[Envelope, Tensors]]] = {}
         self._arrived: dict[PartId, tuple[float, int, bool]] = {}
+        self._dead: set[str] = set()
         self._spoil_next = False
         self._acts: dict[type[Body], Callable[[Envelope, Body, Tensors], None]] = {
             State: self._state,
@@ -96,6 +97,10 @@ class Mover:
         ``ahead``: of its device, which is told nothing before it is there.
         """
         if to == self._home.node or part in self._leaving:
+            return
+        if to in self._dead:
+            self._home.note(f"{to} is dead: {part} stays on {self._home.node}")
+            self._home.parts[part].resume()
             return
         standby = self._standbys.end(part, keep=to)
         begin = self._home.now()
@@ -141,6 +146,7 @@ class Mover:
 
     def lost(self, node: str) -> None:
         """A node has died: nothing of its parts is moved, held or kept in step any more, nor anything moved to it."""
+        self._dead.add(node)
         kept: tuple[dict[PartId, Any], ...] = (self._leaving, self._held)
         for found in kept:
             for part in [part for part in found if part.owner == node]:

@@ -29,10 +29,11 @@ from nodes.wire import codec
 from nodes.wire import control as ctl
 from nodes.wire.codec import Tensors
 from nodes.wire.lines import Lines
-from nodes.wire.messages import Adopt, Envelope, Holds, Open, Query, State, StateTaken
+from nodes.wire.messages import Adopt, DropStandby, Envelope, Holds, Open, Query, State, StateTaken
 from nodes.wire.pipeline_messages import Fill, Ping
 
-_URGENT = (State, StateTaken, Open, Query, Holds, Adopt, Ping, Fill)
+_URGENT = (State, DropStandby, StateTaken, Open, Query, Holds, Adopt, Ping, Fill)
+"""What one is to drop comes before what is to take its place, as it was sent."""
 
 
 class Worker:

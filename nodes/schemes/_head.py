@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import torch
 
 from nodes.errors import WireError
 from nodes.events import Span
-from nodes.policies.recovery import Act, Position, decide
+from nodes.policies.recovery import SURE, Act, Position, decide
 from nodes.runtime.part import Context, Quiet
 from nodes.schemes._arrays import copies, to_arrays, to_torch
 from nodes.schemes._data import own_batches, rehearse_selection, select
@@ -31,6 +32,8 @@ from nodes.wire.messages import (
     Work,
 )
 
+_MOST_DOUBTS = 5
+"""Times that the patience is doubled at most while rounds are begun again and no batch comes through."""
 _LEAST_OFTEN = 10
 """While others are waited for, a device looks after its edge half at least every so many times its patience."""
 
@@ -57,13 +60,18 @@ class Head(Quiet):
         self._sent = 0.0
         self._move_to = ""
         self._standby = ""
+        self._coming = ""            # edge server of a handover that is under way: forecasts are of what comes after it
+        self._foretold = ""
+        self._dead: set[str] = set()
         self._last: tuple[Body, Tensors] | None = None  # what an answer is waited for, to be sent again if it is lost
         self._token = 0              # of the waiting under way
         self._asking = False
         self._asked = 0              # askings since anything went on
         self._idle = 0               # of them, those after which all was well
         self._answers: dict[str, Holds] = {}
-        self._longest = 0.0          # longest wait of a batch so far, s
+        self._longest = 0.0          # longest wait of a batch so far, s of the experiment
+        self._astray = False         # whether an answer could not have come meanwhile: that wait says nothing of others
+        self._doubts = 0             # rounds begun again since a batch came through: answers may just take long
 
     def rehearse(self) -> None:
         """A few steps on nothing: the first ones of a process are slow."""
@@ -82,9 +90,10 @@ class Head(Quiet):
     def receive(self, src: PartId, body: Body, tensors: Tensors) -> None:
         """The model of a round, the gradients of the batch under way, or what an edge server holds."""
         if isinstance(body, Model):
-            if body.round < self._round or (body.round == self._round and body.attempt != self._attempt):
+            if (body.round, body.attempt) < (self._round, self._attempt):
                 return  # of a round or attempt that is over
-            if body.round == self._round and (self._batch or self._last is not None):
+            # A later attempt is taken: two edge servers had the round, and the one that counts calls it that.
+            if (body.round, body.attempt) == (self._round, self._attempt) and (self._batch or self._last is not None):
                 return  # of the attempt that is under way
             if tensors:
                 self._start = to_torch(tensors)
@@ -107,18 +116,34 @@ class Head(Quiet):
         strategy = self._strategy()
         if strategy == "relay" or (done and strategy != "shadow"):
             return
+        if edge in self._dead:
+            self._context.note(f"{edge} is dead: {self._tail} stays on {self._context.where(self._tail)[0]}")
+            return
         self._context.connect(edge)
         if strategy == "shadow" and not done:
-            self._standby = edge
+            self._standby = self._coming = self._foretold = edge
         else:
-            self._move_to = edge
+            self._move_to, self._coming = edge, ""
+            self._standby = self._foretold
 
     def forecast(self, edge: str, in_s: float | None = None) -> None:
         """Have a standby where the device will probably be next."""
-        if self._strategy() == "shadow":
-            if edge:
-                self._context.connect(edge)
+        if self._strategy() != "shadow" or edge in self._dead:
+            return
+        if edge:
+            self._context.connect(edge)
+        self._foretold = edge
+        if not self._coming:
             self._standby = edge
+
+    def lost(self, node: str) -> None:
+        """An edge server has died: nothing is expected of it; if the tail was there, the others are asked at once."""
+        self._dead.add(node)
+        self._move_to, self._standby, self._coming, self._foretold = (
+            "" if edge == node else edge for edge in (self._move_to, self._standby, self._coming, self._foretold)
+        )
+        if node == self._context.where(self._tail)[0] and not self._asking:
+            self._sleep(0.0)
 
     def _strategy(self) -> str:
         return self._context.task.strategy
@@ -164,7 +189,9 @@ class Head(Quiet):
         with self._context.work(self.id, "backward", "head.backward", **self._labels()) as timed:
             self._stage.backward(torch.from_numpy(tensors["g"]))
             self._stage.step()
-        self._longest = max(self._longest, timed.begin - self._sent)
+        if not self._astray:
+            self._longest = max(self._longest, (timed.begin - self._sent) / self._context.dilation)
+        self._doubts = 0
         self._span("wait", self._sent, timed.begin, bytes=int(tensors["g"].nbytes), batch=self._batch)
         self._batch += 1
         if self._batch == len(self._batches):
@@ -205,13 +232,14 @@ class Head(Quiet):
 
     def _ask(self, body: Body, tensors: Tensors) -> None:
         """Send what is to be answered, and keep it until it is."""
-        self._last = (body, tensors)
+        self._last, self._astray = (body, tensors), False
         self._context.send(self.id, self._tail, body, tensors)
         self._wait()
 
     def _wait(self) -> None:
         self._asked, self._idle, self._asking = 0, 0, False
-        self._sleep(max(self._context.task.patience, 4 * self._longest))
+        patience = max(self._context.task.patience, 4 * self._longest) * 2**self._doubts
+        self._sleep(0.0 if self._context.where(self._tail)[0] in self._dead else patience)
 
     def _sleep(self, seconds: float) -> None:
         self._token += 1
@@ -221,7 +249,7 @@ class Head(Quiet):
         """No answer has come: ask the edge servers, and decide on what they say."""
         if token != self._token:
             return
-        patience = self._context.task.patience / 3  # servers that are there answer soon
+        patience = self._context.task.patience / 3 * 2**self._doubts  # servers that are there answer soon
         if self._asking:
             self._asking = False
             if not self._decide():
@@ -230,7 +258,7 @@ class Head(Quiet):
         self._asked += 1
         self._sleep(patience)
         self._asking, self._answers = True, {}
-        for edge in self._context.task.edges:
+        for edge in [edge for edge in self._context.task.edges if edge not in self._dead]:
             self._context.connect(edge)
             self._context.send(self.id, self._tail, Query(self._token), node=edge)
 
@@ -239,7 +267,10 @@ class Head(Quiet):
         here = self._context.where(self._tail)[0]
         done = self._batch == len(self._batches) and self._last is not None
         mine = Position(self._round, self._attempt, self._batch, done)
-        act, node = decide(mine, here, self._answers, self._asked, self._move_to)
+        asked = max(self._asked, SURE) if here in self._dead else self._asked
+        act, node = decide(mine, here, self._answers, asked, self._move_to)
+        if not self._answers or act is Act.ADOPT or (here in self._answers and self._answers[here].leaving):
+            self._astray = True
         if act is Act.IDLE:
             self._asked, self._idle = 0, self._idle + 1  # ask less and less
             self._context.send(self.id, self._tail, Awaiting(self._round))  # the next model may have died on its way
@@ -247,15 +278,22 @@ class Head(Quiet):
             return False
         if act is Act.RESTART or self._last is None:
             self._context.note(f"no copy of {self._tail} is left: {self.id.owner} begins round {self._round} again")
+            self._doubts = min(self._doubts + 1, _MOST_DOUBTS)
             self._restart(node, lost=True)
             return True
+        body, tensors = self._last
         if act is Act.ADOPT:
-            self._context.note(f"{here} does not answer for {self._tail}: going on with the copy on {node}")
+            self._context.note(
+                f"the move of {self._tail} does not come to an end: it stays on {node}" if node == here
+                else f"{here} does not answer for {self._tail}: going on with the copy on {node}"
+            )  # fmt: skip
             version = self._context.place(self._tail, node)
             self._move_to = "" if node in (here, self._move_to) else self._move_to
             self._context.connect(node)
             self._context.send(self.id, self._tail, Adopt(version), node=node)
-        body, tensors = self._last
+            if node == here and isinstance(body, Activations | Update):
+                body = msgspec.structs.replace(body, move_to="")  # it was given up
+                self._last = body, tensors
         self._context.send(self.id, self._tail, body, tensors)
         self._wait()
         return True

@@ -97,7 +97,8 @@ class Tail(Quiet):
         if body.replay:
             self._train(body, to_torch(tensors), "replay-step")
             return
-        if body.standby == self._context.standby(self.id):
+        standby = self._context.standby(self.id)
+        if standby and standby in (body.standby, body.move_to):
             self._context.replay(self.id, body, tensors)  # now, so that both compute at the same time
         self._train(body, to_torch(tensors), "tail-step")
         if body.move_to and body.move_to != self._context.node:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from testbed.errors import InputError
@@ -19,6 +20,7 @@ from testbed.mobility.build import Settings, timeline_of
 from testbed.mobility.foresee import Linear as LinearPredictor
 from testbed.mobility.foresee import Oracle as OraclePredictor
 from testbed.mobility.row import Row
+from testbed.mobility.schedules import Ways
 from testbed.mobility.timeline import Timeline, from_trace, ordered
 from testbed.mobility.tracks import Track, of_rows
 
@@ -43,11 +45,27 @@ def timeline(spec: Spec, document: Document, sites: Mapping[str, SitePlan]) -> T
     points = {name: site.at for name, site in sites.items()}
     if _by_rows(spec):
         return from_trace(_near(_rows(spec, document), spec, document), points)
-    access = {name: (site.access_up, site.access_down) for name, site in sites.items()}
+    access = {name: _bounds(spec, site) for name, site in sites.items()}
+    found = tracks(spec, document)
     try:
-        return timeline_of(tracks(spec, document), points, settings(spec), access)
+        return timeline_of(found, points, settings(spec), access, standing=_standing(spec, found))
     except ValueError as error:
         raise document.problem(("mobility",), f"no timeline can be made: {error}") from None
+
+
+def _bounds(spec: Spec, site: SitePlan) -> Ways:
+    """The access links at a site: a rate that nobody has written down bounds no radio model."""
+    layers = resolve.access_layers(spec, site.name)
+    asked = any(layer.section and layer.settings.rate is not None for layer in layers)
+    if asked:
+        return site.access_up, site.access_down
+    return replace(site.access_up, rate=None), replace(site.access_down, rate=None)
+
+
+def _standing(spec: Spec, moving: Mapping[str, Track]) -> dict[str, str]:
+    """Devices without a track, and the site where they stay."""
+    groups = {device: spec.devices[group].at for device, group in resolve.devices(spec).items()}
+    return {device: resolve.site_of(spec, at) or at for device, at in groups.items() if at and device not in moving}
 
 
 def tracks(spec: Spec, document: Document) -> dict[str, Track]:
@@ -259,6 +277,14 @@ def check(spec: Spec, document: Document) -> Iterator[InputError]:
     if mobility.gap is not None and mobility.presence != "trace":
         yield document.problem(("mobility", "gap"), "gap means nothing unless devices come and go",
                                wanted="presence: trace", remedy="add it, or take gap out")  # fmt: skip
+    trace = mobility.trace
+    if mobility.gap is not None and trace is not None and trace.every is not None:
+        step = trace.every * trace.scale.time
+        if step > mobility.gap:
+            yield document.problem(
+                ("mobility", "gap"), "devices would be gone between any two positions", wanted=f"at least {step:g} s, "
+                "from one to the next", found=f"{mobility.gap:g} s", remedy="raise gap, or make trace.every shorter",
+            )  # fmt: skip
 
 
 def check_sites(spec: Spec, document: Document, sites: Mapping[str, SitePlan]) -> Iterator[InputError]:

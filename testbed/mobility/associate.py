@@ -20,7 +20,7 @@ from nodes.policies.radio import Radio
 from testbed.experiment.changes import Move
 from testbed.mobility.borders import Way, places_of
 from testbed.mobility.timeline import ABSENT, COVERAGE, Down, merged, ordered
-from testbed.mobility.tracks import Array, Track
+from testbed.mobility.tracks import Array, Track, track
 
 NOWHERE = -1
 NEIGHBOURS = 8
@@ -155,8 +155,9 @@ Presence = Mapping[str, tuple[tuple[float, float], ...]]
 
 
 def follow(
-    tracks: Mapping[str, Track], sites: Sites, policy: Policy, end: float, step: float, presence: Presence | None = None
-) -> Course:
+    tracks: Mapping[str, Track], sites: Sites, policy: Policy, end: float, step: float,
+    presence: Presence | None = None, standing: Mapping[str, str] | None = None,
+) -> Course:  # fmt: skip
     """Drive a policy along the tracks: at each look, devices are asked in order of name.
 
     Args:
@@ -166,7 +167,10 @@ def follow(
         end: Last look, s.
         step: From look to look, s.
         presence: When devices are there.
+        standing: Devices that are at a site and stay there, whatever the policy.
     """
+    stay = standing or {}
+    tracks = {**tracks, **{device: track([(0.0, *sites.at[site])]) for device, site in stay.items()}}
     devices = tuple(sorted(tracks))
     times = _looks(end, step)
     names = tuple(sites.at)
@@ -182,6 +186,9 @@ def follow(
     told = {d: tracks[d].told_at(times) for d in devices if tracks[d].told}
     every = isinstance(policy, AsTold)
     load = dict.fromkeys(names, 0)
+    for device, site in stay.items():  # they were there before anybody came
+        here[device] = index[site]
+        load[site] += 1
     for begin in range(0, len(times), _BLOCK):
         block = times[begin : begin + _BLOCK]
         where = {d: tracks[d].at(block) for d in devices}
@@ -205,7 +212,10 @@ def follow(
                         signal[site], distance[site] = dbm, math.hypot(at[0] - x, at[1] - y)
                 view = View(now, None if mine == NOWHERE else names[mine], signal, distance, load,
                             told[device][i] if device in told else None)  # fmt: skip
-                choice, memory[device] = policy(view, memory[device])
+                if device in stay:
+                    choice = stay[device] if stay[device] in signal else None
+                else:
+                    choice, memory[device] = policy(view, memory[device])
                 if choice is not None:
                     load[choice] += 1
                     on[i, d] = here[device] = index[choice]

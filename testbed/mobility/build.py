@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from nodes.policies.association import Nearest, Policy
+from nodes.policies.association import LeastLoaded, Nearest, Policy
 from nodes.policies.prediction import Prediction
 from nodes.policies.radio import Radio
 from testbed.mobility.associate import Course, Presence, Sites, along, follow
@@ -62,9 +62,13 @@ class Settings:
 
 
 def course_of(
-    tracks: Mapping[str, Track], sites: Mapping[str, tuple[float, float]], settings: Settings, end: float | None = None
-) -> Course:
-    """Where devices are at each look (ValueError if there is nothing to look at, or for too long)."""
+    tracks: Mapping[str, Track], sites: Mapping[str, tuple[float, float]], settings: Settings,
+    end: float | None = None, standing: Mapping[str, str] | None = None,
+) -> Course:  # fmt: skip
+    """Where devices are at each look (ValueError if there is nothing to look at, or for too long).
+
+    ``standing``: those that do not move, and their sites, where they count and are counted to as those that move.
+    """
     if not sites or not tracks:
         raise ValueError("a timeline needs sites and tracks")
     last = max(float(track.t[-1]) for track in tracks.values()) if end is None else end
@@ -76,12 +80,18 @@ def course_of(
     if settings.radio is None and isinstance(settings.policy, Nearest):
         return along(tracks, sites, last, settings.step, presence)
     where = Sites(sites, settings.radio, settings.seed)
-    return follow(tracks, where, settings.policy, last, settings.step, presence)
+    stay = {} if standing is None or not _shared(settings) else standing
+    return follow(tracks, where, settings.policy, last, settings.step, presence, stay)
+
+
+def _shared(settings: Settings) -> bool:
+    """Whether devices have to do with each other on a site: they share its air, or are counted."""
+    return settings.radio is not None or isinstance(settings.policy, LeastLoaded)
 
 
 def timeline_of(
     tracks: Mapping[str, Track], sites: Mapping[str, tuple[float, float]], settings: Settings,
-    access: Mapping[str, Ways] | None = None, end: float | None = None,
+    access: Mapping[str, Ways] | None = None, end: float | None = None, standing: Mapping[str, str] | None = None,
 ) -> Timeline:  # fmt: skip
     """The timeline of tracks.
 
@@ -91,11 +101,12 @@ def timeline_of(
         settings: How.
         access: Each site's access links, up and down; needed with a radio model.
         end: When movement ends, s; None: with the last position.
+        standing: Devices that do not move, and their sites.
 
     Raises:
         ValueError: Something cannot be; the message names the setting.
     """
-    course = course_of(tracks, sites, settings, end)
+    course = course_of(tracks, sites, settings, end, standing)
     schedules = {}
     if settings.radio is not None:
         if access is None:
@@ -106,5 +117,5 @@ def timeline_of(
         schedules = {device: both for device, both in found.items() if both is not None}
     predictions: tuple[Prediction, ...] = ()
     if settings.predictor is not None:
-        predictions = foresee(course, tracks, sites, settings.predictor)
+        predictions = foresee(course, tracks, sites, settings.predictor)  # those that stand go nowhere
     return Timeline(course.starts(), course.moves(), course.end, schedules, course.down(), predictions)

@@ -102,11 +102,14 @@ def foresee(
 
     Anew is another site, none any more, or a moment that differs by more than a second. A handover ends what was
     expected. Of a device that is nowhere nothing is asked: what was said last stands.
+    Those without a track do not move.
     """
     moves = course.moves()
     every = max(1, round(interval / (course.times[1] - course.times[0]))) if len(course.times) > 1 else 1
     found: list[Prediction] = []
     for d, device in enumerate(course.devices):
+        if device not in tracks:
+            continue
         handovers = tuple((m.at, m.to) for m in moves if m.device == device and m.at is not None)
         found += _of_device(course, d, tracks[device], sites, predictor, handovers, every)
     return tuple(sorted(found, key=lambda p: (p.made, p.device)))

@@ -96,7 +96,7 @@ class Timeline:
     def score(self, notice: float = 0.0) -> Score:
         """How the predictions turn out; devices are told of handovers ``notice`` seconds before."""
         came = [(m.device, m.at, m.to) for m in self.moves if m.at is not None]
-        return score(self.predictions, came, notice=notice)
+        return score(self.predictions, came, notice=notice, until=self.end)
 
 
 def from_trace(rows: Iterable[Row], access_points: Mapping[str, tuple[float, float]]) -> Timeline:

@@ -125,6 +125,7 @@ def _prediction(
 ) -> dict[str, Any] | None:
     if plan.predictor is None:
         return None
-    came = [(m.device, m.begin - begin, m.to) for m in moves if m.done]
+    # By when they were due: what was expected at that very moment is about the handover after it.
+    came = [(m.device, round((m.begin if m.due is None else m.due) - begin, 6), m.to) for m in moves if m.done]
     found = score(plan.predictions, came, notice=plan.lead, until=lasted, ends=lived)
     return {"policy": plan.predictor, **found.as_dict()}

@@ -161,9 +161,12 @@ def _migration(plan: Plan, carried: Carried, spans: list[Span], row: dict[str, A
     captures = [s for s in spans if s.kind == "capture" and s.peer == target and carried.noticed <= s.begin < until]
     if not captures:
         return
-    capture = min(captures, key=lambda s: s.begin)
+    captures.sort(key=lambda s: s.begin)
     returns = [s for s in spans if s.kind == "send" and s.attrs.get("message") == "gradients"]
-    owed = min((s for s in returns if s.begin >= capture.end), key=lambda s: s.begin, default=None)
+    there = [s for s in returns if s.node == target and s.begin >= captures[0].end]
+    owed = min(there, key=lambda s: s.begin, default=None)  # none: the move was refused or given up
+    # One that was refused was made again, after a later batch.
+    capture = next((s for s in captures if owed and _applied(spans, s) == (owed.round, owed.batch)), captures[0])
     after = owed.end if owed else math.inf
     normal = [s.end - s.begin for s in returns if s.node == target and after < s.begin < until]
     normal = normal or [s.end - s.begin for s in returns if s.end < capture.begin]
@@ -171,14 +174,19 @@ def _migration(plan: Plan, carried: Carried, spans: list[Span], row: dict[str, A
     row["state_bytes"] = size = max(s.bytes for s in captures)
     row["limit_s"] = path_limit(plan, capture.node, capture.peer, size)
     row["round"], row["batch"] = capture.round or None, capture.batch if capture.batch >= 0 else None
-    steps = [s for s in spans if s.kind == "tail-step" and s.end <= capture.begin]
-    if steps:
-        last = max(steps, key=lambda s: s.end)
-        row["round"], row["batch"] = last.round, last.batch
-        row["progress"] = _progress(spans, last.round, last.batch + 1)
+    if applied := _applied(spans, capture):
+        row["round"], row["batch"] = applied
+        row["progress"] = _progress(spans, applied[0], applied[1] + 1)
     if owed is not None and normal and owed.batch == row["batch"]:
         row["state_s"] = owed.end - capture.begin - median(normal)
         row["downtime_s"] = _added_wait(carried.noticed, max(owed.end, carried.end), spans)
+
+
+def _applied(spans: Sequence[Span], capture: Span) -> tuple[int, int] | None:
+    """Round and batch that the part had applied last when its state was captured."""
+    steps = [s for s in spans if s.kind == "tail-step" and s.end <= capture.begin]
+    last = max(steps, key=lambda s: s.end, default=None)
+    return None if last is None else (last.round, last.batch)
 
 
 def _standby(

@@ -49,7 +49,7 @@ class Replay:
         self._session = session
         self._plan: Plan = session.real
         self._task = task
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._due: list[tuple[float, bool, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._scripted = [m for m in moves if m.round is not None]
         self._timed = [m for m in moves if m.at is not None]
@@ -59,6 +59,7 @@ class Replay:
         self._held: dict[str, dict[str, LinkDown]] = {}  # devices whose links are down, by why
         self._changed: list[LinkDown] = []
         self._probes: dict[int, tuple[AbstractContextManager[Gap], Gap]] = {}
+        self._latest: dict[str, Carried] = {}  # of each device, whose port it has followed
         self.carried: list[Carried] = []
         self.downs: list[LinkDown] = []
         """Links that were down, as they went."""
@@ -79,7 +80,8 @@ class Replay:
             if outage.end is not None:
                 self._at(begin + outage.end, partial(self._release, outage.device, outage.why))
         for prediction in self._plan.predictions:
-            self._at(begin + prediction.made, partial(self._foretell, prediction))
+            # What is expected at a handover's own moment is about the next one.
+            self._at(begin + prediction.made, partial(self._foretell, prediction), last=True)
         # "0 % of round 1" is due before the first batch.
         for move in [m for m in self._scripted if m.round == 1 and m.progress == 0]:
             self._scripted.remove(move)
@@ -110,7 +112,7 @@ class Replay:
     def run_due(self) -> None:
         """Do everything that is due by now."""
         while self._due and self._due[0][0] <= time.monotonic():
-            heapq.heappop(self._due)[2]()
+            heapq.heappop(self._due)[-1]()
 
     def finish(self) -> list[str]:
         """Close what is open; returns what was asked for and did not happen, in words.
@@ -162,8 +164,9 @@ class Replay:
 
     # --- one move ---------------------------------------------------------------------------------------
 
-    def _at(self, when: float, action: Callable[[], None]) -> None:
-        heapq.heappush(self._due, (when, next(self._order), action))
+    def _at(self, when: float, action: Callable[[], None], *, last: bool = False) -> None:
+        """Do something at a moment; ``last``: after all else that is due then."""
+        heapq.heappush(self._due, (when, last, next(self._order), action))
 
     def _announce(self, move: Move, when: float | None = None) -> None:
         if move.device in self._session.lost:
@@ -223,6 +226,7 @@ class Replay:
         done = self._session.bed.handover(carried.device, carried.to)
         carried.begin, carried.end, carried.command_s = done.begin, done.end, done.command_s
         carried.moved = done.end
+        self._latest[carried.device] = carried
         carried.origin = done.source  # where it was by now, should an earlier move have been under way
         if interruption:
             self._at(done.begin + interruption, partial(self._arrive, carried))
@@ -231,6 +235,10 @@ class Replay:
 
     def _arrive(self, carried: Carried) -> None:
         if carried.device in self._session.lost:
+            return
+        if self._latest[carried.device] is not carried:  # it was moved on in the interruption, which goes on
+            carried.end = time.monotonic()
+            self._close_probe(carried)
             return
         if self._plan.interruption:
             self._release(carried.device, HANDOVER)

@@ -53,6 +53,34 @@ def test_only_those_who_are_named_move(plan):
     assert found.node("b").site == "east"
 
 
+def test_those_who_stand_have_their_share_of_the_air_and_take_it_from_those_who_walk(plan):
+    """b is at east all the time, and a comes there."""
+    lines = ("trace: t.csv", "radio: {wifi: {shadowing: 0dB}}")
+    found = plan(*lines, trace="0,a,0,0\n100,a,100,0\n")
+    [move] = [m for m in found.moves if m.device == "a"]
+    assert {m.device for m in found.moves} == {"a"}
+    alone, shared = (next(s.rate for s in reversed(access(found, "b").ab_trace.steps) if s.at <= t)
+                     for t in (0.0, 100.0))  # fmt: skip
+    assert shared == pytest.approx(alone / 2, rel=0.02)
+    last = access(found, "a").ab_trace.steps[-1].rate
+    assert last == pytest.approx(alone / 2, rel=0.02)
+    assert move.to == "east"
+
+
+def test_those_who_stand_count_where_the_least_loaded_site_is_looked_for(plan):
+    """All are within reach without a radio model, and b stands at east: a goes where nobody is."""
+    found = plan("trace: t.csv", "association: least-loaded", trace="0,a,52,0\n10,a,53,0\n")
+    assert found.node("a").site == "west"
+
+
+@pytest.mark.parametrize(("written", "least", "most"), [("", 60e6, 200e6), ("rate: 30Mbit, ", 30e6, 30e6)])
+def test_a_rate_that_nobody_has_written_bounds_no_radio_model(plan, written, least, most):
+    base = BASE.replace("rate: 30Mbit, ", written)
+    found = plan("trace: t.csv", "radio: {wifi: {shadowing: 0dB, bandwidth: 80MHz, sharing: none}}", base=base,
+                 trace="0,a,1,0\n10,a,2,0\n")  # fmt: skip
+    assert least <= access(found, "a").ab_trace.steps[0].rate <= most
+
+
 def test_a_radio_model_makes_schedules_and_outages(plan):
     found = plan("trace: t.csv", "association: strongest", "radio: {wifi: {shadowing: 0dB, sharing: none}}",
                  "prediction: {oracle: {horizon: 4s}}", "interruption: 50ms",
@@ -143,6 +171,7 @@ BAD = {
     "present in nothing": (["model: manhattan", "presence: trace"], 10, "no trace to be present in"),
     "no such device": (["model:", "  manhattan:", "    devices:", "      - c"], 12, "no device 'c'"),
     "no such channel": (["trace: t.csv", "radio:", "  wifi: {bandwidth: 30MHz}"], 11, "has bandwidths of"),
+    "positions rarer than the gap": (["trace: {file: t.csv, every: 10s}", "presence: trace", "gap: 5s"], 11, "would be gone"),
     "negative deviation": (["trace: t.csv", "radio:", "  lte: {shadowing: -3dB}"], 11, "shadowing must be 0 or more"),
     "no speed": (["model: {random-waypoint: {speed: [0, 2]}}"], 9, "no speeds"),
     "no area": (["model: {random-waypoint: {area: [[5, 5], [0, 9]]}}"], 9, "no area"),

@@ -196,6 +196,14 @@ def test_the_oracle_foretells_all_and_who_goes_straight_on_is_foretold_too():
         assert score.lead == pytest.approx(5, abs=0.6)
 
 
+def test_what_is_expected_after_the_end_is_no_false_alarm():
+    """Straight on it would be at the border at 5.1 s, and movement ends at 4."""
+    leaves = {"a": track([(0, 0, 0), (4, 39.2, 0)])}
+    found = timeline_of(leaves, POINTS, Settings(predictor=Linear(5)))
+    assert found.predictions
+    assert found.score().withdrawn == 0
+
+
 def test_who_turns_round_at_the_border_was_foretold_wrong():
     turns = {"a": track([(0, 0, 0), (48, 48, 0), (96, 0, 0)])}
     found = timeline_of(turns, POINTS, Settings(predictor=Linear(5)))

@@ -66,6 +66,15 @@ def test_predictions_are_judged_by_the_handovers_that_came(plan):
     assert found["mean_lead"] == pytest.approx(4)
 
 
+def test_a_prediction_at_a_handovers_own_moment_is_of_the_next_one(plan):
+    """It was carried out 20 ms later than it was due, and predictions are made at its due time."""
+    said = (Prediction("dev-1", 6.0, Guess("south", 10.0)), Prediction("dev-1", 10.0, Guess("north", 20.0)))
+    plan = replace(plan, predictions=said, predictor="oracle, 5 s ahead")
+    moves = [replace(carried(TO_SOUTH, "north", 0.02), due=110.0), replace(carried(BACK, "south", 0.02), due=120.0)]
+    found = mobile.section(plan, moves, [], 100.0, 150.0)["prediction"]
+    assert (found["hits"], found["misses"], found["false_alarms"]) == (2, 0, 0)
+
+
 def test_nothing_is_expected_of_the_dead(plan):
     """dev-1 dies at 12 s: before its second move, in an outage, and with a prediction standing."""
     said = (Prediction("dev-1", 6.0, Guess("south", 10.0)), Prediction("dev-1", 11.0, Guess("north", 20.0)),

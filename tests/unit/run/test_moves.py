@@ -139,3 +139,22 @@ def test_moves_of_one_device_do_not_share_a_migration(plan):
     overtaken = describe(plan, carried(), "migrate", spans, 90.0, until=100.55)  # the capture is at 100.57
     assert overtaken["state_s"] is None
     assert overtaken["state_bytes"] is None
+
+
+def test_a_move_that_was_given_up_has_no_time(plan):
+    """The source goes on after many seconds: its gradients are not those of a state that came."""
+    spans = [msgspec.structs.replace(s, node="edge-north") if s.kind == "send" else s for s in migrated(22.0)]
+    row = describe(plan, carried(), "migrate", spans, 90.0)
+    assert (row["state_s"], row["downtime_s"]) == (None, None)
+    assert (row["batch"], row["state_bytes"]) == (5, STATE)
+
+
+def test_a_state_that_was_refused_and_sent_again_is_timed_from_the_second_time(plan):
+    refused = [
+        span("capture", "edge-north", 100.465, 100.47, part="tail:dev-1", peer="edge-south", bytes=STATE),
+        span("send", "edge-north", 100.48, 100.49, part="tail:dev-1", round=2, batch=4, peer="dev-1",
+             attrs={"message": "gradients"}),
+    ]  # fmt: skip
+    row = describe(plan, carried(noticed=100.4), "migrate", [*refused, *migrated(0.5)], 90.0)
+    assert row["state_s"] == pytest.approx(0.5)
+    assert (row["round"], row["batch"]) == (2, 5)

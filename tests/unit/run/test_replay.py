@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from nodes.policies.prediction import Guess, Prediction
+from nodes.wire import control as ctl
 from testbed.emulation.calibrate import Gap
 from testbed.errors import EmulationError
 from testbed.experiment.changes import Move, Outage
@@ -52,7 +53,11 @@ def carry_out(monkeypatch):
     def run(seconds: float, dies: float | None = None, bed: Bed | None = None, expendable=frozenset(), **changes):
         plan = replace(support.loop_plan(), lead=0.05, **changes)
         bed = bed or Bed()
-        send = lambda device, notice: bed.note("told" if not notice.done else "arrived", device)  # noqa: E731
+
+        def send(device, message):
+            foretold = isinstance(message, ctl.Forecast)
+            bed.note("foretold" if foretold else "arrived" if message.done else "told", device)
+
         session = SimpleNamespace(real=plan, bed=bed, control=SimpleNamespace(send=send), lost={},
                                    expendable=expendable)  # fmt: skip
         replay = Replay(session, "t", plan.moves)
@@ -188,3 +193,21 @@ def test_a_device_hears_where_it_is_expected_next_and_in_how_many_seconds():
     assert [one.in_s for _, one in told] == [
         pytest.approx(8.0, abs=0.2), None, 0.0, pytest.approx(4.0, abs=0.2), None, 0.0
     ]  # fmt: skip
+
+
+def test_who_moves_on_during_an_interruption_stays_down_until_that_of_the_last_move_is_over(carry_out):
+    moves = (Move("dev-1", "south", at=0.1), Move("dev-1", "north", at=0.16))
+    bed, _, missing = carry_out(0.4, moves=moves, interruption=0.12)
+    link = "access:dev-1"
+    assert [what for what, _ in bed.done if what != "told"] == ["down", "to south", "to north", "up", "arrived"]
+    at = {what: t for (what, _), t in zip(bed.done, bed.at, strict=True)}
+    assert at["up"] - at["to north"] == pytest.approx(0.12, abs=0.04)
+    assert ("up", link) in bed.done
+    assert missing == []
+    assert all(c.done for c in bed.replay.carried)
+
+
+def test_what_is_expected_at_a_handovers_own_moment_is_said_after_it(carry_out):
+    moves = (Move("dev-1", "south", at=0.1),)
+    bed, _, _ = carry_out(0.2, moves=moves, predictions=(Prediction("dev-1", 0.1, Guess("north", 0.19)),))
+    assert [what for what, _ in bed.done] == ["told", "to south", "arrived", "foretold"]
