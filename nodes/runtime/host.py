@@ -220,7 +220,9 @@ class Host:
             self.parts[part].begin()
 
     def notice(self, edge: str, done: bool, in_s: float | None = None) -> None:
-        """Pass a modem's notice to the parts of this node."""
+        """Pass a modem's notice to the parts of this node, and what it carries to the edge server that it is at now."""
+        if done:
+            self._mover.arrive(edge)
         for part in sorted(self.parts):
             self.parts[part].notice(edge, done, in_s)
 

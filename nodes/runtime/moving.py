@@ -6,6 +6,10 @@ redirect behind. A move to a *standby* goes ``digest -> TakeOver -> StateTaken -
 copy that was kept in step by applying the same batches, and proves by its digest that it is the same; if it is not,
 the whole state is copied after all.
 
+A move whose state its device *carries* goes ``capture -> State -> device``, and when the device has been handed over
+``State -> StateTaken -> device -> StateTaken -> release``: as by copy, but the two edge servers need not reach each
+other (`nodes.runtime.carrying`).
+
 Whatever is lost on the way, no batch is applied twice: a head drives its tail batch by batch, copies of a tail that
 have applied the same batches are the same to the bit, and a placement version says which of them counts.
 """
@@ -17,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nodes.errors import RoambedError
+from nodes.runtime.carrying import Carrier
 from nodes.runtime.home import Home, record, send
 from nodes.runtime.part import Part, Snapshot, payload
 from nodes.runtime.standbys import StandbyKeeper
@@ -67,6 +72,7 @@ class Mover:
         self._held: dict[PartId, list[tuple[Envelope, Tensors]]] = {}
         self._arrived: dict[PartId, tuple[float, int, bool]] = {}
         self._dead: set[str] = set()
+        self._carrier = Carrier(home)
         self._spoil_next = False
         self._acts: dict[type[Body], Callable[[Envelope, Body, Tensors], None]] = {
             State: self._state,
@@ -113,6 +119,10 @@ class Mover:
         else:
             self._copy(part, to, version, snapshot, begin)
 
+    def arrive(self, edge: str) -> None:
+        """This device has been handed over: states that it carries are handed on."""
+        self._carrier.arrive(edge)
+
     def stand_by(self, part: PartId, to: str) -> None:
         """Keep a standby of a part on node ``to`` from its present state on; empty: no more."""
         self._standbys.end(part, keep=to)
@@ -147,6 +157,7 @@ class Mover:
     def lost(self, node: str) -> None:
         """A node has died: nothing of its parts is moved, held or kept in step any more, nor anything moved to it."""
         self._dead.add(node)
+        self._carrier.lost(node)
         kept: tuple[dict[PartId, Any], ...] = (self._leaving, self._held)
         for found in kept:
             for part in [part for part in found if part.owner == node]:
@@ -157,6 +168,9 @@ class Mover:
 
     def _state(self, envelope: Envelope, body: Body, tensors: Tensors) -> None:
         assert isinstance(body, State)
+        if body.to:
+            self._carrier.load(envelope, body, tensors)
+            return
         part, begin = envelope.dst, self._home.now()
         if self._spoil_next:
             self._spoil_next = False
@@ -205,6 +219,9 @@ class Mover:
 
     def _settle(self, envelope: Envelope, body: Body, _: Tensors) -> None:
         part = envelope.dst
+        assert isinstance(body, StateTaken | StateRefused)
+        if self._carrier.settle(envelope, body):
+            return
         leaving = self._leaving.get(part)
         if leaving is None:
             self._standbys.confirmed(part, envelope.node, body)
@@ -265,8 +282,11 @@ class Mover:
     def _copy(self, part: PartId, to: str, version: int, snapshot: Snapshot, begin: float) -> None:
         record(self._home, "capture", part, begin, payload(snapshot.tensors), to)
         ahead = self._leaving[part].ahead
-        body = State(digest=snapshot.digest, meta=snapshot.meta, captured=begin, ahead=ahead)
-        send(self._home, to, part, body, snapshot.tensors, version=version)
+        carried = self._home.task.strategy == "carry" and part.owner != self._home.node
+        body = State(
+            digest=snapshot.digest, meta=snapshot.meta, captured=begin, ahead=ahead, to=to if carried else ""
+        )  # fmt: skip
+        send(self._home, part.owner if carried else to, part, body, snapshot.tensors, version=version)
 
     def _dismiss(self, envelope: Envelope, body: Body, _: Tensors) -> None:
         self._standbys.here.pop(envelope.dst, None)

@@ -176,7 +176,7 @@ class Head(Quiet):
 
     def _migrate_to(self) -> str:
         """Where the tail is asked to move with its state, if that is what happens on a move."""
-        return self._target() if self._strategy() in ("migrate", "shadow") else ""
+        return self._target() if self._strategy() in ("migrate", "shadow", "carry") else ""
 
     def _target(self) -> str:
         """Edge server that the tail should move to, empty if it is where it should be."""

@@ -7,6 +7,6 @@ from nodes.schemes.splitfed import SCHEME as SPLITFED
 SCHEME = replace(
     SPLITFED,
     name="fedfly",
-    strategies=("migrate", "restart", "relay", "shadow"),
+    strategies=("migrate", "restart", "relay", "shadow", "carry"),
     source="Ullah et al., FedFly: Toward Migration in Edge-Based Distributed Federated Learning, 2022",
 )

@@ -9,7 +9,7 @@ from nodes.schemes._base import AGGREGATOR, COLLECTOR, Scheme, place_split
 SCHEME = Scheme(
     name="splitfed",
     split=True,
-    strategies=("restart", "migrate", "relay", "shadow"),
+    strategies=("restart", "migrate", "relay", "shadow", "carry"),
     roles={
         AGGREGATOR: "nodes.schemes._tiers:aggregator",
         COLLECTOR: "nodes.schemes._tiers:Collector",

@@ -126,7 +126,8 @@ class Partial(msgspec.Struct, frozen=True, tag="partial"):
 class State(msgspec.Struct, frozen=True, tag="state"):
     """A part's whole training state on its way to another node (tensors: all of it).
 
-    ``standby``: not to take the part over, but to be kept in step until it does. ``ahead``: as in `TakeOver`.
+    ``standby``: not to take the part over, but to be kept in step until it does. ``ahead``: as in `TakeOver`. ``to``:
+    node that its device is to carry it to, on the way there; empty where it is to stay.
     """
 
     digest: str
@@ -134,6 +135,7 @@ class State(msgspec.Struct, frozen=True, tag="state"):
     captured: float  # CLOCK_MONOTONIC when capture began
     standby: bool = False
     ahead: bool = False
+    to: str = ""
 
 
 class TakeOver(msgspec.Struct, frozen=True, tag="take-over"):

@@ -17,6 +17,10 @@ from testbed.experiment.tasking import MOST, Task, as_cut
 from testbed.experiment.taskplan import OwnFunction
 from testbed.experiment.training import PIPELINED_SCHEMES, SCHEMES, SPLIT_SCHEMES
 
+_NOT_HOSTED = {
+    "shadow": "functions keep no standbys: they end with their round",
+    "carry": "functions' states go across the backhaul",
+}
 HOSTED = tuple(name for name in SCHEMES if name not in PIPELINED_SCHEMES)
 """Schemes whose parts the platform's functions host."""
 
@@ -72,10 +76,10 @@ def _task(spec: Spec, document: Document, name: str) -> Iterator[InputError]:
         )  # fmt: skip
         return
     yield from _cuts(spec, document, name)
-    if task.strategy == "shadow":
+    if task.strategy in _NOT_HOSTED:
         yield document.problem(
-            (*path, "strategy"), f"task {name!r}: functions keep no standbys: they end with their round",
-            wanted="restart, migrate or relay", found="shadow", remedy="use migrate",
+            (*path, "strategy"), f"task {name!r}: {_NOT_HOSTED[task.strategy]}",
+            wanted="restart, migrate or relay", found=task.strategy, remedy="use migrate",
         )  # fmt: skip
     if task.privacy.labels == "stay" and any(cut < len(LAYERS[task.model]) for cut in taskview.cuts(task)):
         yield document.problem(

@@ -237,8 +237,11 @@ class Recorded(Section):
 
 
 class RadioModel(OneOf):
-    """What access links carry follows from where devices are. A rate that the file has for them is an upper bound.
-    Devices that do not move count as being where their site is: they have their share of its air, too."""
+    """What access links carry follows from where devices are.
+
+    A rate that the file has for them is an upper bound. Devices that do not move count as being where their site is:
+    they have their share of its air, too.
+    """
 
     wifi: Wifi | None = None
     """Wi-Fi."""

@@ -33,7 +33,7 @@ HALVING_SCHEMES = tuple(
 """Schemes that leave one half of the model on an edge server."""
 SPLIT_SCHEMES = (*HALVING_SCHEMES, *(name for name in PIPELINED_SCHEMES if schemes.get(name).split))
 """Schemes that leave part of the model on edge servers."""
-STRATEGIES: Mapping[str, bool] = {"restart": True, "migrate": True, "relay": True, "shadow": True}
+STRATEGIES: Mapping[str, bool] = {"restart": True, "migrate": True, "relay": True, "shadow": True, "carry": True}
 """What to do with an edge half whose device moves; False: not built yet."""
 DATA_SETS: Mapping[str, bool] = dict.fromkeys(FORMS, True)
 
@@ -285,6 +285,7 @@ class Workload(Section):
     """Threads of torch. Belongs to the task: it changes the order of sums, and so the digest."""
     strategy: Strategy | None = None
     """What becomes of the edge half when its device moves: it starts the round again (`restart`), goes with it
-    (`migrate`), follows to a standby that was kept in step there (`shadow`), or stays where it is, across the backhaul
-    (`relay`). By default the scheme's own; no matter to
+    (`migrate`), follows to a standby that was kept in step there (`shadow`), stays where it is, across the backhaul
+    (`relay`), or goes with it in the device's own memory (`carry`), for edge servers that do not reach each other; then
+    the notice has to come early (`mobility.lead`). By default the scheme's own; no matter to
     `fedavg` and `local`, which have no edge half, nor to `edgemove`, whose stages stay where they are."""

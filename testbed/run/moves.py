@@ -137,8 +137,10 @@ def describe(
         "reconnects": _reconnects(carried, spans),
     }
     mine = [s for s in spans if s.part.endswith(f":{carried.device}") or s.attrs.get("device") == carried.device]
-    if strategy in ("migrate", "shadow"):
+    if strategy in ("migrate", "shadow", "carry"):
         _migration(plan, carried, mine, row, until)
+        if strategy == "carry":
+            row["limit_s"] = None  # it went another way, and waited for the handover
         _standby(carried, plan.site(carried.to).edge, mine, row, since, until)
     elif strategy == "restart":
         _restart(carried, mine, row, until)

@@ -114,6 +114,13 @@ def test_what_is_cut_or_comes_back_costs_no_batch(bed: StandingBed) -> None:
     assert not restarts(elsewhere)
     cut = (FaultPlan("cut", "north -- west", device="dev-1", lasting=3.0, **HALF),)
     assert not restarts(same("the backhaul is cut for a while", faults=cut, moves=(move("west"),)))
+    cut = (FaultPlan("cut", "north -- west", device="dev-1", lasting=8.0, **HALF),)
+    brought = same("the device brings the state across a cut", faults=cut, moves=(move("west"),), strategy="carry",
+                   lead=1.0)  # fmt: skip
+    assert not restarts(brought)
+    [row] = brought["moves"]
+    assert row["state_bytes"] > 0
+    assert 0.5 < row["state_s"] < 5, "from the notice to the handover, and not until the backhaul is whole again"
     shadow = same("a standby takes over", moves=(move("west"),), strategy="shadow", lead=1.5)
     assert not restarts(shadow)
     [row] = shadow["moves"]

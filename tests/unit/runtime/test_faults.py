@@ -201,3 +201,56 @@ def test_a_chain_of_three(tmp_path, still):
     plan = {("d1", 1, 2): [lambda w: w.notice("d1", "eb"), lambda w: w.at(0.1, lambda w: w.notice("d1", "ec"))]}
     world = go(tmp_path, still, plan, latency=slow)
     assert [s.node for s in world.spans if s.kind == "tail-step" and s.part == "tail:d1"][-1] == "ec"
+
+
+def apart(world):
+    world.cut("ea", "eb")
+    world.cut("ea", "ec")
+
+
+def handed_over(world):
+    """What d1's edge servers reach of each other does not matter to it; where it is now, it reaches the one."""
+    world.lose("d1", "ea")
+    world.notice("d1", "eb", done=True)
+
+
+@pytest.mark.parametrize("lead", [0.5, 2.5])
+def test_a_device_carries_its_state_between_edge_servers_that_do_not_reach_each_other(tmp_path, still, lead):
+    plan = {("d1", 1, 2): [apart, lambda w: w.notice("d1", "eb"), lambda w: w.at(lead, handed_over)]}
+    world = go(tmp_path, still, plan, strategy="carry")
+    assert not restarts(world)
+    [capture] = captures(world)
+    assert capture.peer == "eb"
+    moved = [(s.node, s.peer) for s in world.spans if s.kind == "transfer"]
+    assert moved == [("ea", "d1"), ("d1", "eb")]
+    assert sorted(steps(world)) == [(r, b) for r in (1, 2) for b in range(5)]
+    assert "tail:d1" not in {str(part) for part in world.hosts["eb"]._mover._leaving}
+
+
+def test_its_old_edge_server_hears_of_it_when_it_can_be_reached(tmp_path, still):
+    plan = {("d1", 1, 2): [apart, lambda w: w.notice("d1", "eb"), lambda w: w.at(0.5, handed_over)],
+            ("d1", 2, 1): [lambda w: w.find("d1")]}  # fmt: skip
+    world = go(tmp_path, still, plan, strategy="carry")
+    assert "tail:d1" not in {str(part) for part in world.hosts["ea"].parts}
+
+
+def test_who_is_gone_before_the_state_has_come_begins_its_round_again(tmp_path, still):
+    plan = {("d1", 1, 2): [apart, lambda w: w.notice("d1", "eb"), lambda w: w.at(0.03, handed_over)]}
+    world = go(tmp_path, still, plan, strategy="carry", latency={frozenset(("d1", "ea")): 0.1})
+    assert [s.attrs["to"] for s in restarts(world)] == ["eb"]
+
+
+def test_a_state_that_is_carried_to_where_it_is_refused_goes_back_to_its_source(tmp_path, still):
+    plan = {("d1", 1, 2): [lambda w: w.notice("d1", "eb"), lambda w: w.hosts["eb"].spoil(),
+                           lambda w: w.at(0.5, lambda w: w.notice("d1", "eb", done=True))]}  # fmt: skip
+    world = go(tmp_path, still, plan, strategy="carry")
+    assert any("refused the state of tail:d1" in s.attrs["text"] for s in world.spans if s.kind == "note")
+
+
+def test_a_carried_state_that_comes_too_late_counts_no_more(tmp_path, still):
+    """The handover is so long in coming that the move is given up."""
+    plan = {("d1", 1, 2): [lambda w: w.notice("d1", "eb"),
+                           lambda w: w.at(60.0, lambda w: w.notice("d1", "eb", done=True))]}  # fmt: skip
+    world = go(tmp_path, still, plan, strategy="carry")
+    assert not restarts(world)
+    assert {s.node for s in world.spans if s.kind == "tail-step" and s.part == "tail:d1"} == {"ea"}

@@ -39,7 +39,7 @@ def weights(world):
 
 
 class Faults(RuleBasedStateMachine):
-    @initialize(strategy=st.sampled_from(["migrate", "shadow", "restart", "relay"]),
+    @initialize(strategy=st.sampled_from(["migrate", "shadow", "restart", "relay", "carry"]),
                 slow=st.sampled_from([0.01, 0.2, 2.5]))  # fmt: skip
     def begin(self, strategy, slow):
         self.scratch = tempfile.TemporaryDirectory()
@@ -96,7 +96,7 @@ class Averaging(Faults):
     Who dies is told to the others. With a limit to waiting that may be a device.
     """
 
-    @initialize(strategy=st.sampled_from(["migrate", "shadow", "restart"]), hierarchical=st.booleans(),
+    @initialize(strategy=st.sampled_from(["migrate", "shadow", "restart", "carry"]), hierarchical=st.booleans(),
                 drop=st.sampled_from([None, 0.8, 5.0]))  # fmt: skip
     def begin(self, strategy, hierarchical, drop):
         self.scratch = tempfile.TemporaryDirectory()
