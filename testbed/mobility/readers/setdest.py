@@ -88,7 +88,8 @@ def read(source: Source) -> Iterator[Row]:
         if placed := _AT_FIRST.fullmatch(text):
             _place(ways, waiting, placed, line, where)
         elif sent := _SENT.fullmatch(text):
-            for told, row in _begin(waiting, checked):
+            for placing, row in _begin(waiting, checked):
+                told = placing
                 yield row
             told = line
             yield from _send(ways, sent, checked, line, where)
@@ -97,7 +98,8 @@ def read(source: Source) -> Iterator[Row]:
                 "this is no line of movements", wanted=_WANTED, found=text.strip()[:80], where=where,
                 remedy="leave in the file what places and sends nodes; other Tcl is not run",
             )  # fmt: skip
-    for told, row in _begin(waiting, checked):
+    for placing, row in _begin(waiting, checked):
+        told = placing
         yield row
     for node, way in ways.items():
         told = way.line

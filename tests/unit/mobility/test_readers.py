@@ -20,8 +20,7 @@ from testbed.mobility import trace
 from testbed.mobility.build import Settings as Timelines
 from testbed.mobility.build import timeline_of
 from testbed.mobility.readers import formats, opened_trace
-from testbed.mobility.row import Row
-from testbed.mobility.select import between
+from testbed.mobility.row import Row, between
 from testbed.mobility.select import read as selected
 from testbed.mobility.selection import Selection
 from testbed.mobility.tracks import of_rows
