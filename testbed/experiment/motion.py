@@ -20,6 +20,7 @@ from testbed.mobility.foresee import Linear as LinearPredictor
 from testbed.mobility.foresee import Oracle as OraclePredictor
 from testbed.mobility.readers import opened_trace
 from testbed.mobility.row import Row
+from testbed.mobility.thin import thinned
 from testbed.mobility.timeline import Timeline, from_trace, ordered
 from testbed.mobility.tracks import Track, of_rows
 
@@ -74,8 +75,16 @@ def tracks(spec: Spec, document: Document) -> dict[str, Track]:
 
 def overview(spec: Spec, document: Document, plan: Plan) -> overviews.Overview:
     """Who is where and when, of an experiment and its plan; reads the trace again."""
-    radio = settings(spec).radio if spec.mobility.enabled else None
-    return overviews.of_plan(plan, tracks(spec, document) if spec.mobility.enabled else {}, radio, pace=pace(spec))
+    if not spec.mobility.enabled:
+        return overviews.of_plan(plan, {}, pace=pace(spec))
+    if not _by_rows(spec):
+        return overviews.of_plan(plan, tracks(spec, document), settings(spec).radio, pace=pace(spec))
+    moments: dict[str, list[float]] = {}
+    for move in plan.moves:
+        if move.at is not None:
+            moments.setdefault(move.device, []).append(move.at)
+    rows = _near(_rows(spec, document), spec, document)
+    return overviews.of_plan(plan, thinned(rows, moments, 2 * overviews.MOST_POINTS), pace=pace(spec))
 
 
 def pace(spec: Spec) -> float:
