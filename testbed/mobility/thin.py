@@ -68,4 +68,5 @@ class _Thinned:
         kept = (self._kept, self._around, array("d", self._last))
         found = np.concatenate([np.frombuffer(part).reshape(-1, 3) for part in kept])
         _, first = np.unique(found[:, 0], return_index=True)
-        return Track(*(np.ascontiguousarray(column) for column in found[first].T))
+        t, x, y = np.ascontiguousarray(found[first].T)
+        return Track(t, x, y)
