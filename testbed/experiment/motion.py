@@ -19,8 +19,10 @@ from testbed.mobility import overview as overviews
 from testbed.mobility.build import Settings, timeline_of
 from testbed.mobility.foresee import Linear as LinearPredictor
 from testbed.mobility.foresee import Oracle as OraclePredictor
+from testbed.mobility.readers import opened_trace
 from testbed.mobility.row import Row
 from testbed.mobility.schedules import Ways
+from testbed.mobility.thin import thinned
 from testbed.mobility.timeline import Timeline, from_trace, ordered
 from testbed.mobility.tracks import Track, of_rows
 
@@ -71,6 +73,7 @@ def _standing(spec: Spec, moving: Mapping[str, Track]) -> dict[str, str]:
 def tracks(spec: Spec, document: Document) -> dict[str, Track]:
     """Tracks of the devices that move along a trace or a model; none where moves are scripted."""
     if spec.mobility.trace is not None:
+        _check_presence(spec, document)
         found = of_rows(_near(_rows(spec, document), spec, document), _cells(spec))
         _recorded(spec, document, found)
         return found
@@ -90,8 +93,16 @@ def tracks(spec: Spec, document: Document) -> dict[str, Track]:
 
 def overview(spec: Spec, document: Document, plan: Plan) -> overviews.Overview:
     """Who is where and when, of an experiment and its plan; reads the trace again."""
-    radio = settings(spec).radio if spec.mobility.enabled else None
-    return overviews.of_plan(plan, tracks(spec, document) if spec.mobility.enabled else {}, radio, pace=pace(spec))
+    if not spec.mobility.enabled:
+        return overviews.of_plan(plan, {}, pace=pace(spec))
+    if not _by_rows(spec):
+        return overviews.of_plan(plan, tracks(spec, document), settings(spec).radio, pace=pace(spec))
+    moments: dict[str, list[float]] = {}
+    for move in plan.moves:
+        if move.at is not None:
+            moments.setdefault(move.device, []).append(move.at)
+    rows = _near(_rows(spec, document), spec, document)
+    return overviews.of_plan(plan, thinned(rows, moments, 2 * overviews.MOST_POINTS), pace=pace(spec))
 
 
 def pace(spec: Spec) -> float:
@@ -158,6 +169,21 @@ def _recorded(spec: Spec, document: Document, found: Mapping[str, Track]) -> Non
             raise document.problem(
                 ("mobility", "radio"), f"the trace holds neither rates nor round-trip times of {device!r}",
                 wanted="a drive log", remedy="choose wifi or lte, or take radio out",
+            )  # fmt: skip
+
+
+def _check_presence(spec: Spec, document: Document) -> None:
+    """InputError if devices are to come and go with a trace that does not say when they do."""
+    if spec.mobility.presence != "trace":
+        return
+    named_at = document.where(("mobility", "trace"))
+    with opened_trace(trace_path(spec, document), named_at=named_at) as trace:
+        if trace.format.waypoints:
+            raise document.problem(
+                ("mobility", "presence"), "the trace does not say when nodes are gone",
+                wanted="samples of where they are while they are there",
+                found=f"{trace.format.title}: the corners of ways, and after the last a node stays ({named_at})",
+                remedy="write 'presence: always', or sample the trace into a format whose rows are samples",
             )  # fmt: skip
 
 

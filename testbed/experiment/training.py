@@ -167,7 +167,8 @@ class Mobility(Section):
     """What a device's access link carries follows from where it is: ``wifi`` or ``lte``. Its rate, delay and loss
     then vary, and out of coverage it is down. By default links are as they are set, everywhere."""
     presence: Literal["always", "trace"] = "always"
-    """``trace``: a device is there only while the trace has positions of it; its link is down otherwise."""
+    """``trace``: a device is there only while the trace has positions of it; its link is down otherwise. Traces whose
+    rows are corners (ns-2, BonnMotion) do not say that."""
     gap: Duration | None = None
     """With ``presence: trace``, how long a device may be missing in the trace before it counts as gone."""
     interruption: Duration = 0.0

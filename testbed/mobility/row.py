@@ -32,3 +32,10 @@ class Row(NamedTuple):
     rate: float | None = None
     rtt: float | None = None
     cell: str | None = None
+
+
+def between(before: Row, after: Row, t: float) -> Row:
+    """A node's row at a time between two of its rows: its place straight between, all else as it was before."""
+    t0, node, x0, y0, *more = before
+    share = (t - t0) / (after[0] - t0)
+    return tuple.__new__(Row, (t, node, x0 + share * (after[2] - x0), y0 + share * (after[3] - y0), *more))

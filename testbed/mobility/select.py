@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from testbed.errors import InputError
+from testbed.mobility.clip import SAME, clipped
 from testbed.mobility.names import Names
 from testbed.mobility.project import Plane
 from testbed.mobility.readers import opened_trace
-from testbed.mobility.row import Row
+from testbed.mobility.row import Row, between
 from testbed.mobility.selection import WHOLE, Selection
 
 
@@ -100,6 +101,9 @@ class _Cut:
     def rows(self, rows: Iterable[Row]) -> Iterator[Row]:
         """What is left of rows."""
         area = self.selection.area
+        if area is not None and self.stays and self.selection.every is None:
+            yield from clipped(self._in_time(rows), area, self.selection.gap or math.inf)
+            return
         for row in self._in_time(rows):
             if area is None or (area[0] <= row.x <= area[2] and area[1] <= row.y <= area[3]):
                 yield row
@@ -121,12 +125,12 @@ class _Cut:
                 continue
             before = last.get(node)
             last[node] = row
+            if every is not None:
+                yield from self._grid(before, row, every, end)
+                continue
             if before is not None and t - before[0] > gap:
                 before = None
             if before is not None and (before[0] >= end or t < first):
-                continue
-            if every is not None:
-                yield from self._grid(before, row, every, end)
                 continue
             if before is not None and before.t < first < t:
                 yield between(before, row, first)
@@ -138,26 +142,28 @@ class _Cut:
             if row.t < first:
                 yield row._replace(t=first)
             elif every is not None and row.t < end:
-                t = first + math.ceil((row.t - first) / every - 1e-9) * every
-                if t > row.t + 1e-9 * max(1.0, row.t) and t <= end:
-                    yield row._replace(t=t)
+                k = self._moments(row.t, every)
+                if row.t - self._moment(k, every) > SAME and self._moment(k + 1, every) <= end + SAME:
+                    yield row._replace(t=self._moment(k + 1, every))
 
     def _grid(self, before: Row | None, row: Row, every: float, end: float) -> Iterator[Row]:
         """Rows at whole multiples of ``every`` after the beginning, after the one before and up to this one."""
-        if row.t < self.first:
+        if row.t < self.first or (before is not None and before.t >= end):
             return
-        k = math.ceil((row.t - self.first) / every - 1e-9)
-        if before is not None:
-            k = max(0, math.floor((before.t - self.first) / every + 1e-9) + 1)
-        elif abs(self.first + k * every - row.t) > 1e-9 * max(1.0, row.t):
-            return  # its first moment comes with its next row
-        while (t := self.first + k * every) <= min(row.t + 1e-9 * max(1.0, row.t), end):
+        last = self._moments(min(row.t, end), every)
+        k = 0 if before is None or before.t < self.first else self._moments(before.t, every) + 1
+        if before is None or row.t - before.t > (self.selection.gap or math.inf):
+            if abs(self._moment(last, every) - row.t) > SAME:
+                return  # its first moment comes with its next row
+            k, before = max(k, last), None
+        while k <= last:
+            t = self._moment(k, every)
             yield row._replace(t=t) if before is None or t >= row.t else between(before, row, t)
             k += 1
 
+    def _moment(self, k: int, every: float) -> float:
+        return self.first + k * every
 
-def between(before: Row, after: Row, t: float) -> Row:
-    """A node's row at a time between two of its rows: its place straight between, all else as it was before."""
-    t0, node, x0, y0, *more = before
-    share = (t - t0) / (after[0] - t0)
-    return tuple.__new__(Row, (t, node, x0 + share * (after[2] - x0), y0 + share * (after[3] - y0), *more))
+    def _moments(self, t: float, every: float) -> int:
+        """Which moment of the grid is the last up to a time; judged here alone, so that none comes twice."""
+        return math.floor((t - self.first + SAME) / every)

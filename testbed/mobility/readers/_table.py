@@ -144,7 +144,7 @@ def rows(
                 t, x, y = float(cells[t_at]), float(cells[x_at]), float(cells[y_at])
                 speed = float(cells[speed_at]) if speed_at is not None and cells[speed_at] else None
                 kind = cells[kind_at] if kind_at is not None else kind_else
-                cell = cells[cell_at] if cell_at is not None else None
+                cell = cells[cell_at].strip() if cell_at is not None else None
                 if len(cells) != width or not (speed is None or -FAR <= speed <= FAR):
                     raise ValueError
                 if "_" in cells[t_at] or "_" in cells[x_at] or "_" in cells[y_at]:  # as `bare_number` has it
@@ -159,7 +159,7 @@ def rows(
                 t, x, y = float(cells[columns.t]), float(cells[columns.place[0]]), float(cells[columns.place[1]])
                 speed = float(cells[columns.speed]) if columns.speed is not None and cells[columns.speed] else None
                 kind = cells[columns.kind] if columns.kind is not None else columns.kind_else
-                cell = cells[columns.cell] if columns.cell is not None else None
+                cell = cells[columns.cell].strip() if columns.cell is not None else None
             if not (node.last < t <= FAR and -FAR <= x <= FAR and -FAR <= y <= FAR):
                 raise table.wrong(columns, node, (t, x, y), source.at(header_line + line))
             if degrees:

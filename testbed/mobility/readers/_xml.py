@@ -69,10 +69,12 @@ def stream(
         text: Told text, in pieces.
 
     Raises:
-        InputError: It is not well-formed, cut off, or has a document type, which traces need not and bombs do.
+        InputError: It is not well-formed, cut off, in an encoding that is not read, or has a document type, which
+            traces need not and bombs do.
     """
     parser, source = elements.parser, elements.source
     source.bound_lines = False  # all may be in one line; tokens are bounded instead
+    encoding: str | None = None
 
     def began(name: str, attributes: Attributes) -> None:
         elements.depth += 1
@@ -88,6 +90,10 @@ def stream(
             end(name.rpartition(":")[2])
         elements.depth -= 1
 
+    def declared(_: str, name: str | None, __: int) -> None:
+        nonlocal encoding
+        encoding = name
+
     def refuse(*_: object) -> None:
         raise InputError(
             "a trace has no document type or entities", wanted="XML without <!DOCTYPE>", found="<!DOCTYPE",
@@ -96,6 +102,7 @@ def stream(
 
     parser.StartElementHandler = began
     parser.EndElementHandler = ended
+    parser.XmlDeclHandler = declared
     parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = refuse
     if text is not None:
         parser.CharacterDataHandler = text
@@ -110,6 +117,13 @@ def stream(
                 wanted="the whole file" if not chunk else "well-formed XML",
                 found="its end" if not chunk else None,
                 where=source.at(error.lineno), remedy="is the file cut off?" if not chunk else "write the file again",
+            ) from None  # fmt: skip
+        except (LookupError, ValueError):
+            if elements.depth:  # it is the reader's; encodings are looked up before the first element
+                raise
+            raise InputError(
+                "the XML is in an encoding that is not read", wanted="UTF-8", found=(encoding or "none")[:60],
+                where=elements.where, remedy="save it as UTF-8, and let its first line say so",
             ) from None  # fmt: skip
         fed += len(chunk)
         if fed - max(0, parser.CurrentByteIndex) > LONGEST_TOKEN:

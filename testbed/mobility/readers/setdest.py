@@ -41,11 +41,12 @@ class _Way:
         to: Where it goes from there.
         arrives: When it gets there.
         line: Line that said so last.
+        sent: Whether it was sent anywhere yet.
     """
 
     first: dict[str, float]
     line: int
-    begun: bool = False
+    sent: bool = False
     t: float = 0.0
     x: float = 0.0
     y: float = 0.0
@@ -77,26 +78,34 @@ def read(source: Source) -> Iterator[Row]:
     """The rows of a file: of each node in order of time; those of different nodes are mixed as in the file."""
     checked = Checked(source)
     ways: dict[str, _Way] = {}
-    line = 0
-    source.line = lambda: line
+    waiting: dict[str, _Way] = {}  # placed, in that order, and not begun: nobody was sent since
+    told = 0
+    source.line = lambda: told
     for line, raw in enumerate(source.text(), 1):
         text, where = _stripped(raw), source.at(line)
         if _LEFT_OUT.fullmatch(text):
             continue
         if placed := _AT_FIRST.fullmatch(text):
-            _place(ways, placed, line, where)
+            _place(ways, waiting, placed, line, where)
         elif sent := _SENT.fullmatch(text):
+            for placing, row in _begin(waiting, checked):
+                told = placing
+                yield row
+            told = line
             yield from _send(ways, sent, checked, line, where)
         else:
             raise InputError(
                 "this is no line of movements", wanted=_WANTED, found=text.strip()[:80], where=where,
                 remedy="leave in the file what places and sends nodes; other Tcl is not run",
             )  # fmt: skip
+    for placing, row in _begin(waiting, checked):
+        told = placing
+        yield row
     for node, way in ways.items():
-        line = way.line
-        yield from _begin(node, way, checked, source.at(line))
+        told = way.line
+        _check_placed(node, way, source.at(told))
         for corner in way.corners(math.inf):
-            yield checked.row(line, Row(corner[0], node, *corner[1:]))
+            yield checked.row(told, Row(corner[0], node, *corner[1:]))
     if not ways:
         raise no_rows(source, _WANTED)
 
@@ -106,31 +115,40 @@ def _stripped(line: str) -> str:
     return line.strip() if len(line) <= _LONGEST else line[:_LONGEST].strip() + " …"
 
 
-def _place(ways: dict[str, _Way], placed: re.Match[str], line: int, where: str) -> None:
+def _place(
+    ways: dict[str, _Way], waiting: dict[str, _Way], placed: re.Match[str], line: int, where: str
+) -> None:
     node, axis, text = placed.groups()
     way = ways.setdefault(node, _Way({}, line))
-    if way.begun or axis in way.first:
+    if way.sent or axis in way.first:
         raise InputError(f"node {node!r} has two beginnings", wanted=f"{axis}_ set once, before it is sent",
                          found=placed[0].strip()[:80], where=where, remedy="take one of them out")  # fmt: skip
     way.first[axis] = number(text, f"{axis}_", where)
+    if axis != "Z" and {"X", "Y"} <= way.first.keys():
+        way.x, way.y = way.first["X"], way.first["Y"]
+        waiting[node] = way
 
 
-def _begin(node: str, way: _Way, checked: Checked, where: str) -> Iterator[Row]:
-    if way.begun:
-        return
+def _begin(waiting: dict[str, _Way], checked: Checked) -> Iterator[tuple[int, Row]]:
+    """Lines and rows of beginnings, in order of placing, so that it does not matter who is sent first."""
+    for node, way in waiting.items():
+        yield way.line, checked.row(way.line, Row(0.0, node, way.x, way.y))
+    waiting.clear()
+
+
+def _check_placed(node: str, way: _Way, where: str) -> None:
     if not {"X", "Y"} <= way.first.keys():
         raise InputError(
             f"node {node!r} is nowhere at first", wanted=f"$node_({node}) set X_ … and set Y_ … before",
             found=", ".join(f"{axis}_" for axis in way.first) or "neither", where=where, remedy="add them",
         )  # fmt: skip
-    way.begun, way.x, way.y = True, way.first["X"], way.first["Y"]
-    yield checked.row(way.line, Row(0.0, node, way.x, way.y))
 
 
 def _send(ways: dict[str, _Way], sent: re.Match[str], checked: Checked, line: int, where: str) -> Iterator[Row]:
     node = sent[2]
     way = ways.setdefault(node, _Way({}, line))
-    yield from _begin(node, way, checked, where)
+    _check_placed(node, way, where)
+    way.sent = True
     t, x, y, speed = (number(sent[i], name, where) for i, name in ((1, "t"), (3, "x"), (4, "y"), (5, "speed")))
     if speed < 0:
         raise InputError("the speed is negative", wanted="0 m/s or more", found=sent[5], where=where,

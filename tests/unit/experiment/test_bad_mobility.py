@@ -85,6 +85,28 @@ def test_bad_keys(refused, case):
     assert error.remedy or error.wanted
 
 
+CORNERS = {
+    "BonnMotion": "0 0 0 10 100 0\n0 99 0\n",
+    "ns-2": "".join(f"$node_({n}) set {axis}_ 0\n" for n in "ab" for axis in "XY"),
+}
+
+
+@pytest.mark.parametrize("case", CORNERS)
+@pytest.mark.parametrize("every", ["", ", every: 1s"])
+def test_corners_do_not_say_when_a_node_is_gone(refused, case, every):
+    error, base = refused(f"trace: {{file: t.csv{every}}}\npresence: trace\ngap: 5s", t=CORNERS[case])
+    assert error.message == "the trace does not say when nodes are gone"
+    assert case in str(error.found)
+    assert "presence: always" in str(error.remedy)
+    assert error.where == f"{base}/exp.yaml:10"
+
+
+def test_a_trace_that_is_not_there_is_that_with_presence_as_well(refused):
+    error, base = refused("trace: t.csv\npresence: trace")
+    assert "cannot be read" in error.message
+    assert error.where == f"{base}/exp.yaml:9"
+
+
 def test_a_remedy_has_its_unit(refused):
     error, base = refused("trace: t.csv\nradio: {wifi: {interval: 1us}}", t=CSV)
     assert "interval: this is too short: links would change all the time" in error.message

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from testbed.emulation.links.shape import Step
 from testbed.errors import InputError
-from testbed.experiment import load_plan, motion
+from testbed.experiment import load, load_plan, motion
 from testbed.experiment.changes import Move
 from testbed.experiment.dilate import dilated
 from testbed.mobility.row import Row
+from testbed.mobility.tracks import of_rows
 
 BASE = """\
 sites: {west: {at: [0, 0]}, east: {at: [100, 0]}}
@@ -200,3 +203,30 @@ def test_a_radio_model_and_links_that_say_the_same(plan, tmp_path, extra):
     with pytest.raises(InputError, match="radio model") as caught:
         plan("model: manhattan", "radio: wifi", base=base)
     assert caught.value.where.endswith(":6")
+
+
+def test_the_overview_of_a_long_trace_keeps_little_of_it_and_knows_where_handovers_are(tmp_path, monkeypatch):
+    path = tmp_path / "exp.yaml"
+    path.write_text(BASE + "  trace: t.csv\n")
+    rows = "".join(f"{t / 10},a,{50 - 50 * math.cos(t / 99):.3f},{t % 7}\n" for t in range(5000))
+    (tmp_path / "t.csv").write_text("t,node,x,y\n0,b,100,0\n" + rows)
+    found, loaded = load_plan(path), load(path)
+    assert len(found.moves) > 10
+    short = motion.overview(loaded.spec, loaded.document, found)
+    monkeypatch.setattr(motion, "thinned", lambda rows, *_: of_rows(rows))
+    whole = motion.overview(loaded.spec, loaded.document, found)
+    assert short.handovers == whole.handovers
+    assert short.end == whole.end
+    assert [len(d.path) for d in short.devices] == [len(d.path) for d in whole.devices]
+    for one, other in zip(short.devices[0].path, whole.devices[0].path, strict=True):
+        assert one == pytest.approx(other, abs=7)
+
+
+def test_where_a_trace_is_taken_row_by_row_nothing_keeps_all_of_it(tmp_path, monkeypatch):
+    path = tmp_path / "exp.yaml"
+    path.write_text(BASE + "  trace: t.csv\n")
+    (tmp_path / "t.csv").write_text("t,node,x,y\n0,a,0,0\n0,b,100,0\n9,a,100,0\n")
+    monkeypatch.setattr(motion, "of_rows", lambda *_: pytest.fail("all rows are kept"))
+    seen = motion.overview(load(path).spec, load(path).document, load_plan(path))
+    assert [(h.at, h.x) for h in seen.handovers] == [(4.5, 50.0)]
+    assert seen.devices[0].path == ((0.0, 0.0, 0.0), (4.5, 50.0, 0.0), (9.0, 100.0, 0.0))

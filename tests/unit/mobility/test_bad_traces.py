@@ -76,6 +76,9 @@ BAD = {
     "fcd csv: column twice": ("timestep_time;vehicle_id;vehicle_x;vehicle_y;vehicle_x\n", 1, "is there twice"),
     "xml: bomb": (BOMB, 2, "no document type"),
     "xml: outside entity": ('<!DOCTYPE gpx SYSTEM "file:///etc/passwd">\n<gpx/>', 1, "no document type"),
+    "xml: two bytes a letter": ('<?xml version="1.0" encoding="GBK"?>\n<gpx/>', 1, "encoding that is not read"),
+    "xml: no such encoding": ('<?xml version="1.0" encoding="UTF-9"?>\n<gpx/>', 1, "encoding that is not read"),
+    "xml: encoding of domain names": ("<?xml version='1.0' encoding='punycode'?>\n<fcd-export/>", 1, "not read"),
     "xml: cut off": ("<fcd-export>\n<timestep time='0'>\n<vehicle id='a' x='0' y='0'", 3, "not well-formed"),
     "xml: not closed": ("<fcd-export>\n<timestep time='0'>\n<vehicle id='a' x='0' y='0'/>\n", 4, "not well-formed"),
     "xml: malformed": ("<fcd-export>\n<timestep time=0>", 2, "not well-formed"),
@@ -245,3 +248,15 @@ def outcome(path: Path) -> InputError | None:
     except InputError as error:
         return error
     return None
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyError])
+def test_what_a_reader_gets_wrong_is_not_taken_for_an_encoding(tmp_path, error):
+    path = tmp_path / "trace"
+    path.write_text('<?xml version="1.0" encoding="UTF-8"?>\n<gpx/>')
+
+    def begin(*_: object) -> None:
+        raise error("of the reader")
+
+    with _source.opened(path) as source, pytest.raises(error, match="of the reader"):
+        list(_xml.stream(_xml.Elements(source), begin))

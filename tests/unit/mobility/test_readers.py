@@ -20,8 +20,7 @@ from testbed.mobility import trace
 from testbed.mobility.build import Settings as Timelines
 from testbed.mobility.build import timeline_of
 from testbed.mobility.readers import formats, opened_trace
-from testbed.mobility.row import Row
-from testbed.mobility.select import between
+from testbed.mobility.row import Row, between
 from testbed.mobility.select import read as selected
 from testbed.mobility.selection import Selection
 from testbed.mobility.tracks import of_rows
@@ -154,6 +153,32 @@ def test_sent_elsewhere_on_the_way(written):
     assert [(r.t, r.x, r.y) for r in found] == [(0, 0, 0), (1, 0, 0), (6, 50, 0), (10, 50, 20)]
 
 
+def _placed(node: int, axes: str = "XY") -> str:
+    return "".join(f"$node_({node}) set {axis}_ {node}.0\n" for axis in axes)
+
+
+def _sent(node: int, t: float) -> str:
+    return f'$ns_ at {t} "$node_({node}) setdest 50 {node} 10"\n'
+
+
+@pytest.mark.parametrize("sent", [_sent(1, 1.0), _sent(1, 1.0) + _sent(0, 2.0), _sent(1, 1.0) + _placed(0, "Z"), ""])
+def test_nodes_appear_in_the_order_in_which_they_are_placed(written, sent):
+    path = written(_placed(0) + _placed(1) + sent)
+    assert list(dict.fromkeys(r.node for r in rows(path))) == ["0", "1"]
+    assert next(r.node for r in selected(path, ["dev-1", "dev-2"]) if r.x == 1) == "dev-2"
+
+
+def test_nodes_that_are_placed_after_others_are_sent(written):
+    text = _placed(0, "X") + _placed(1) + _sent(1, 1.0) + _placed(0, "Y") + _placed(2)
+    path = written(text + _sent(2, 2.0) + _sent(1, 3.0))
+    found = rows(path)
+    assert list(dict.fromkeys(r.node for r in found)) == ["1", "0", "2"]
+    assert [r.t for r in found if r.node == "1"] == [0, 1, 3, pytest.approx(5.9)]
+    with opened_trace(path) as trace_:
+        begun = {r.node: trace_.where().rpartition(":")[2] for r in trace_.rows() if r.t == 0}
+    assert begun == {"1": "2", "0": "1", "2": "6"}  # the lines that place them
+
+
 def test_bonnmotion_tells_its_dimensions(written):
     flat = rows(written("0 1 2 5 3 4\n\n0 0 0\n"))
     assert [(r.t, r.node, r.x, r.y) for r in flat] == [(0, "0", 1, 2), (5, "0", 3, 4), (0, "1", 0, 0)]
@@ -191,6 +216,11 @@ def test_idle_says_nothing_of_the_rate(written):
 def test_own_csv_with_more(written):
     found = rows(written("t,node,x,y,speed,kind,cell\n0,a,1,2,3.5,car,x1\n1,a,1,2,,,\n"))
     assert found == [Row(0, "a", 1, 2, 3.5, "car", None, None, "x1"), Row(1, "a", 1, 2)]
+
+
+def test_blanks_around_cells_are_none_of_their_names(written):
+    found = rows(written("t, node, x, y, cell\n0, a, 0, 0, north\n1, a, 0, 0, south \n2, a, 0, 0, \n"))
+    assert [r.cell for r in found] == ["north", "south", None]
 
 
 def test_sumo_with_degrees_says_so(written):

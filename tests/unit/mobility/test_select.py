@@ -105,6 +105,25 @@ def test_area(taken):
     assert places(taken(text, Selection(area=(0, 0, 10, 1)))) == [("a", 0, 5), ("b", 1, 10), ("a", 2, 6)]
 
 
+def test_ways_between_corners_are_cut_to_the_area(taken):
+    inside = Selection(area=(30, -1, 60, 1))
+    assert places(taken("# 2D\n0 0 0 10 100 0\n", inside)) == [("a", 3, 30), ("a", 6, 60)]
+    assert places(taken("# 2D\n0 0 0 10 50 0\n", inside)) == [("a", 6, 30), ("a", 10, 50)]  # and stays
+    assert places(taken(WAY, Selection(begin=4, end=5, area=inside.area, nodes=1))) == [("a", 0, 40), ("a", 1, 50)]
+    assert places(taken(WAY, Selection(begin=50, area=(90, -1, 110, 1)))) == [("a", 0, 100)]
+    with pytest.raises(InputError, match="nothing of the trace is left"):
+        taken("# 2D\n0 0 0 10 100 10\n", inside)
+
+
+def test_the_same_motion_crosses_an_area_however_it_was_written(taken):
+    asked = Selection(area=(25, -1, 65, 1))
+    sampled = taken(cars(*((t, "v", 10.0 * t) for t in range(11))), asked)
+    corners = taken("# 2D\n0 0 0 10 100 0\n", asked)
+    assert [row.x for row in corners] == [25, 65]
+    assert corners[0].t <= sampled[0].t < sampled[-1].t <= corners[-1].t
+    assert places(taken("# 2D\n0 0 0 10 100 0\n", Selection(every=1, area=(25, -1, 65, 1)))) == places(sampled)
+
+
 def test_resampling(taken):
     text = cars((0.5, "v", 5), (2.5, "v", 25), (30, "v", 300), (31, "v", 310))
     found = places(taken(text, Selection(begin=0, every=1, gap=5)))
@@ -135,6 +154,19 @@ def test_a_grid_has_no_holes(tmp_path_factory, rows, every, begin):
     for row in found:
         if begin + row.t in by_time:
             assert row.x == pytest.approx(by_time[begin + row.t], abs=1e-6)
+
+
+@pytest.mark.parametrize("gap", [None, 1e-9, 0.7])
+def test_a_moment_of_the_grid_comes_once(taken, gap):
+    text = cars((0, "v", 0), (999.9999999, "v", 1), (1000.0000001, "v", 2), (1000.5, "v", 3), (1001, "v", 4))
+    steps = [row.t for row in taken(text, Selection(every=1, gap=gap))]
+    assert steps == sorted(set(steps))
+    assert steps[-2:] == [1000, 1001]
+
+
+def test_the_end_of_a_grid_counts(taken):
+    rows = taken(cars((0, "v", 0), (1, "v", 10)), Selection(every=0.1, end=0.3))
+    assert [row.x for row in rows] == pytest.approx([0, 1, 2, 3])
 
 
 def test_scaling(taken):
