@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from testbed.errors import InputError
-from testbed.experiment import resolve
+from testbed.experiment import attendance, resolve
 from testbed.experiment.changes import Move
 from testbed.experiment.document import Document
 from testbed.experiment.model import Spec
@@ -19,7 +20,7 @@ from testbed.mobility.build import Settings, timeline_of
 from testbed.mobility.foresee import Linear as LinearPredictor
 from testbed.mobility.foresee import Oracle as OraclePredictor
 from testbed.mobility.row import Row
-from testbed.mobility.timeline import Timeline, from_trace, ordered
+from testbed.mobility.timeline import Timeline, from_trace
 from testbed.mobility.tracks import Track, of_rows
 
 FAR_AWAY = 50e3
@@ -39,13 +40,15 @@ def timeline(spec: Spec, document: Document, sites: Mapping[str, SitePlan]) -> T
         InputError: The trace cannot be used, or the model makes no movement.
     """
     if not spec.mobility.moving:
-        return Timeline({}, ordered(_scripted(spec)))
+        return attendance.scripted(_scripted(spec), attendance.presence(spec, document), spec, document)
     points = {name: site.at for name, site in sites.items()}
     if _by_rows(spec):
         return from_trace(_near(_rows(spec, document), spec, document), points)
     access = {name: (site.access_up, site.access_down) for name, site in sites.items()}
+    stays = attendance.presence(spec, document)
+    how = replace(settings(spec), presence=stays)
     try:
-        return timeline_of(tracks(spec, document), points, settings(spec), access)
+        return attendance.standing(timeline_of(tracks(spec, document), points, how, access), stays)
     except ValueError as error:
         raise document.problem(("mobility",), f"no timeline can be made: {error}") from None
 
@@ -113,7 +116,7 @@ def settings(spec: Spec) -> Settings:
         sharing="time" if radio is None else radio.sharing,
         interval=0.5 if radio is None else radio.interval,
         predictor=_predictor(spec),
-        come_and_go=mobility.presence == "trace",
+        come_and_go=mobility.presence.traced,
         gap=mobility.gap,
         seed=spec.seed,
         recorded=recorded is not None,
@@ -145,7 +148,7 @@ def _recorded(spec: Spec, document: Document, found: Mapping[str, Track]) -> Non
 
 def _by_rows(spec: Spec) -> bool:
     mobility = spec.mobility
-    plain = mobility.radio is None and mobility.presence == "always" and _predictor(spec) is None
+    plain = mobility.radio is None and mobility.presence.always and _predictor(spec) is None
     return mobility.trace is not None and mobility.association.nearest is not None and plain
 
 
@@ -253,10 +256,10 @@ def check(spec: Spec, document: Document) -> Iterator[InputError]:
         if site not in spec.sites:
             yield document.problem(("mobility", "association", "trace", "cells", cell), f"there is no site {site!r}",
                                    wanted=", ".join(spec.sites))  # fmt: skip
-    if mobility.presence == "trace" and mobility.trace is None:
+    if mobility.presence.traced and mobility.trace is None:
         yield document.problem(("mobility", "presence"), "there is no trace to be present in", wanted="trace",
                                remedy="take presence out")  # fmt: skip
-    if mobility.gap is not None and mobility.presence != "trace":
+    if mobility.gap is not None and not mobility.presence.traced:
         yield document.problem(("mobility", "gap"), "gap means nothing unless devices come and go",
                                wanted="presence: trace", remedy="add it, or take gap out")  # fmt: skip
 
