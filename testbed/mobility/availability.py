@@ -161,8 +161,9 @@ def _joined(device: str, stays: Iterable[_Stay], source: Source) -> tuple[tuple[
         if after.joins < stay.leaves:
             late, other = (after, stay) if after.line > stay.line else (stay, after)
             raise InputError(
-                f"two rows of {device!r} overlap", wanted=f"nothing else from {other.joins:.10g} to {other.leaves:.10g}",
-                found=f"line {other.line} as well", where=source.at(late.line), remedy="join them, or take one out",
+                f"two rows of {device!r} overlap", wanted="one row for each time that it is there",
+                found=f"{late.joins:.10g} to {late.leaves:.10g}, and line {other.line}: {other.joins:.10g} to "
+                f"{other.leaves:.10g}", where=source.at(late.line), remedy="join them, or take one out",
             )  # fmt: skip
         if 0 < after.joins - stay.leaves < SHORTEST - 1e-9:
             raise _too_short(f"{device!r} is away", after.joins - stay.leaves, source.at(after.line))
