@@ -87,8 +87,8 @@ class Course:
         changes: Of each device when its site changes, and to which one, where that is known better than by looks: s,
             index. None: `on` says it.
         until: When movement ends, s; None: with the last look.
-        stays: When devices are there, where that is known better than by looks: sorted by device, until just before
-            the end of each, s.
+        stays: When devices are there, where that is known better than by looks: until just before the end of each
+            interval, s.
     """
 
     times: Array
@@ -167,7 +167,7 @@ def _up(changes: tuple[tuple[float, int], ...], downs: tuple[Down, ...]) -> list
 
 
 Presence = Mapping[str, tuple[tuple[float, float], ...]]
-"""Intervals in which a device is there, s; a device that is not named always is."""
+"""Intervals in which a device is there, in order, s; a device that is not named always is."""
 
 
 def follow(
@@ -270,9 +270,11 @@ def _looks(end: float, step: float) -> Array:
 def _present(intervals: tuple[tuple[float, float], ...] | None, times: Array) -> npt.NDArray[np.bool_]:
     if intervals is None:
         return np.ones(len(times), dtype=bool)
-    found = np.zeros(len(times), dtype=bool)
-    for begin, end in intervals:
-        found |= (times >= begin - _SAME) & (times <= end + _SAME)
+    if not intervals:
+        return np.zeros(len(times), dtype=bool)
+    begins, ends = np.array(intervals, dtype=np.float64).T
+    at = np.searchsorted(begins - _SAME, times, side="right") - 1
+    found: npt.NDArray[np.bool_] = (at >= 0) & (times <= ends[at] + _SAME)
     return found
 
 
