@@ -55,14 +55,14 @@ def _show(seen: Overview) -> None:
             place = "" if handover.x is None else f"{handover.x:.0f}, {handover.y:.0f}"
             table.add_row(handover.due, handover.device, handover.source, handover.to, place)
         console.print(table)
-    if not seen.end:
+    if not seen.end or any(handover.at is None for handover in seen.handovers):
         Console(stderr=True).print("moves at points of the training: how long devices stay is known after a run")
-        return
-    table = Table("device", "site", "visits", "dwell time", "of it up", "rate up", "rate down", title="dwell times")
-    for device in seen.devices:
-        for row in _dwells(device):
-            table.add_row(*row)
-    console.print(table)
+    else:
+        table = Table("device", "site", "visits", "dwell time", "of it up", "rate up", "rate down", title="dwell times")
+        for device in seen.devices:
+            for row in _dwells(device):
+                table.add_row(*row)
+        console.print(table)
     outages = [(o.begin, device.name, o) for device in seen.devices for o in device.outages]
     if outages:
         table = Table("device", "from", "to", "why", title="links down")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from testbed.experiment import (
+    check_motion,
     check_moves,
     check_network,
     check_pipeline,
@@ -15,7 +16,6 @@ from testbed.experiment import (
     check_training,
     faults,
     likeness,
-    motion,
     planner,
     site_table,
     taskview,
@@ -67,7 +67,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
         *check_training.check(spec, document),
         *check_moves.check(spec, document),
         *check_pipeline.check(spec, document),
-        *motion.check(spec, document),
+        *check_motion.check(spec, document),
         *faults.check(spec.faults, faults.Resolver(spec, document)),
     ])  # fmt: skip
     return Loaded(spec, document)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from testbed.errors import InputError
-from testbed.experiment import resolve
+from testbed.experiment import attendance, resolve
 from testbed.experiment.changes import Move
 from testbed.experiment.document import Document
 from testbed.experiment.model import Spec
@@ -23,7 +23,7 @@ from testbed.mobility.readers import opened_trace
 from testbed.mobility.row import Row
 from testbed.mobility.schedules import Ways
 from testbed.mobility.thin import thinned
-from testbed.mobility.timeline import Timeline, from_trace, ordered
+from testbed.mobility.timeline import Timeline, from_trace
 from testbed.mobility.tracks import Track, of_rows
 
 FAR_AWAY = 50e3
@@ -43,14 +43,16 @@ def timeline(spec: Spec, document: Document, sites: Mapping[str, SitePlan]) -> T
         InputError: The trace cannot be used, or the model makes no movement.
     """
     if not spec.mobility.moving:
-        return Timeline({}, ordered(_scripted(spec)))
+        return attendance.scripted(_scripted(spec), attendance.presence(spec, document), spec, document)
     points = {name: site.at for name, site in sites.items()}
     if _by_rows(spec):
         return from_trace(_near(_rows(spec, document), spec, document), points)
     access = {name: _bounds(spec, site) for name, site in sites.items()}
-    found = tracks(spec, document)
+    found, stays = tracks(spec, document), attendance.presence(spec, document)
+    how = replace(settings(spec), presence=stays)
     try:
-        return timeline_of(found, points, settings(spec), access, standing=_standing(spec, found))
+        made = timeline_of(found, points, how, access, standing=_standing(spec, found))
+        return attendance.standing(made, stays)
     except ValueError as error:
         raise document.problem(("mobility",), f"no timeline can be made: {error}") from None
 
@@ -142,7 +144,7 @@ def settings(spec: Spec) -> Settings:
         sharing="time" if radio is None else radio.sharing,
         interval=0.5 if radio is None else radio.interval,
         predictor=_predictor(spec),
-        come_and_go=mobility.presence == "trace",
+        come_and_go=mobility.presence.traced,
         gap=mobility.gap,
         seed=spec.seed,
         recorded=recorded is not None,
@@ -174,7 +176,7 @@ def _recorded(spec: Spec, document: Document, found: Mapping[str, Track]) -> Non
 
 def _check_presence(spec: Spec, document: Document) -> None:
     """InputError if devices are to come and go with a trace that does not say when they do."""
-    if spec.mobility.presence != "trace":
+    if not spec.mobility.presence.traced:
         return
     named_at = document.where(("mobility", "trace"))
     with opened_trace(trace_path(spec, document), named_at=named_at) as trace:
@@ -189,7 +191,7 @@ def _check_presence(spec: Spec, document: Document) -> None:
 
 def _by_rows(spec: Spec) -> bool:
     mobility = spec.mobility
-    plain = mobility.radio is None and mobility.presence == "always" and _predictor(spec) is None
+    plain = mobility.radio is None and mobility.presence.always and _predictor(spec) is None
     return mobility.trace is not None and mobility.association.nearest is not None and plain
 
 
@@ -258,72 +260,3 @@ def _predictor(spec: Spec) -> OraclePredictor | LinearPredictor | None:
     if isinstance(asked, Oracle):
         return OraclePredictor(asked.horizon)
     return LinearPredictor(asked.horizon, asked.window) if isinstance(asked, Linear) else None
-
-
-def check(spec: Spec, document: Document) -> Iterator[InputError]:
-    """What is wrong with the keys of mobility, taken together."""
-    mobility, devices = spec.mobility, resolve.devices(spec)
-    if mobility.trace is not None and mobility.model is not None:
-        yield document.problem(("mobility", "model"), "there are a model and a trace", wanted="one of them",
-                               remedy="take one out")  # fmt: skip
-    if mobility.model is not None:
-        if mobility.moves:
-            yield document.problem(("mobility", "model"), "there are moves and a model", wanted="one of them",
-                                   remedy="take one out")  # fmt: skip
-        known = [*spec.devices, *devices]
-        for i, name in enumerate(mobility.model.chosen.devices or ()):
-            if name not in known:
-                choice = next(f.alias or k for k, f in type(mobility.model).model_fields.items()
-                              if getattr(mobility.model, k) is not None)  # fmt: skip
-                yield document.problem(("mobility", "model", choice, "devices", i), f"there is no device {name!r}",
-                                       wanted=", ".join(known))  # fmt: skip
-    if not mobility.moving:
-        for key in ("radio", "prediction"):
-            if getattr(mobility, key) is not None:
-                yield document.problem(
-                    ("mobility", key), f"{key} needs to know where devices are", wanted="trace or model",
-                    remedy=f"add 'trace: …' or 'model: random-waypoint', or take {key} out",
-                )  # fmt: skip
-        if mobility.association.nearest is None:
-            yield document.problem(("mobility", "association"), "nobody moves but by script",
-                                   wanted="trace or model", remedy="take association out")  # fmt: skip
-    for key in ("association", "radio"):
-        choice = getattr(mobility, key)
-        if mobility.model is not None and choice is not None and choice.trace is not None:
-            yield document.problem(("mobility", key), "movement that is made up records nothing", wanted="a trace",
-                                   remedy=f"choose another {key}")  # fmt: skip
-    cells = None if mobility.association.trace is None else mobility.association.trace.cells
-    for cell, site in (cells or {}).items():
-        if site not in spec.sites:
-            yield document.problem(("mobility", "association", "trace", "cells", cell), f"there is no site {site!r}",
-                                   wanted=", ".join(spec.sites))  # fmt: skip
-    if mobility.presence == "trace" and mobility.trace is None:
-        yield document.problem(("mobility", "presence"), "there is no trace to be present in", wanted="trace",
-                               remedy="take presence out")  # fmt: skip
-    if mobility.gap is not None and mobility.presence != "trace":
-        yield document.problem(("mobility", "gap"), "gap means nothing unless devices come and go",
-                               wanted="presence: trace", remedy="add it, or take gap out")  # fmt: skip
-    trace = mobility.trace
-    if mobility.gap is not None and trace is not None and trace.every is not None:
-        step = trace.every * trace.scale.time
-        if step > mobility.gap:
-            yield document.problem(
-                ("mobility", "gap"), "devices would be gone between any two positions", wanted=f"at least {step:g} s, "
-                "from one to the next", found=f"{mobility.gap:g} s", remedy="raise gap, or make trace.every shorter",
-            )  # fmt: skip
-
-
-def check_sites(spec: Spec, document: Document, sites: Mapping[str, SitePlan]) -> Iterator[InputError]:
-    """What is wrong between the radio model and the access links."""
-    if spec.mobility.radio is None:
-        return
-    for name, site in sites.items():
-        path = ("sites", name, "access") if ("sites", name, "access") in document.places else ("links", "access")
-        if site.access_up_trace or site.access_down_trace:
-            yield document.problem(path, f"access links at {name!r} have a trace, and there is a radio model",
-                                   wanted="one of them", remedy="take one out")  # fmt: skip
-        if site.access_up.bursts or site.access_down.bursts:
-            yield document.problem(
-                path, f"access links at {name!r} lose in bursts, and the radio model says how much is lost",
-                wanted="a plain loss", remedy="write loss as a share, or take mobility.radio out",
-            )  # fmt: skip

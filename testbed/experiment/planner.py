@@ -10,7 +10,7 @@ from typing import Any
 from nodes.policies.samples import FORMS
 from testbed.emulation.links.shape import Shape
 from testbed.errors import InputError
-from testbed.experiment import charging, faults, motion, resolve, taskplanner
+from testbed.experiment import attendance, charging, check_motion, faults, motion, resolve, taskplanner
 from testbed.experiment.check_data import data_directory
 from testbed.experiment.document import Document, Steps
 from testbed.experiment.model import Spec
@@ -44,7 +44,7 @@ def build(spec: Spec, document: Document) -> Plan:
         InputError: The trace cannot be used.
     """
     sites = {name: _site(spec, document, name) for name in spec.sites}
-    raise_all(list(motion.check_sites(spec, document, sites)))
+    raise_all(list(check_motion.check_sites(spec, document, sites)))
     timeline = motion.timeline(spec, document, sites)
     starts = _starts(spec, document, timeline)
     if not spec.mobility.enabled:
@@ -258,6 +258,9 @@ def _rendered(spec: Spec, document: Document) -> str:
         short = not isinstance(data["mobility"]["trace"], dict)
         steps: Steps = ("mobility", "trace") if short else ("mobility", "trace", "file")
         data = _with(data, steps, str(motion.trace_path(spec, document).resolve()))
+    table = attendance.path(spec, document)
+    if table is not None:
+        data = _with(data, ("mobility", "presence", "file"), str(table.resolve()))
     directory = data_directory(spec, document)
     if directory is not None and not spec.tasks:
         data = _with(data, ("workload", "data", "dir"), str(directory))

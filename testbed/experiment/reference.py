@@ -74,6 +74,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("mobility.radio.wifi", movement.Wifi),
     ("mobility.radio.lte", movement.Lte),
     ("mobility.radio.trace", movement.Recorded),
+    ("mobility.presence", trace_settings.Presence),
     ("mobility.prediction", movement.Forecast),
     ("mobility.prediction.none", movement.Nothing),
     ("mobility.prediction.oracle", movement.Oracle),

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, WithJsonSchema, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from testbed.experiment.movement_values import Rectangle
+from testbed.experiment.problems import did_you_mean
 from testbed.experiment.section import Section
 from testbed.experiment.units import Duration, UnitError
 from testbed.mobility.project import Plane, check
@@ -107,6 +117,47 @@ class Trace(Section):
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """A file's name is as good as a mapping."""
         return {"anyOf": [{"type": "string", "minLength": 1}, dict(handler.resolve_ref_schema(handler(schema)))]}
+
+
+class Presence(Section):
+    """When devices are there: ``always``; while the movement ``trace`` has positions of them; or ``{file: …}``."""
+
+    file: str | None = None
+    """A CSV file with the header `device,joins,leaves`, relative to the experiment file: from when until when each
+    device (or each of a group) is there, in seconds after the start of training. See
+    [traces.md](traces.md#devices-that-join-and-leave)."""
+    _traced: bool = PrivateAttr(default=False)
+
+    @property
+    def traced(self) -> bool:
+        """Whether the movement trace says it."""
+        return self._traced
+
+    @property
+    def always(self) -> bool:
+        """Whether devices are there all the time."""
+        return self.file is None and not self._traced
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _word(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        wanted = "always, trace or {file: availability.csv}"
+        words = {"always": False, "trace": True}
+        if isinstance(value, str) and value not in words:
+            raise UnitError(
+                f"unknown presence {value!r}", wanted=wanted, found=value,
+                remedy=did_you_mean(value, words) or f"for a file: {{file: {value}}}",
+            )  # fmt: skip
+        found = handler({} if isinstance(value, str) else value)
+        if value and isinstance(value, Mapping) and not found.file:
+            raise UnitError("presence names no file", wanted=wanted, found=value, remedy="add file: availability.csv")
+        found._traced = value == "trace"
+        return found
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """A word or a mapping."""
+        return {"anyOf": [{"enum": ["always", "trace"]}, dict(handler.resolve_ref_schema(handler(schema)))]}
 
 
 _WANTED = {"to": "a time after from", "every": "1ms to 1h", "gap": "more than 0"}

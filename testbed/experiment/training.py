@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, WithJsonSchema, model_validator
 from pydantic.json_schema import JsonSchemaValue
@@ -20,7 +20,7 @@ from testbed.experiment.pipelining import Pipeline
 from testbed.experiment.problems import did_you_mean
 from testbed.experiment.section import Section
 from testbed.experiment.selecting import Select
-from testbed.experiment.trace_settings import Trace
+from testbed.experiment.trace_settings import Presence, Trace
 from testbed.experiment.units import Duration, Fraction, UnitError
 
 SCHEMES: Mapping[str, bool] = dict.fromkeys(schemes.names(), True)
@@ -166,9 +166,10 @@ class Mobility(Section):
     radio: RadioModel | None = None
     """What a device's access link carries follows from where it is: ``wifi`` or ``lte``. Its rate, delay and loss
     then vary, and out of coverage it is down. By default links are as they are set, everywhere."""
-    presence: Literal["always", "trace"] = "always"
-    """``trace``: a device is there only while the trace has positions of it; its link is down otherwise. Traces whose
-    rows are corners (ns-2, BonnMotion) do not say that."""
+    presence: Presence = Field(default="always", validate_default=True)
+    """Devices that come and go: ``trace``, each is there only while the trace has positions of it (traces whose rows
+    are corners, ns-2 and BonnMotion, do not say that); ``{file: …}``, as a table says. While a device is not there,
+    its link is down."""
     gap: Duration | None = None
     """With ``presence: trace``, how long a device may be missing in the trace before it counts as gone."""
     interruption: Duration = 0.0

@@ -6,6 +6,7 @@ Where the nearest of all sites counts, nobody has to look: `along` knows when bo
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -28,6 +29,7 @@ NEIGHBOURS = 8
 RANKING = waves.wifi(shadowing=0.0)
 """Compares sites where no radio model was asked for: there, each is within reach everywhere."""
 _BLOCK = 512
+_SAME = 1e-9
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ class Course:
         changes: Of each device when its site changes, and to which one, where that is known better than by looks: s,
             index. None: `on` says it.
         until: When movement ends, s; None: with the last look.
+        stays: When devices are there, where that is known better than by looks: until just before the end of each
+            interval, s.
     """
 
     times: Array
@@ -96,6 +100,7 @@ class Course:
     first: tuple[int, ...]
     changes: tuple[tuple[tuple[float, int], ...], ...] | None = None
     until: float | None = None
+    stays: Presence | None = None
 
     @property
     def end(self) -> float:
@@ -121,7 +126,18 @@ class Course:
     def _seen(self, d: int) -> list[tuple[float, int]]:
         """Changes of a device at looks, to `NOWHERE` among them."""
         looks = np.flatnonzero(np.diff(self.on[:, d], prepend=np.int16(self.first[d])))
-        return [(float(self.times[i]), int(self.on[i, d])) for i in looks]
+        return [(self._when(int(i), d), int(self.on[i, d])) for i in looks]
+
+    def _when(self, look: int, d: int) -> float:
+        """When that happened which a look shows first: then, unless a device came or went and it is known when."""
+        at = float(self.times[look])
+        stays = (self.stays or {}).get(self.devices[d])
+        if stays is None or look == 0 or self.present[look, d] == self.present[look - 1, d]:
+            return at
+        side = 0 if self.present[look, d] else 1
+        last = bisect_right(stays, at + _SAME, key=lambda stay: stay[side]) - 1
+        known = stays[last][side] if last >= 0 else -math.inf
+        return known if known > self.times[look - 1] else at
 
     def down(self) -> dict[str, tuple[Down, ...]]:
         """When each device's link is down, for those for which it ever is; to the end means for ever."""
@@ -129,7 +145,7 @@ class Course:
         for d, device in enumerate(self.devices):
             state = np.where(self.on[:, d] != NOWHERE, 0, np.where(self.present[:, d], 1, 2))
             edges = [0, *(np.flatnonzero(np.diff(state)) + 1).tolist(), len(state)]
-            times = [*self.times.tolist(), math.inf]
+            times = {i: self._when(i, d) for i in edges[:-1]} | {len(state): math.inf}
             downs = merged(
                 Down(times[i], times[j], COVERAGE if state[i] == 1 else ABSENT)
                 for i, j in pairwise(edges)
@@ -151,7 +167,7 @@ def _up(changes: tuple[tuple[float, int], ...], downs: tuple[Down, ...]) -> list
 
 
 Presence = Mapping[str, tuple[tuple[float, float], ...]]
-"""Intervals in which a device is there, s; a device that is not named always is."""
+"""Intervals in which a device is there, in order, s; a device that is not named always is."""
 
 
 def follow(
@@ -264,9 +280,11 @@ def _looks(end: float, step: float) -> Array:
 def _present(intervals: tuple[tuple[float, float], ...] | None, times: Array) -> npt.NDArray[np.bool_]:
     if intervals is None:
         return np.ones(len(times), dtype=bool)
-    found = np.zeros(len(times), dtype=bool)
-    for begin, end in intervals:
-        found |= (times >= begin - 1e-9) & (times <= end + 1e-9)
+    if not intervals:
+        return np.zeros(len(times), dtype=bool)
+    begins, ends = np.array(intervals, dtype=np.float64).T
+    at = np.searchsorted(begins - _SAME, times, side="right") - 1
+    found: npt.NDArray[np.bool_] = (at >= 0) & (times <= ends[at] + _SAME)
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from nodes.policies.association import LeastLoaded, Nearest, Policy
 from nodes.policies.prediction import Prediction
@@ -17,6 +17,8 @@ from testbed.mobility.tracks import Track
 
 LONGEST = 24 * 3600.0
 """Seconds that a timeline may last."""
+_BEFORE = 1e-8
+"""Seconds before a moment that are before it for every look."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class Settings:
             them before, and where the last has them after.
         gap: With ``come_and_go``: seconds without a position after which a device counts as gone. None: any gap is
             bridged.
-        presence: When devices are there, instead (availability traces), s.
+        presence: When devices are there, instead (availability traces): from the begin of each interval until just
+            before its end, s. Who comes later than movement ends is looked at until then.
         seed: Of shadowing.
         recorded: Links are as the tracks recorded it, in place of a radio model.
         recorded_up: Share of the recorded rates that the way up has; None leaves it to the file.
@@ -71,22 +74,33 @@ def course_of(
     """
     if not sites or not tracks:
         raise ValueError("a timeline needs sites and tracks")
+    stay = {} if standing is None or not _shared(settings) else standing
+    stays = {name: mine for name, mine in (settings.presence or {}).items() if name in tracks or name in stay}
     last = max(float(track.t[-1]) for track in tracks.values()) if end is None else end
+    if end is None:
+        last = max(last, _looked_at(stays, settings.step))
     if not (math.isfinite(last) and 0 <= last <= LONGEST):
         raise ValueError(f"movement must end within {LONGEST:g} s after the start, not at {last:g} s")
-    presence = dict(settings.presence or {})
+    presence = {name: tuple((begin, end - _BEFORE) for begin, end in mine) for name, mine in stays.items()}
     if settings.come_and_go:
         presence = {name: track.present(settings.gap) for name, track in tracks.items()} | presence
     if settings.radio is None and isinstance(settings.policy, Nearest):
-        return along(tracks, sites, last, settings.step, presence)
-    where = Sites(sites, settings.radio, settings.seed)
-    stay = {} if standing is None or not _shared(settings) else standing
-    return follow(tracks, where, settings.policy, last, settings.step, presence, stay)
+        course = along(tracks, sites, last, settings.step, presence)
+    else:
+        where = Sites(sites, settings.radio, settings.seed)
+        course = follow(tracks, where, settings.policy, last, settings.step, presence, stay)
+    return replace(course, stays=stays)
 
 
 def _shared(settings: Settings) -> bool:
     """Whether devices have to do with each other on a site: they share its air, or are counted."""
     return settings.radio is not None or isinstance(settings.policy, LeastLoaded)
+
+
+def _looked_at(stays: Presence, step: float) -> float:
+    """The look at which all have come and gone for the last time, s."""
+    last = max((edge for mine in stays.values() for stay in mine for edge in stay if edge < math.inf), default=0.0)
+    return round(math.ceil(last / step - 1e-9) * step, 9)
 
 
 def timeline_of(

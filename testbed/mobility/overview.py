@@ -143,6 +143,7 @@ def of_plan(plan: Plan, tracks: Mapping[str, Track], radio: Radio | None = None,
     """The overview of a plan, and of the tracks that it was made from."""
     starts = {n.name: n.site or "" for n in plan.nodes if n.kind == "device"}
     ends = [float(track.t[-1]) for track in tracks.values()] + [m.at for m in plan.moves if m.at is not None]
+    ends += [edge for o in plan.outages for edge in (o.begin, o.end) if edge is not None]
     down: dict[str, tuple[Down, ...]] = {}
     for outage in plan.outages:
         until = math.inf if outage.end is None else outage.end

@@ -26,9 +26,9 @@ _LEFT, _WIDTH, _LANE, _BAND = 110.0, 1000.0, 24.0, 8.0
 
 
 def block(record: RunRecord) -> Markup | None:
-    """The map and its lanes; None where nothing moved, or nobody knows where."""
+    """The map and its lanes; None where nothing moved, came or went, or nobody knows where."""
     overview = record.motion
-    if overview is None or not (overview.handovers or any(d.path for d in overview.devices)):
+    if overview is None or not (overview.handovers or any(d.path or d.outages for d in overview.devices)):
         return None
     colours = {site: EDGES[i % len(EDGES)] for i, site in enumerate(overview.sites)}
     until = became.last(overview, record.schemes)

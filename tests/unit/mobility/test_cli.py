@@ -63,6 +63,18 @@ def test_who_goes_out_of_coverage(run):
     assert "unshaped" not in out
 
 
+def test_who_comes_and_goes(run, tmp_path):
+    (tmp_path / "here.csv").write_text("device,joins,leaves\na,0,10\na,20.5,\nb,5,70\n")
+    for mobility, dwell in (("", "b      │ east │ 1 "), ("trace: t.csv\n", "Mbit/s"),
+                            ("moves: [a to east at 50% of round 2]\n", None)):  # fmt: skip
+        code, out, _ = run(f"{mobility}presence: {{file: here.csv}}")
+        assert code == 0
+        for row in ("links down", "│ b      │ 0 s  │ 5 s     │ absent", "│ a      │ 10 s │ 20.5 s  │ absent",
+                    "│ b      │ 70 s │ the end │ absent"):  # fmt: skip
+            assert row in out, out
+        assert (dwell in out) if dwell else ("dwell" not in out)
+
+
 def test_scripted_moves(run):
     _, out, err = run("moves: [a to east every 20 rounds]")
     assert "0% of round 20" in out

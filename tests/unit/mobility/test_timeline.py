@@ -77,7 +77,7 @@ def test_devices_come_and_go():
     assert found.moves == (Move("a", "east", at=9.0),)
     assert timeline_of(paths, POINTS, Settings()).down == {}
     given_ = timeline_of(paths, POINTS, Settings(presence={"b": ((1, 2), (5, 6))}))
-    assert given_.down == {"b": (Down(0, 1, ABSENT), Down(2.1, 5, ABSENT), Down(6.1, math.inf, ABSENT))}
+    assert given_.down == {"b": (Down(0, 1, ABSENT), Down(2, 5, ABSENT), Down(6, math.inf, ABSENT))}
 
 
 def test_as_the_trace_says():

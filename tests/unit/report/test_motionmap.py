@@ -113,6 +113,15 @@ def test_without_a_timeline_there_is_no_map(tmp_path: Path) -> None:
     assert not any("mobility" in what for what in record.missing)
 
 
+def test_where_nobody_moves_it_is_shown_who_comes_and_goes(tmp_path: Path) -> None:
+    still = tuple(replace(d, path=()) for d in OVERVIEW.devices)
+    away = replace(OVERVIEW, devices=still, handovers=(), score=None)
+    text = str(motionmap.block(load(run_with(tmp_path, away))))
+    assert "link down: absent, 0.0 to 3.0 s" in text
+    always = replace(away, devices=tuple(replace(d, outages=()) for d in still))
+    assert motionmap.block(load(run_with(tmp_path / "always", always))) is None
+
+
 def test_a_broken_timeline_is_named_and_the_rest_is_shown(tmp_path: Path) -> None:
     path = make_run(tmp_path)
     (path / "mobility.json").write_text('{"name": "x", "end"')

@@ -101,6 +101,15 @@ def test_who_comes_back_elsewhere_is_there_before_its_link_is_up(carry_out):
     assert [t - begin for t in bed.at[:4]] == pytest.approx([0.05, 0.1, 0.15, 0.15], abs=0.04)
 
 
+def test_who_is_away_when_a_point_of_the_training_is_reached_is_handed_over_then(carry_out):
+    moves, outages = (Move("dev-1", "south", round=1, progress=0.0),), (Outage("dev-1", 0.0, 0.15, "absent"),)
+    bed, begin, missing = carry_out(0.25, moves=moves, outages=outages)
+    link = "access:dev-1"
+    assert bed.done == [("told", "dev-1"), ("down", link), ("to south", "dev-1"), ("arrived", "dev-1"), ("up", link)]
+    assert bed.at[-1] - begin == pytest.approx(0.15, abs=0.04)
+    assert missing == []
+
+
 def test_what_is_down_at_the_end_comes_up_and_what_was_not_due_is_told(carry_out):
     bed, _, missing = carry_out(
         0.1, moves=(Move("dev-1", "south", at=9.0),), outages=(Outage("dev-1", 0.02, 5.0, "absent"),)
