@@ -129,7 +129,8 @@ def test_the_latest_report_counts_until_its_edge_server_dies(tmp_path):
         aggregator.receive(PartId("t", "collector", edge), Reported(1, "d1"), {})
     world.tell_died("ea")
     aggregator.receive(PartId("t", "collector", "eb"), Reported(1, "d2"), {})
-    asked = [codec.decode(frames)[0].body for _, _, _, (_, to, frames) in world._events if to == "eb"]
+    posts = [what for _, _, kind, what in world._events if kind == "message"]
+    asked = [codec.decode(frames)[0].body for _, to, frames in posts if to == "eb"]
     assert asked == [Collect(1, ("d1", "d2"))]
 
 
