@@ -38,6 +38,12 @@ def check(spec: Spec, document: Document) -> Iterator[InputError]:
         if mobility.association.nearest is None:
             yield document.problem(("mobility", "association"), "nobody moves but by script",
                                    wanted="trace or model", remedy="take association out")  # fmt: skip
+    places = {site.at for site in spec.sites.values()}
+    if mobility.moving and mobility.association.nearest is not None and len(places) == 1 < len(spec.sites):
+        yield document.problem(
+            ("sites",), "all sites are at one place, so nobody who moves is ever nearer to another one",
+            wanted="at: [x, y] of each, m", remedy="say where they are, or name the trace's cells: association: trace",
+        )  # fmt: skip
     for key in ("association", "radio"):
         choice = getattr(mobility, key)
         if mobility.model is not None and choice is not None and choice.trace is not None:

@@ -53,11 +53,11 @@ def _moves(spec: Spec, document: Document) -> Iterator[InputError]:
                 wanted=f"1 to {spec.workload.rounds}",
                 remedy=f"move earlier, or set workload.rounds to {move.round}",
             )
-        elif move.round == spec.workload.rounds and move.progress == 1:
+        elif spec.workload.rounds in (move.round, move.every) and move.progress == 1:
             yield document.problem(
                 (*path, "progress"),
                 "a move at the end of the last round comes when training is over",
-                wanted=f"less than 100% of round {move.round}",
+                wanted=f"less than 100% of round {spec.workload.rounds}",
                 remedy="move a little earlier, or train one round more",
             )
 

@@ -13,7 +13,7 @@ def repeated(
     """Moves of one device at ``progress`` of each ``every``-th round: to one stop after the other, then home, and on.
 
     So ``every 10 rounds`` to one stop goes there in round 10, back in round 20, there again in round 30. There are none
-    after the last of ``rounds``.
+    after the last of ``rounds``, nor at its end.
 
     Args:
         device: Which.
@@ -33,5 +33,6 @@ def repeated(
     for here, there in zip(before, cycle, strict=True):
         if here == there:
             raise ValueError(f"{device} is at {there} already when it is to move there")
-    for n, number in enumerate(range(every, rounds + 1, every)):
+    last = rounds - 1 if progress == 1 else rounds
+    for n, number in enumerate(range(every, last + 1, every)):
         yield Move(device, cycle[n % len(cycle)], round=number, progress=progress)

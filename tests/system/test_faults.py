@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from nodes.policies.prediction import Guess, Prediction
 from testbed import Experiment
 from testbed.experiment.changes import FaultPlan, Move
 from testbed.report.load import load
@@ -58,12 +59,14 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train(
     bed: StandingBed, *, moves: tuple[Move, ...] = (), faults: tuple[FaultPlan, ...] = (), strategy: str = "migrate",
-    lead: float = 0.3,
+    lead: float = 0.3, predictions: tuple[Prediction, ...] = (),
 ) -> dict[str, Any]:  # fmt: skip
     """One task on a bed that stands."""
     session = bed.session
     work = replace(session.plan.workload, strategy=strategy)
-    session.plan = session.real = replace(session.plan, moves=moves, faults=faults, workload=work, lead=lead)
+    session.plan = session.real = replace(
+        session.plan, moves=moves, faults=faults, workload=work, lead=lead, predictions=predictions
+    )
     result = bed.train()
     assert result.failure is None, result.failure
     summary = dict(result.summary)
@@ -126,6 +129,11 @@ def test_what_is_cut_or_comes_back_costs_no_batch(bed: StandingBed) -> None:
     [row] = shadow["moves"]
     assert row["standby_bytes"] > 0
     assert row["state_bytes"] == 0
+    wrong = (Prediction("dev-1", 0.2, Guess("south", 9.0)),)
+    elsewhere = same("a forecast was wrong", moves=(move("west"),), strategy="shadow", predictions=wrong)
+    assert not restarts(elsewhere)
+    copies = [s.peer for s in load(elsewhere["directory"]).schemes[0].spans if s.kind == "standby"]
+    assert copies[0] == "edge-south"
     spoilt = (FaultPlan("spoil", "edge-west", device="dev-1", round=1, progress=0.25),)
     refused = same("the digest of the state does not match", moves=(move("west"),), faults=spoilt)
     assert not restarts(refused)
@@ -170,6 +178,15 @@ def test_an_edge_server_dies(
     assert found["verdict"] == "ok", found["reasons"]
     assert [(row["kind"], row["target"]) for row in found["faults"]] == [("kill", who)]
     assert bool(again) == any("begins round" in note["text"] for note in found["notes"])
+
+
+def test_a_standby_goes_on_when_its_source_dies(bed: StandingBed, calm: str) -> None:
+    # It is made when the device hears of its move, and the link does not move before three seconds are over.
+    faults = (FaultPlan("kill", "edge-north", device="dev-1", round=1, progress=0.75),)
+    found = train(bed, moves=(move("west"),), faults=faults, strategy="shadow", lead=3.0)
+    assert found["weights_sha256"] == calm
+    assert restarts(found) == {"dev-2"}
+    assert any("going on with the copy on edge-west" in note["text"] for note in found["notes"])
 
 
 @pytest.mark.parametrize(("who", "again"), [("edge-north", {"dev-1", "dev-2"}), ("edge-south", set())])

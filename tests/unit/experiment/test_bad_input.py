@@ -192,6 +192,8 @@ BAD = {
     "move after the end": ("round: 2", "round: 4", 16, "a move in round 4, and there are 3 rounds", "workload.rounds to 4"),
     "move when training is over": (
         "round: 2, progress: 50%", "round: 3, progress: 100%", 16, "comes when training is over", "a little earlier"),
+    "moves of which the last is when training is over": (
+        "round: 2, progress: 50%", "every: 3, progress: 100%", 16, "comes when training is over", "a little earlier"),
     "move in round 0": ("round: 2", "round: 0", 16, "mobility.moves.0.round", None),
     "move without a moment": ("round: 2, progress: 50%", "", 16, "no moment", "add round: 2, or at: 12s"),
     "move of two moments": ("round: 2,", "at: 3s, round: 2,", 16, "two moments", "keep one"),

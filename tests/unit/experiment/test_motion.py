@@ -196,6 +196,14 @@ def test_bad_mobility(plan, case):
     assert str(caught.value.where).endswith(f"exp.yaml:{line}")
 
 
+def test_sites_at_one_place_are_no_places_to_move_between(plan):
+    base = BASE.replace("[100, 0]", "[0, 0]")
+    with pytest.raises(InputError, match="all sites are at one place") as caught:
+        plan("model: manhattan", base=base)
+    assert caught.value.where.endswith(":1")
+    plan("model: manhattan", "association: least-loaded", base=base)
+
+
 @pytest.mark.parametrize("extra", ["loss: {burst: 4, share: 1%}", "trace: link.csv"])
 def test_a_radio_model_and_links_that_say_the_same(plan, tmp_path, extra):
     (tmp_path / "link.csv").write_text("t,rate\n0,5Mbit\n")

@@ -135,6 +135,7 @@ def test_every_ten_rounds_there_and_back():
     assert found == [Move("d", to, round=r, progress=0.5) for r, to in ((10, "south"), (20, "north"), (30, "south"))]
     assert [m.to for m in repeated("d", "n", ["e", "s"], 1, 7)] == ["e", "s", "n", "e", "s", "n", "e"]
     assert list(repeated("d", "north", ["south"], 10, 9)) == []
+    assert [m.round for m in repeated("d", "north", ["south"], 2, 6, 1.0)] == [2, 4], "training is over then"
 
 
 @pytest.mark.parametrize("stops", [["north"], ["south", "south"], ["south", "north"], []])
