@@ -191,8 +191,9 @@ def test_a_standby_goes_on_when_its_source_dies(bed: StandingBed, calm: str) -> 
 
 @pytest.mark.parametrize(("who", "again"), [("edge-north", {"dev-1", "dev-2"}), ("edge-south", set())])
 def test_an_edge_server_dies_during_the_copy(bed: StandingBed, calm: str, who: str, again: set[str]) -> None:
-    # The state takes 0.8 s over 4 Mbit/s; dev-2 goes on meanwhile, and is six batches on after 0.4 s.
-    faults = (FaultPlan("kill", who, device="dev-2", round=1, progress=0.65),)
+    # The state takes 0.8 s over 4 Mbit/s; dev-2 goes on meanwhile, and is four batches on after 0.3 s: late enough for
+    # what the source has to say of the capture to have come, which it does every 0.2 s.
+    faults = (FaultPlan("kill", who, device="dev-2", round=1, progress=0.7),)
     found = train(bed, moves=(move("south"),), faults=faults, lead=0.1)
     assert found["weights_sha256"] == calm
     spans = load(found["directory"]).schemes[0].spans
